@@ -1,0 +1,94 @@
+# `make` lists the targets. Everything runs from .venv, which `make install` keeps in step with pyproject.toml and
+# constraints.txt; another interpreter is chosen with `make install PYTHON=python3.12`.
+
+PYTHON ?= python3
+UV     ?= uv
+BIN    := .venv/bin
+STAMP  := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+
+# Folders that exist now: tools that refuse a missing path are given only these.
+CODE   := $(wildcard tenon services tests tools examples)
+SUITES := $(wildcard tests/contract tests/integration tests/e2e)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(STAMP) ## make .venv with everything, at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+.PHONY: demo
+demo: install ## run the hospital example from data to rollback (KEEP=1 leaves it running)
+	$(BIN)/python -m examples.hospital.demo $(if $(KEEP),--keep)
+
+.PHONY: flights
+flights: install ## run the flights example (needs the data set, see TENON_TEST_DATA)
+	$(BIN)/python -m examples.flights.demo
+
+.PHONY: test
+test: test-unit ## all tests: unit, contract, integration, e2e
+	$(if $(SUITES),$(PYTEST) $(SUITES),@echo "no contract, integration or e2e tests yet")
+
+# A file's tests stay on one worker, so that what its fixtures build is built once.
+.PHONY: test-unit
+test-unit: install ## only the unit tests, on two processes
+	$(PYTEST) -n 2 --dist loadfile tests/unit
+
+# Separate targets, so that `make -k lint` shows everything that is wrong at once.
+.PHONY: lint lint-style lint-types lint-imports lint-length
+lint: lint-style lint-types lint-imports lint-length ## style, types, architecture and file length (-k: do not stop at the first)
+
+lint-style: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lint-types: install
+	$(BIN)/mypy $(CODE)
+
+lint-imports: install
+	$(BIN)/lint-imports --no-logo
+
+lint-length: install
+	$(BIN)/python -m tools.file_length
+
+.PHONY: lint-contracts
+lint-contracts: install ## show that each import contract still catches what it should
+	$(BIN)/python -m tools.try_contracts
+
+.PHONY: format
+format: install ## format the code and mend what can be mended safely
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: proto
+proto: install ## remake tenon/api from proto/
+	$(BIN)/python -m tools.proto
+
+.PHONY: proto-check
+proto-check: install ## fail if tenon/api is not what proto/ says
+	$(BIN)/python -m tools.proto --check
+
+bench-%: install ## run one bench of tests/bench against its yardstick
+	$(BIN)/python -m tests.bench.$(subst -,_,$*)
+
+# One answer for every supported Python, without addresses: trainer and predictor must never drift apart, so
+# fork-strategy keeps a single version of each package wherever one works for all.
+.PHONY: constraints
+constraints: ## compute constraints.txt anew (needs uv; UPGRADE=1 moves to the newest versions)
+	$(UV) pip compile --quiet --universal --fork-strategy fewest --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command 'make constraints' --all-extras $(if $(UPGRADE),--upgrade) \
+	  pyproject.toml -o constraints.txt
+
+.PHONY: clean
+clean: ## remove caches, builds and bench results (not .venv, not .tenon)
+	rm -rf build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

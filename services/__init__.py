@@ -1,0 +1,1 @@
+"""The six services of Tenon. None of them imports another."""

@@ -1,0 +1,138 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RecordLabelsRequest(_message.Message):
+    __slots__ = ("tenant", "model", "labels")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    labels: _containers.RepeatedCompositeFieldContainer[LabelRecord]
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[LabelRecord, _Mapping]]] = ...) -> None: ...
+
+class LabelRecord(_message.Message):
+    __slots__ = ("prediction_id", "value", "known_at")
+    PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_AT_FIELD_NUMBER: _ClassVar[int]
+    prediction_id: str
+    value: float
+    known_at: _timestamp_pb2.Timestamp
+    def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RecordLabelsResponse(_message.Message):
+    __slots__ = ("accepted",)
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    def __init__(self, accepted: _Optional[int] = ...) -> None: ...
+
+class GetReportRequest(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "version")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    version: int
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class GetReportResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: Report
+    def __init__(self, report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "predictions", "labels", "drift_verdict", "columns", "quality_verdict", "quality", "versions", "summary")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_VERDICT_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_VERDICT_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    predictions: int
+    labels: int
+    drift_verdict: str
+    columns: _containers.RepeatedCompositeFieldContainer[ColumnDrift]
+    quality_verdict: str
+    quality: _containers.RepeatedCompositeFieldContainer[QualityFigure]
+    versions: _containers.RepeatedCompositeFieldContainer[VersionTraffic]
+    summary: str
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class ColumnDrift(_message.Message):
+    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PSI_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_MISSING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    UNSEEN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    column: str
+    verdict: str
+    test: str
+    statistic: float
+    p_value: float
+    psi: float
+    rows: int
+    missing_ratio: float
+    baseline_missing_ratio: float
+    unseen_ratio: float
+    summary: str
+    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class QualityFigure(_message.Message):
+    __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    version: int
+    rows: int
+    value: float
+    low: float
+    high: float
+    expected: float
+    def __init__(self, metric: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., expected: _Optional[float] = ...) -> None: ...
+
+class VersionTraffic(_message.Message):
+    __slots__ = ("version", "role", "predictions")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    role: str
+    predictions: int
+    def __init__(self, version: _Optional[int] = ..., role: _Optional[str] = ..., predictions: _Optional[int] = ...) -> None: ...

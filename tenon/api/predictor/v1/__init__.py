@@ -1,0 +1,1 @@
+"""Stubs made from proto/tenon/api/predictor/v1/predictor.proto by `make proto`; not edited."""

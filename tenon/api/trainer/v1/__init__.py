@@ -1,0 +1,1 @@
+"""Stubs made from proto/tenon/api/trainer/v1/trainer.proto by `make proto`; not edited."""

@@ -1,0 +1,1 @@
+"""The common language of Tenon: pure Python, no input or output."""

@@ -1,0 +1,133 @@
+"""The bundle's manifest: what a model version is, where it comes from and how well it did."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """Base of all manifest parts: unknown keys of later formats are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputColumn(Part):
+    """One column of the signature; see `tenon.core.specs.checks.Input`."""
+
+    name: str
+    type: str
+    source: Literal["request", "history", "entity", "event_time"]
+    nullable: bool
+
+
+class Signature(Part):
+    """What goes in and what comes out."""
+
+    inputs: list[InputColumn]
+    output: str = Field(description="`probability` (binary) or `prediction` (regression); float64.")
+
+
+class Lineage(Part):
+    """Where the version comes from."""
+
+    run_id: str
+    spec_digest: str
+    dataset: str
+    dataset_version: int = Field(description="Version of the lake table the training set was read at.")
+    dataset_versions: dict[str, int] = Field(default_factory=dict, description="Every data set read, with its version.")
+    feature_views: dict[str, str] = Field(default_factory=dict, description="View name to digest of its definition.")
+    training_set_digest: str
+    code_version: str
+    environment: dict[str, str] = Field(description="Python and library versions of the training process.")
+    seed: int
+
+
+class Evaluation(Part):
+    """Figures of one judged predictor on one test set."""
+
+    rows: int
+    positives: int | None = None
+    metrics: dict[str, float]
+
+
+class Evidence(Part):
+    """How well it did, and how that was found out."""
+
+    estimator: str
+    train_rows: int
+    train_from: str
+    train_to: str
+    test_from: str
+    test_to: str
+    gap: str
+    model: Evaluation
+    baseline: Evaluation = Field(description="Naive: the training rate or mean for everyone.")
+    random_split: Evaluation | None = Field(
+        default=None, description="The same model under a random split: how flattering that would have been."
+    )
+    candidates: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="Each estimator's figures on the validation period."
+    )
+    warnings: list[str] = Field(default_factory=list)
+
+
+class NumericBaseline(Part):
+    """A numeric column in training: `counts[i]` values lie in (edges[i-1], edges[i]]; open at both ends, so len(counts) = len(edges) + 1."""
+
+    kind: Literal["numeric"] = "numeric"
+    rows: int
+    missing: int
+    edges: list[float]
+    counts: list[int]
+    mean: float | None
+    iqr: float | None
+
+
+class CategoricalBaseline(Part):
+    """A categorical column in training; rare levels are pooled in `other`."""
+
+    kind: Literal["categorical"] = "categorical"
+    rows: int
+    missing: int
+    counts: dict[str, int]
+    other: int
+
+
+class TrainingBaseline(Part):
+    """What the training data and the model's own scores looked like: drift is measured against this."""
+
+    columns: dict[str, NumericBaseline | CategoricalBaseline]
+    score: NumericBaseline
+
+
+class GateResult(Part):
+    """One gate of the model's spec, judged on the time-split test."""
+
+    gate: str
+    passed: bool
+    value: float | None
+    message: str
+
+
+class Manifest(Part):
+    """`manifest.json` of a bundle. `files` gives the sha256 of every other file in it."""
+
+    format: Literal[1] = 1
+    tenant: str
+    model: str
+    task: Literal["binary", "regression"]
+    created_at: str
+    engine: Literal["tenon-forest", "tenon-linear"] = Field(
+        description="Evaluator the predictor serves it with; passed the parity gate against the fitted pipeline."
+    )
+    signature: Signature
+    lineage: Lineage
+    evidence: Evidence
+    gates: list[GateResult] = Field(default_factory=list)
+    baseline: TrainingBaseline
+    parity: dict[str, Any] = Field(
+        description="Rows compared and the largest absolute difference from the fitted pipeline."
+    )
+    files: dict[str, str]

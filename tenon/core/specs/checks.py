@@ -1,0 +1,128 @@
+"""Checks across documents: run by the command before it sends anything, and again by the service that owns the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from tenon.core.errors import Invalid, Place, did_you_mean
+from tenon.core.specs.dataset import Column, ColumnType, DatasetSpec
+from tenon.core.specs.feature_view import FeatureViewSpec, Function
+from tenon.core.specs.model import ModelSpec, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One column a model takes. `source` is request (the caller sends it), entity or event_time (needed to look
+    history up; the caller sends it), or history (fetched from features unless the caller sends it)."""
+
+    name: str
+    type: ColumnType
+    source: str
+    nullable: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The input as JSON data."""
+        return {"name": self.name, "type": self.type.value, "source": self.source, "nullable": self.nullable}
+
+
+def check_feature_view(view: FeatureViewSpec, dataset: DatasetSpec) -> None:
+    """Check a feature view against its data set. Raises `Invalid` naming the field."""
+    for index, name in enumerate(view.entity):
+        column = _column(dataset, name, ["entity", index])
+        if column.type in (ColumnType.FLOAT, ColumnType.TIMESTAMP) or column.known_at:
+            _refuse(["entity", index], f"column {name!r} cannot identify an entity: it is a {column.type.value}"
+                    + (f" known only at {column.known_at}" if column.known_at else ""))  # fmt: skip
+    for index, aggregate in enumerate(view.aggregates):
+        if aggregate.column is None:
+            continue
+        column = _column(dataset, aggregate.column, ["aggregates", index, "column"])
+        if not column.is_exact and set(aggregate.functions) != {Function.COUNT}:
+            _refuse(
+                ["aggregates", index, "column"],
+                f"column {aggregate.column!r} is {column.type.value}; aggregates need integer or decimal, whose sums are exact",
+                f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}",
+            )
+
+
+def check_model(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> None:
+    """Check a model against its spine and the tenant's views. Raises `Invalid` naming the field.
+
+    Here leaks are refused: a request feature must be known at the event time, and the label must not be.
+    """
+    for index, name in enumerate(model.features.request):
+        path: list[Any] = ["features", "request", index]
+        column = _column(spine, name, path)
+        if name == model.label.column:
+            _refuse(path, f"{name!r} is the label; it cannot be a request feature")
+        if column.known_at is not None:
+            _refuse(
+                path,
+                f"{name!r} leaks: it is known only at {column.known_at!r}, after the prediction is asked for",
+                f"remove it from features.request, or aggregate it in a FeatureView, which respects {column.known_at!r}",
+            )
+        if column.type in (ColumnType.TIMESTAMP, ColumnType.DATE):
+            _refuse(path, f"{name!r} is a {column.type.value}; a model learns from numbers, strings and booleans",
+                    "add a column such as month or hour to the data set")  # fmt: skip
+    label = _column(spine, model.label.column, ["label", "column"])
+    if label.known_at is None:
+        _refuse(
+            ["label", "column"],
+            f"label {model.label.column!r} has no knownAt in data set {spine.name!r}, so nothing says when it may be used",
+            f"add `knownAt: <timestamp column>` to {spine.name}.{model.label.column}",
+        )
+    numeric = label.type in (ColumnType.INTEGER, ColumnType.FLOAT, ColumnType.DECIMAL)
+    if model.task is Task.BINARY and not (
+        label.type is ColumnType.BOOLEAN or (numeric and model.label.above is not None)
+    ):
+        _refuse(
+            ["label"],
+            f"a binary label is a boolean column, or a number with `above`; {model.label.column!r} is {label.type.value}",
+        )
+    if model.task is Task.REGRESSION and not numeric:
+        _refuse(["label", "column"], f"a regression label is a number; {model.label.column!r} is {label.type.value}")
+    for index, name in enumerate(model.features.views):
+        path = ["features", "views", index]
+        if name not in views:
+            near = did_you_mean(name, views)
+            _refuse(path, f"there is no feature view {name!r}", f"did you mean `{near}`?" if near else None)
+        for entity in views[name].entity:
+            if entity not in spine.columns:
+                _refuse(path, f"view {name!r} is by {entity!r}, which the spine {spine.name!r} does not have")
+
+
+def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> list[Input]:
+    """What the model takes, in a fixed order: request columns, history features, then the entity columns and the
+    event time that are needed to fetch the history and are not request columns already."""
+    inputs = [
+        Input(name, spine.columns[name].type, "request", spine.columns[name].nullable)
+        for name in model.features.request
+    ]
+    lookups: dict[str, Input] = {}
+    for view_name in model.features.views:
+        view = views[view_name]
+        for feature in view.features():
+            kind = ColumnType.INTEGER if feature.function is Function.COUNT else ColumnType.FLOAT
+            inputs.append(Input(feature.reference, kind, "history", nullable=True))
+        for name in view.entity:
+            if name not in model.features.request:
+                lookups[name] = Input(name, spine.columns[name].type, "entity", nullable=True)
+    if model.features.views:
+        lookups[spine.event_time] = Input(spine.event_time, ColumnType.TIMESTAMP, "event_time", nullable=True)
+    return [*inputs, *lookups.values()]
+
+
+def _column(dataset: DatasetSpec, name: str, path: list[Any]) -> Column:
+    if name not in dataset.columns:
+        near = did_you_mean(name, dataset.columns)
+        _refuse(path, f"data set {dataset.name!r} has no column {name!r}", f"did you mean `{near}`?" if near else None)
+    return dataset.columns[name]
+
+
+def _refuse(path: list[Any], message: str, hint: str | None = None) -> NoReturn:
+    where = ".".join(str(part) for part in path)
+    raise Invalid(
+        "SPEC_INVALID", f"{where}: {message}", place=Place(field=where), hint=hint,
+        data={"problems": [{"path": path, "message": message, "hint": hint}]},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The plumbing of every service, one module a concern. Imports no service."""

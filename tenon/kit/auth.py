@@ -1,0 +1,168 @@
+"""From a bearer key to a principal. Only hashes of keys are kept, in memory and in a snapshot on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tenon.core.errors import TenonError, Unauthenticated
+from tenon.core.tenancy import Principal, Scope, TenantId
+from tenon.kit.process import Periodic
+from tenon.kit.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+class Authenticator(Protocol):
+    """Knows who a key belongs to."""
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """The principal of an `Authorization` header's value. Raises `Unauthenticated`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One key, without the key."""
+
+    key_id: str
+    key_sha256: str
+    tenant: TenantId | None
+    scopes: frozenset[Scope]
+    expires_at: float | None = None  # seconds since the epoch
+
+
+Fetch = Callable[[int], tuple[int, list[Credential]] | None]
+"""Asks the registry for all credentials; None when nothing changed since the revision given."""
+
+
+def key_sha256(key: str) -> str:
+    """The hash under which a key is known. Keys have 256 random bits, so a fast hash is safe."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def bearer(authorization: str | None) -> str:
+    """The key in an `Authorization: Bearer KEY` value. Raises `Unauthenticated`."""
+    if not authorization:
+        raise Unauthenticated("KEY_MISSING", "no API key was sent", hint="send the header `Authorization: Bearer KEY`")
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthenticated(
+            "KEY_MISSING", "the Authorization header has no bearer key", hint="send `Authorization: Bearer KEY`"
+        )
+    return key.strip()
+
+
+def platform_credentials(admin_key: str, service_token: str) -> dict[str, Credential]:
+    """The platform's own principals by hash: the operator, and the services towards each other."""
+    found = {}
+    if admin_key:
+        found[key_sha256(admin_key)] = Credential("admin", key_sha256(admin_key), None, frozenset(Scope))
+    if service_token:
+        scopes = frozenset({Scope.READ, Scope.WRITE, Scope.PREDICT})
+        found[key_sha256(service_token)] = Credential("service", key_sha256(service_token), None, scopes)
+    return found
+
+
+def principal_from(key: str, credentials: Mapping[str, Credential]) -> Principal | None:
+    """The principal of a key among credentials by hash; None when unknown or expired."""
+    digest = key_sha256(key)
+    credential = credentials.get(digest)
+    if credential is None or not hmac.compare_digest(credential.key_sha256, digest):
+        return None
+    if credential.expires_at is not None and credential.expires_at <= time.time():
+        return None
+    return Principal(credential.key_id, credential.tenant, credential.scopes)
+
+
+class CachedAuthenticator:
+    """Keeps every credential's hash at hand and refreshes them in the background.
+
+    A key that is not known triggers one refresh (at most one a second for the whole process), so a fresh key works
+    at once and a storm of wrong keys does not reach the registry. With the registry down the last known set holds,
+    also over a restart.
+    """
+
+    def __init__(
+        self, fetch: Fetch, *, snapshot: Path, platform: Mapping[str, Credential], refresh_seconds: float = 2.0
+    ) -> None:
+        self._fetch = fetch
+        self._snapshot = snapshot
+        self._platform = dict(platform)
+        self._known: dict[str, Credential] = {}
+        self._revision = 0
+        self._last_refresh = 0.0
+        self._lock = threading.Lock()
+        self.loaded = False
+        self._load_snapshot()
+        self.background = Periodic("credentials", self.refresh, refresh_seconds)
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """See `Authenticator`."""
+        key = bearer(authorization)
+        found = principal_from(key, self._platform) or principal_from(key, self._known)
+        if found is None and time.monotonic() - self._last_refresh > 1.0:
+            self._last_refresh = time.monotonic()
+            try:
+                self.refresh()
+            except TenonError as err:
+                log.warning("credentials could not be refreshed", error=err.message)
+            found = principal_from(key, self._known)
+        if found is None:
+            raise Unauthenticated("KEY_INVALID", "the API key is not valid")
+        return found
+
+    def refresh(self) -> None:
+        """Ask for news; keeps what is known when there are none."""
+        with self._lock:
+            answer = self._fetch(self._revision)
+            self.loaded = True
+            if answer is None:
+                return
+            self._revision, credentials = answer
+            self._known = {credential.key_sha256: credential for credential in credentials}
+            self._save_snapshot()
+
+    def _load_snapshot(self) -> None:
+        try:
+            data = json.loads(self._snapshot.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as err:
+            log.warning("credential snapshot is unreadable, starting without it", error=str(err))
+            return
+        self._known = {
+            item["sha256"]: Credential(
+                item["id"],
+                item["sha256"],
+                TenantId(item["tenant"]) if item["tenant"] else None,
+                frozenset(Scope(scope) for scope in item["scopes"]),
+                item["expires_at"],
+            )
+            for item in data["credentials"]
+        }
+        self.loaded = True
+
+    def _save_snapshot(self) -> None:
+        items = [
+            {
+                "id": credential.key_id,
+                "sha256": credential.key_sha256,
+                "tenant": credential.tenant.value if credential.tenant else None,
+                "scopes": sorted(credential.scopes),
+                "expires_at": credential.expires_at,
+            }
+            for credential in self._known.values()
+        ]
+        temporary = self._snapshot.with_suffix(".tmp")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps({"credentials": items}))
+        temporary.replace(self._snapshot)

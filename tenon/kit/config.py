@@ -1,0 +1,77 @@
+"""Settings from the environment: one base for all services, one clear line when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """What every service reads; each variable is the field's name in upper case after `TENON_`."""
+
+    model_config = SettingsConfigDict(env_prefix="TENON_", extra="ignore", frozen=True)
+
+    http_host: str = Field(default="127.0.0.1", description="Address of the HTTP door; loopback unless told otherwise.")
+    http_port: int = Field(description="Port of the HTTP door.", ge=0, le=65535)
+    grpc_host: str = Field(default="127.0.0.1", description="Address of the gRPC door.")
+    grpc_port: int = Field(description="Port of the gRPC door.", ge=0, le=65535)
+    grpc_workers: int = Field(default=16, ge=1, le=1024, description="Threads of the gRPC door.")
+    grpc_max_message_mib: int = Field(default=64, ge=4, le=1024, description="Largest gRPC message, MiB.")
+    max_body_mib: int = Field(default=16, ge=1, description="Largest HTTP body of ordinary calls, MiB.")
+    data_dir: Path = Field(description="Private folder of this process: spool, caches, snapshots.")
+    redis_url: str = Field(default="", description="redis://… ; empty where the service needs none.")
+    database_url: str = Field(default="", description="sqlite:////abs/path or postgresql+psycopg://…")
+    blob_url: str = Field(default="", description="file:///abs/path or s3://bucket/prefix")
+    registry_grpc: str = Field(default="", description="host:port of the registry's gRPC door.")
+    ingest_grpc: str = ""
+    features_grpc: str = ""
+    trainer_grpc: str = ""
+    service_token: str = Field(default="", repr=False, description="What the services show each other.")
+    admin_key: str = Field(default="", repr=False, description="The operator's key; every service accepts it.")
+    log_level: str = "INFO"
+    otlp_endpoint: str = Field(default="", description="OTLP gRPC endpoint for traces; empty: tracing exports nothing.")
+    tls_cert_file: str = Field(default="", description="PEM certificate of the doors; empty: plaintext.")
+    tls_key_file: str = ""
+    tls_ca_file: str = Field(default="", description="PEM bundle to verify the other services with.")
+    drain_seconds: float = Field(default=5.0, ge=0, description="How long running requests may finish after SIGTERM.")
+
+    @field_validator("redis_url", "database_url", "blob_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if value and not urlsplit(value).scheme:
+            raise ValueError(f"{value!r} is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
+        return value
+
+    def need(self, *fields: str) -> None:
+        """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
+        missing = [f"TENON_{field.upper()}" for field in fields if not getattr(self, field)]
+        if missing:
+            raise SettingsError(f"{', '.join(missing)} must be set")
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text names the variable."""
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load_settings(cls: type[S], *needed: str) -> S:
+    """Read the settings, or end the process with one clear line and exit code 2."""
+    try:
+        settings = cls()
+        settings.need(*needed)
+    except ValidationError as err:
+        for error in err.errors():
+            name = "TENON_" + "_".join(str(part) for part in error["loc"]).upper()
+            sys.stderr.write(f"error: {name}: {error['msg'].removeprefix('Value error, ')}\n")
+        sys.exit(2)
+    except SettingsError as err:
+        sys.stderr.write(f"error: {err}\n")
+        sys.exit(2)
+    return settings

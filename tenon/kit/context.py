@@ -1,0 +1,24 @@
+"""What belongs to the request being answered: its id, its tenant and who asks. Follows threads through contextvars."""
+
+from __future__ import annotations
+
+import contextvars
+import secrets
+
+from tenon.core.tenancy import Principal
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("tenon_request_id", default="")
+tenant_name: contextvars.ContextVar[str] = contextvars.ContextVar("tenon_tenant", default="")
+principal: contextvars.ContextVar[Principal | None] = contextvars.ContextVar("tenon_principal", default=None)
+
+
+def new_request_id() -> str:
+    """A fresh id, 16 hex digits."""
+    return secrets.token_hex(8)
+
+
+def accept_request_id(given: str | None) -> str:
+    """The caller's id if it is short printable text, else a fresh one, so that logs cannot be forged through it."""
+    if given and len(given) <= 64 and given.isascii() and all(c.isalnum() or c in "-_." for c in given):
+        return given
+    return new_request_id()

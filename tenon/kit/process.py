@@ -1,0 +1,150 @@
+"""Running a service: doors and background work start together, stop together, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tenon.core.errors import TenonError
+from tenon.kit.telemetry import get_logger
+
+if TYPE_CHECKING:
+    import grpc
+    from fastapi import FastAPI
+
+    from tenon.kit.config import ServiceSettings
+
+log = get_logger(__name__)
+
+
+class Background(Protocol):
+    """Work beside the doors."""
+
+    def start(self) -> None:
+        """Begin; must not block."""
+        ...
+
+    def stop(self) -> None:
+        """End; returns when ended, within a few seconds."""
+        ...
+
+
+class Periodic:
+    """Calls `action` every `seconds` on a thread of its own; failures are logged and spaced out, never fatal."""
+
+    def __init__(self, name: str, action: Callable[[], object], seconds: float) -> None:
+        self._name, self._action, self._seconds = name, action, seconds
+        self._wake = threading.Event()
+        self._ending = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin with a first call at once."""
+        self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the call that is running."""
+        self._ending = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def trigger(self) -> None:
+        """Call the action as soon as possible instead of at the next tick."""
+        self._wake.set()
+
+    def _loop(self) -> None:
+        failures = 0
+        while not self._ending:
+            self._wake.clear()
+            try:
+                self._action()
+                failures = 0
+            except TenonError as err:
+                failures += 1
+                log.warning(
+                    "background work did not succeed",
+                    work=self._name,
+                    reason=err.reason,
+                    error=err.message,
+                    failures=failures,
+                )
+            except Exception:
+                # A background loop is a door: what it cannot foresee is logged with its traceback and tried again.
+                failures += 1
+                log.exception("background work failed", work=self._name, failures=failures)
+            pause = min(self._seconds * 2 ** min(failures, 5), max(self._seconds, 30.0))
+            self._wake.wait(pause * random.uniform(0.9, 1.1) if failures else self._seconds)
+
+
+def run_service(
+    app: FastAPI,
+    settings: ServiceSettings,
+    *,
+    grpc_server: grpc.Server | None = None,
+    background: Sequence[Background] = (),
+    on_stop: Sequence[Callable[[], object]] = (),
+    **uvicorn_options: Any,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: stop taking requests, let running ones finish, end the background.
+
+    A port in use ends the process with one line and exit code 3.
+    """
+    import uvicorn  # Not needed by importers that only use Periodic.
+
+    sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
+        ssl_certfile=settings.tls_cert_file or None,
+        ssl_keyfile=settings.tls_key_file or None,
+        server_header=False,
+        **uvicorn_options,
+    )
+    server = uvicorn.Server(config)
+    if grpc_server is not None:
+        grpc_server.start()
+    for work in background:
+        work.start()
+
+    def stop(signum: int, _frame: object) -> None:
+        log.info("stopping", signal=signal.Signals(signum).name)
+        server.should_exit = True
+
+    # uvicorn re-raises the signal it caught after shutdown, which would end us by signal instead of cleanly.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log.info("listening", http=f"{settings.http_host}:{sock.getsockname()[1]}", grpc_port=settings.grpc_port)
+    try:
+        server.run(sockets=[sock])
+    finally:
+        if grpc_server is not None:
+            grpc_server.stop(settings.drain_seconds).wait()
+        for work in reversed(background):
+            work.stop()
+        for action in on_stop:
+            action()
+        log.info("stopped")
+
+
+def bind(host: str, port: int, variable: str) -> socket.socket:
+    """A listening socket, or the end of the process with one clear line."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as err:
+        sys.stderr.write(f"error: {host}:{port} cannot be listened on: {err.strerror}; set {variable} to a free port\n")
+        sys.exit(3)
+    return sock

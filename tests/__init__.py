@@ -1,0 +1,1 @@
+"""The tests of Tenon; the folders mirror the map in docs."""

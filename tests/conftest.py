@@ -1,0 +1,37 @@
+"""What every suite shares: markers by folder, and the real data sets where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.
+SUITES = ("contract", "integration", "e2e")
+
+
+def data_folder() -> Path:
+    """The folder of the real data sets: TENON_TEST_DATA, by default beside the repository."""
+    return Path(os.environ.get("TENON_TEST_DATA", ROOT / "../shared/data")).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their suite, and skip those that need data which is not here."""
+    absent = not data_folder().is_dir()
+    for item in items:
+        parts = item.path.relative_to(ROOT).parts if item.path.is_relative_to(ROOT) else ()
+        if len(parts) > 1 and parts[1] in SUITES:
+            item.add_marker(parts[1])
+        if absent and item.get_closest_marker("data"):
+            item.add_marker(
+                pytest.mark.skip(reason="the real data sets are absent; set TENON_TEST_DATA to their folder")
+            )
+
+
+@pytest.fixture(scope="session")
+def data_sets() -> Path:
+    """The folder of the real data sets; the test is skipped where it is absent."""
+    folder = data_folder()
+    if not folder.is_dir():
+        pytest.skip("the real data sets are absent; set TENON_TEST_DATA to their folder")
+    return folder

@@ -1,0 +1,1 @@
+"""What tests share: fakes of ports, builders, real neighbours. No tests here."""
