@@ -49,7 +49,12 @@ def parse_documents(text: str, file: str) -> list[Document]:
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        hint = "indent with spaces, not tabs" if "'\\t'" in str(err.problem) else None
+        spot = (
+            text.splitlines()[mark.line][mark.column : mark.column + 1]
+            if mark and mark.line < len(text.splitlines())
+            else ""
+        )
+        hint = "indent with spaces, not tabs" if spot == "\t" else None
         raise Invalid(
             "YAML_INVALID", f"this is not valid YAML: {err.problem or err.context}", place=place, hint=hint
         ) from None

@@ -27,6 +27,9 @@ class Signature(Part):
 
     inputs: list[InputColumn]
     output: str = Field(description="`probability` (binary) or `prediction` (regression); float64.")
+    views: dict[str, list[str]] = Field(
+        default_factory=dict, description="Each history view with the entity columns it is looked up by."
+    )
 
 
 class Lineage(Part):

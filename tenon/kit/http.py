@@ -142,7 +142,8 @@ def allow(scope: Scope) -> Callable[[Request], TenantId]:
         principal = principal_of(request)
         tenant = TenantId(request.path_params["tenant"])
         principal.require(tenant, scope)
-        context.tenant_name.set(tenant.value)
+        # Dependencies run on another thread with a copy of the context; the scope is what the access log can read.
+        request.scope["tenon.tenant"] = tenant.value
         return tenant
 
     return tenant_of_path
@@ -265,6 +266,7 @@ class _Frame:
                 span.set_attribute("http.response.status_code", status)
             elapsed = time.perf_counter() - started
             REQUESTS.labels(scope["method"], route, str(status)).observe(elapsed)
+            context.tenant_name.set(scope.get("tenon.tenant", ""))
             if scope["path"] not in _OPEN_PATHS:
                 log.info(
                     "answered",

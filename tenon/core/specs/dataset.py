@@ -118,10 +118,10 @@ class DatasetSpec(Spec):
     def _check_columns(self) -> Self:
         for key in self.primary_key:
             if self._column(key, "primaryKey").nullable:
-                raise ValueError(f"primaryKey column {key!r} may not be nullable")
+                raise ValueError(f"primaryKey: column {key!r} may not be nullable")
         event_time = self._column(self.event_time, "eventTime")
         if event_time.type is not ColumnType.TIMESTAMP or event_time.nullable:
-            raise ValueError(f"eventTime column {self.event_time!r} must be a timestamp that is not nullable")
+            raise ValueError(f"eventTime: column {self.event_time!r} must be a timestamp that is not nullable")
         for name, column in self.columns.items():
             if column.known_at is None:
                 continue

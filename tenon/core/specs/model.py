@@ -121,11 +121,11 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def _check_task(self) -> Self:
         if self.task is Task.REGRESSION and self.label.above is not None:
-            raise ValueError("label.above makes a yes/no label; use it with task binary")
+            raise ValueError("label.above: makes a yes/no label; use it with task binary")
         for estimator in self.estimators:
             if estimator not in ESTIMATORS[self.task]:
                 raise ValueError(
-                    f"estimator {estimator!r} is not for task {self.task.value}; choose from {', '.join(ESTIMATORS[self.task])}"
+                    f"estimators: {estimator!r} is not for task {self.task.value}; choose from {', '.join(ESTIMATORS[self.task])}"
                 )
         for where, metric in [
             ("optimise", self.optimise or self.metric),
