@@ -32,7 +32,7 @@ demo: install ## run the hospital example from data to rollback (KEEP=1 leaves i
 
 .PHONY: flights
 flights: install ## run the flights example (needs the data set, see TENON_TEST_DATA)
-	$(BIN)/python -m examples.flights.demo
+	$(BIN)/python -m examples.flights.report
 
 .PHONY: test
 test: test-unit ## all tests: unit, contract, integration, e2e

@@ -1,0 +1,1 @@
+"""Real flights: an airline is a tenant, a late arrival is the label."""

@@ -1,0 +1,81 @@
+"""The flights example: its specs are sound, leaks are refused, and its instants are right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from examples.flights.prepare import read_flights
+from tenon.core.documents import parse_documents
+from tenon.core.errors import Invalid
+from tenon.core.specs import (
+    DatasetSpec,
+    FeatureViewSpec,
+    ModelSpec,
+    check_feature_view,
+    check_model,
+    parse_spec,
+)
+
+SPECS = Path(__file__).parents[3] / "examples" / "flights" / "specs"
+
+
+def documents() -> dict[str, list]:
+    found: dict[str, list] = {}
+    for path in sorted(SPECS.glob("*.yaml")):
+        for document in parse_documents(path.read_text(), path.name):
+            found.setdefault(document.kind, []).append(document.spec)
+    return found
+
+
+@pytest.fixture
+def specs() -> tuple[DatasetSpec, dict[str, FeatureViewSpec], ModelSpec]:
+    found = documents()
+    return found["Dataset"][0], {view.name: view for view in found["FeatureView"]}, found["Model"][0]
+
+
+def test_the_specs_are_sound(specs) -> None:
+    """Every document parses and the checks across documents pass."""
+    dataset, views, model = specs
+    for view in views.values():
+        check_feature_view(view, dataset)
+    check_model(model, dataset, views)
+    assert len(documents()["Tenant"]) == 15
+
+
+@pytest.mark.parametrize("column", ["dep_delay", "air_time", "arr_delay", "departed_at", "arrived_at"])
+def test_nothing_known_after_departure_can_be_a_request_feature(specs, column: str) -> None:
+    """The data set says when each column is known, and the spec refuses what comes too late."""
+    dataset, views, model = specs
+    data = model.canonical()
+    data["features"]["request"].append(column)
+    with pytest.raises(Invalid, match=column):
+        check_model(parse_spec(ModelSpec, data), dataset, views)
+
+
+def test_a_planted_column_known_only_after_arrival_is_refused(specs) -> None:
+    """A column that gives the answer away is planted in the data set; the model that wants it is refused by name."""
+    dataset, views, model = specs
+    planted = dataset.canonical()
+    planted["columns"]["taxi_in_minutes"] = {"type": "integer", "nullable": True, "knownAt": "arrived_at"}
+    data = model.canonical()
+    data["features"]["request"].append("taxi_in_minutes")
+    with pytest.raises(Invalid) as caught:
+        check_model(parse_spec(ModelSpec, data), parse_spec(DatasetSpec, planted), views)
+    assert "leaks" in caught.value.message
+    assert "arrived_at" in caught.value.message
+
+
+@pytest.mark.data
+def test_instants_agree_with_the_time_in_the_air() -> None:
+    """Departure and arrival instants, worked out from two time zones, differ by the air time and some taxiing."""
+    flights = read_flights(Path(os.environ.get("TENON_TEST_DATA", "../shared/data")))
+    assert len(flights) == 285_541
+    assert not flights["flight_id"].is_duplicated().any()
+    landed = flights.drop_nulls("arr_delay")
+    gate_to_gate = (landed["arrived_at"] - landed["departed_at"]).dt.total_minutes()
+    taxi = gate_to_gate - landed["air_time"].cast(int)
+    assert 10 < float(taxi.median() or 0) < 25  # type: ignore[arg-type]
+    assert float(((taxi > 0) & (taxi < 120)).mean() or 0) > 0.998
