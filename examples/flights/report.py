@@ -111,10 +111,12 @@ def run(tenon: Tenon, data: Path, files_folder: Path) -> list[dict[str, Any]]:
             progress.update(step, advance=1)
     console.print(table([rows[tenant] for tenant in chosen]))
     left_out = sorted(set(rows) - set(chosen))
+    ended = [tenant for tenant in chosen if "model" not in rows[tenant]]
     console.print(
         f"{sum(row['rows'] for row in rows.values()):,} flights of {len(rows)} airlines ingested, "
-        f"{sum(row['quarantined'] for row in rows.values()):,} rows quarantined; {len(chosen)} airlines trained; "
-        f"left out with fewer than {MIN_FLIGHTS:,} flights: {', '.join(left_out)}.\n"
+        f"{sum(row['quarantined'] for row in rows.values()):,} rows quarantined. "
+        f"{len(chosen) - len(ended)} airlines trained and tested; no longer flying in 2017: {', '.join(ended) or 'none'}; "
+        f"fewer than {MIN_FLIGHTS:,} flights: {', '.join(left_out)}.\n"
         f"{time.monotonic() - started:.0f} s in all, {machine()}."
     )
     return list(rows.values())
@@ -155,7 +157,13 @@ def table(rows: list[dict[str, Any]]) -> Table:
         shown.add_column(name, justify="left" if name == "airline" else "right")
     for row in rows:
         if "model" not in row:
-            shown.add_row(row["airline"], f"{row['rows']:,}", row["reason"], *["—"] * 7, f"{row['seconds']:.0f}")
+            shown.add_row(
+                row["airline"],
+                f"{row['rows']:,}",
+                "0" if row["reason"] == "NO_TEST_ROWS" else row["reason"],
+                *["—"] * 7,
+                f"{row['seconds']:.0f}",
+            )
             continue
         figures = [f"{row['model'][name]:.3f}" for name in METRICS]
         shown.add_row(

@@ -1,0 +1,1 @@
+"""Examples: each is a story told through the platform's public doors."""

@@ -1,0 +1,167 @@
+"""The story of three hospitals, from files to a verdict, through public doors only; every step checks itself.
+
+    python -m examples.hospital.demo [--keep] [--scale 0.5] [--data DIR]      (make demo, make demo KEEP=1)
+
+The data are simulated. Exit code 0 when every fact held, 1 when one did not, 2 for a wrong argument, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import grpc
+
+from examples.hospital import steps_data, steps_models, steps_monitor, steps_release
+from examples.hospital.doors import MODEL, Command
+from examples.hospital.generate import DEFAULT_SEED
+from examples.hospital.hospitals import CALM, DRIFTED
+from examples.hospital.story import StepFailed, Story
+from examples.hospital.world import TENANTS, World
+
+KEPT_FOLDER = Path(".tenon-demo")
+_MARK = "made-by-the-hospital-demo"
+
+
+def tell(story: Story, command: Command, source: Path, *, seed: int, scale: float, keep: bool) -> None:
+    """All eight steps. Raises `StepFailed` where something did not hold."""
+    with story.step(1, "The platform starts"):
+        world = steps_data.start_platform(story, command, source, seed=seed, scale=scale)
+    try:
+        with story.step(2, "Three hospitals say what they have and want"):
+            steps_data.declare(world)
+        with story.step(3, "Two years of visits come in, some of them dirty"):
+            steps_data.ingest_history(world)
+        with story.step(4, "A model for each hospital, judged by time"):
+            steps_models.train(world, TENANTS, 1)
+            steps_models.explain_split(world)
+        with story.step(5, "Version 1 answers, and only to its own hospital"):
+            steps_models.release_and_predict(world)
+        with story.step(6, f"Version 2 as a canary at {CALM}"):
+            steps_release.canary(world)
+        with story.step(7, "A month later"):
+            steps_monitor.watch_a_month(world)
+        with story.step(8, "What happened"):
+            _sum_up(world, keep=keep)
+    finally:
+        world.doors.close()
+
+
+def _sum_up(world: World, *, keep: bool) -> None:
+    rows = []
+    for tenant in TENANTS:
+        evidence, report = world.evidence[tenant, 1], world.reports[tenant]
+        served = steps_release.served_versions(world, tenant)
+        figures = [evidence[name]["metrics"]["mae"] for name in ("baseline", "model", "random_split")]
+        rows.append(
+            [
+                tenant, f"{world.rows_in[tenant]:,}", f"{world.quarantined[tenant]:,}", *(f"{figure:,.0f}" for figure in figures),
+                ", ".join(f"{role} {version}" for role, version in served.items()),
+                steps_monitor.tint(report["drift_verdict"]), steps_monitor.tint(report["quality_verdict"]),
+            ]
+        )  # fmt: skip
+    numbers = ["rows in", "quarantined", "naive MAE", "model MAE", "random split"]
+    world.story.table(["hospital", *numbers, "serves", "drift", "quality"], rows, right=numbers)
+    world.story.say("MAE: by how much a prediction is off on average, version 1, in the hospital's own currency. All simulated.")
+    if not keep:
+        world.story.say("Keep it running and look around: [bold]make demo KEEP=1[/]")
+        return
+    tenon = shutil.which("tenon") or str(Path(sys.executable).with_name("tenon"))
+    lines = [
+        ("", f"export TENON_HOME={world.command.folder}"),
+        ("what serves where", f"{tenon} status"),
+        ("the drifted hospital", f"{tenon} report {MODEL} --tenant {DRIFTED}"),
+        ("all versions", f"{tenon} versions {MODEL} --tenant {CALM}"),
+        ("bring version 2 back", f"{tenon} release rollback {MODEL} --to 3 --tenant {CALM}"),
+        ("train on the new month", f"{tenon} train {MODEL} --wait --release --tenant {DRIFTED}"),
+        ("stop everything", f"{tenon} down"),
+    ]
+    world.story.say("It keeps running. To go on:")
+    for what, words in lines:
+        world.story.console.print(f"     {words}" + (f"   [dim]# {what}[/]" if what else ""))
+    for name, url in world.doors.http.items():
+        world.story.console.print(f"     {name:<10} {url}/docs")
+
+
+def main() -> int:
+    """Read the arguments, tell the story, clean up."""
+    parser = argparse.ArgumentParser(prog="python -m examples.hospital.demo", description="Tell the story of three simulated hospitals.")
+    parser.add_argument("--keep", action="store_true", help="leave the platform running at the end")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the visits, 0.2 or more (default: 1)")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the simulation (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help=f"new folder for everything (default: {KEPT_FOLDER} with --keep, else a temporary one)")
+    arguments = parser.parse_args()
+    if not 0.2 <= arguments.scale <= 10:
+        parser.error("--scale must be between 0.2 and 10")
+    folder = _make_folder(parser, arguments.data, keep=arguments.keep)
+    story = Story()
+    command = Command(folder / "platform")
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
+    code = _run(story, command, folder, arguments)
+    if arguments.keep and code == 0:
+        return 0
+    _stop(story, command)
+    if code == 0 and arguments.data is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif code != 0:
+        story.console.print(f"   What was written is in {folder}; logs are in {command.folder / 'logs'}")
+    return code
+
+
+def _run(story: Story, command: Command, folder: Path, arguments: argparse.Namespace) -> int:
+    story.console.print("[bold]Three hospitals, one platform[/] — a story with [yellow]simulated data[/], told through public doors.")
+    try:
+        tell(story, command, folder / "data", seed=arguments.seed, scale=arguments.scale, keep=arguments.keep)
+    except StepFailed as failure:
+        story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: {failure}", markup=True)
+        return 1
+    except grpc.RpcError as error:
+        story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: gRPC {error.code().name}: {error.details()}")
+        return 1
+    except KeyboardInterrupt:
+        story.console.print(f"\n[bold yellow]Interrupted[/] in {story.step_name}; stopping everything")
+        return 130
+    story.console.print(f"\n[bold green]Done:[/] {story.facts} facts held in {story.seconds:.0f} s.")
+    return 0
+
+
+def _stop(story: Story, command: Command) -> None:
+    """Leave no process, however the story ended; a second Ctrl-C does not keep us from it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    command.stop_all()
+    if command.folder.is_dir():
+        code, out, err = command.finish("down")
+        story.console.print(f"   [dim]$ tenon down[/]   {(out or err).strip().splitlines()[-1] if (out or err).strip() else code}")
+
+
+def _make_folder(parser: argparse.ArgumentParser, wanted: Path | None, *, keep: bool) -> Path:
+    if wanted is None and not keep:
+        return Path(tempfile.mkdtemp(prefix="tenon-demo-"))
+    folder = (wanted or KEPT_FOLDER).resolve()
+    if wanted is None and (folder / _MARK).exists():
+        if (folder / "platform" / "platform.json").exists():
+            parser.error(f"a demo is running in {folder}; stop it with `tenon down --data {folder / 'platform'}`")
+        shutil.rmtree(folder)
+    if folder.exists() and any(folder.iterdir()):
+        parser.error(f"the folder {folder} is not empty; name a new one with --data DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
+        (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        parser.error(f"the folder {folder} cannot be used: {error.strerror}")
+    return folder
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
