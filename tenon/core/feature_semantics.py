@@ -40,7 +40,8 @@ def threshold(above: float, scale: int) -> int:
     >>> threshold(15, 0), threshold(0.1, 1), threshold(-0.5, 0)
     (15, 1, -1)
     """
-    return math.floor(Fraction(Decimal(repr(above))) * 10**scale)
+    scaled: Fraction = Fraction(Decimal(repr(above))) * 10**scale
+    return math.floor(scaled)
 
 
 def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> float:

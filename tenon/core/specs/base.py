@@ -98,7 +98,8 @@ def _problem(cls: type[Spec], error: Any) -> dict[str, Any]:
         )
         hint = f"did you mean `{near}`?" if near else None
     elif error["type"] == "string_pattern_mismatch":
-        message = f"{error['input']!r} is not a valid name: use letters, digits and underscores"
+        letters = "letters" if "A-Z" in error["ctx"]["pattern"] else "lower-case letters"
+        message = f"{error['input']!r} is not a valid name: use {letters}, digits and underscores"
     elif "input" in error and not isinstance(error["input"], dict | list):
         message = f"{message[0].lower()}{message[1:]}, not {error['input']!r}"
     return {"path": path, "message": message, "hint": hint}

@@ -1,0 +1,1 @@
+"""The features service: feature views, training sets, the online store."""

@@ -1,0 +1,5 @@
+"""`python -m services.features` runs the service."""
+
+from services.features.main import main
+
+main()

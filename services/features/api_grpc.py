@@ -1,0 +1,111 @@
+"""The gRPC door: translates, calls the use cases, translates back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.features.domain.build_training_set import BuildTrainingSet
+from services.features.domain.define_views import DefineViews
+from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.model import EntityKeys, View
+from tenon.api.features.v1 import features_pb2 as pb
+from tenon.api.features.v1 import features_pb2_grpc
+from tenon.core.errors import Invalid, Place
+from tenon.core.tenancy import Scope
+from tenon.kit.grpc import allowed_tenant
+
+_MICROS = 1_000_000
+
+
+class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
+    """See proto/tenon/api/features/v1/features.proto."""
+
+    def __init__(
+        self, views: DefineViews, training: BuildTrainingSet, online: LookUpOnline, now: Callable[[], int]
+    ) -> None:
+        self._views, self._training, self._online, self._now = views, training, online, now
+
+    def GetFeatureView(  # noqa: N802
+        self,
+        request: pb.GetFeatureViewRequest,
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> pb.GetFeatureViewResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        return pb.GetFeatureViewResponse(view=_view(self._views.get(tenant, request.view)))
+
+    def ListFeatureViews(  # noqa: N802
+        self,
+        request: pb.ListFeatureViewsRequest,
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> pb.ListFeatureViewsResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        return pb.ListFeatureViewsResponse(views=[_view(view) for view in self._views.list(tenant)])
+
+    def BuildTrainingSet(  # noqa: N802
+        self,
+        request: pb.BuildTrainingSetRequest,
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> pb.BuildTrainingSetResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.WRITE)
+        made = self._training.build(tenant, request.spine, list(request.columns), list(request.views))
+        return pb.BuildTrainingSetResponse(
+            uri=made.uri,
+            rows=made.rows,
+            fingerprint=made.fingerprint,
+            file_sha256=made.file_sha256,
+            dataset_versions=made.dataset_versions,
+            view_digests=made.view_digests,
+        )
+
+    def GetOnlineFeatures(  # noqa: N802
+        self,
+        request: pb.GetOnlineFeaturesRequest,
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> pb.GetOnlineFeaturesResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.PREDICT)
+        now = self._now()
+        rows = [
+            EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
+            for index, row in enumerate(request.rows)
+        ]
+        answer = self._online.look_up(tenant, list(request.views), rows)
+        return pb.GetOnlineFeaturesResponse(
+            features=answer.features,
+            rows=[
+                pb.FeatureRow(
+                    values=row.values,
+                    statuses=[status.value for status in row.statuses],  # type: ignore[misc]
+                    known_until=[_timestamp(known) for known in row.known_until],
+                )
+                for row in answer.rows
+            ],
+        )
+
+
+def _view(view: View) -> pb.FeatureView:
+    return pb.FeatureView(
+        tenant=view.tenant.value,
+        name=view.name,
+        revision=view.revision,
+        spec_json=json.dumps(view.spec.canonical(), sort_keys=True).encode(),
+        digest=view.digest,
+    )
+
+
+def _micros(moment: Timestamp, row: int) -> int:
+    if not (-62_135_596_800 <= moment.seconds <= 253_402_300_799 and 0 <= moment.nanos < 1_000_000_000):
+        raise Invalid("TIME_INVALID", f"rows.{row}.at is not a time", place=Place(field=f"rows.{row}.at"))
+    return moment.seconds * _MICROS + moment.nanos // 1000
+
+
+def _timestamp(micros: int | None) -> Timestamp:
+    # A repeated field has no unset entries: an empty timestamp (1970) stands for "nothing counts".
+    return Timestamp() if micros is None else Timestamp(seconds=micros // _MICROS, nanos=micros % _MICROS * 1000)

@@ -1,0 +1,1 @@
+"""Feature views, what they mean, and how their values are computed; no transport and no storage."""

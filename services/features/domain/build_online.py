@@ -1,0 +1,154 @@
+"""Use case: bring the online store's copy of a view up to the lake."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import polars as pl
+
+from services.features.domain.blob import EntityBlob
+from services.features.domain.frames import ENTITY, blobs_of, with_entity
+from services.features.domain.history import ColumnHistory
+from services.features.domain.model import LakeTable, OnlineState, View
+from services.features.domain.plan import Plan, compile_view
+from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
+from tenon.core.errors import TenonError
+from tenon.core.specs import DatasetSpec
+from tenon.core.tenancy import TenantId
+
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a view is built from: its data set's latest table (None: nothing was ever committed)."""
+
+    table: LakeTable | None
+    dataset: DatasetSpec
+    plan: Plan
+
+    @property
+    def uri(self) -> str:
+        """The table's place; empty without one."""
+        return self.table.uri if self.table else ""
+
+    @property
+    def version(self) -> int:
+        """The table's version; -1 without one."""
+        return self.table.version if self.table else -1
+
+
+class BuildOnline:
+    """Builds views whole from one version of their table: what arrived late, was corrected or moved to another entity
+    is where it belongs afterwards, whatever the order of arrival. Building the same version again changes nothing."""
+
+    def __init__(
+        self,
+        views: Views,
+        datasets: Datasets,
+        lake: Lake,
+        online: OnlineStore,
+        meter: Meter,
+        *,
+        slack: int,
+        now: Callable[[], int],
+    ) -> None:
+        self._views, self._datasets, self._lake, self._online, self._meter = views, datasets, lake, online, meter
+        self._slack, self._now = slack, now
+        # Two builds at once in one process would only double the memory.
+        self._busy = threading.Lock()
+
+    def build(self, tenant: TenantId, name: str) -> OnlineState:
+        """Build a view unless it is up to date. Raises `Unavailable` when another replica is at it."""
+        view = self._views.get(tenant, name)
+        try:
+            source = self._source(tenant, view)
+            current = self._current(tenant, view, source)
+            if current is not None:
+                return current
+            with self._busy, self._online.lock(tenant, name):
+                # Somebody may have built it while this one waited, or the table may have moved on.
+                source = self._source(tenant, view)
+                return self._current(tenant, view, source) or self._build(tenant, view, source)
+        except TenonError as err:
+            self._meter.failed(tenant, name, err.reason)
+            raise
+
+    def build_for(self, tenant: TenantId, dataset: str) -> Mapping[str, TenonError]:
+        """Build each of the tenant's views of a data set; gives the views that could not be built, with the reason."""
+        failed: dict[str, TenonError] = {}
+        for view in self._views.list(tenant):
+            if view.spec.dataset == dataset:
+                try:
+                    self.build(tenant, view.name)
+                except TenonError as err:
+                    failed[view.name] = err
+        return failed
+
+    def build_all(self) -> Mapping[str, TenonError]:
+        """Build everything that is behind: after a start, an empty Redis, a lost event."""
+        failed: dict[str, TenonError] = {}
+        for view in self._views.list_all():
+            try:
+                self.build(view.tenant, view.name)
+            except TenonError as err:
+                failed[f"{view.tenant}/{view.name}"] = err
+        return failed
+
+    def _source(self, tenant: TenantId, view: View) -> _Source:
+        table = self._datasets.table(tenant, view.spec.dataset)
+        dataset = table.spec if table else self._datasets.definition(tenant, view.spec.dataset)
+        return _Source(table, dataset, compile_view(view.spec, dataset))
+
+    def _current(self, tenant: TenantId, view: View, source: _Source) -> OnlineState | None:
+        """What is online, if that is up to date."""
+        state = self._online.state(tenant, view.name)
+        held = state and (state.plan_digest, state.table_uri, state.table_version)
+        if state is not None and held == (source.plan.digest, source.uri, source.version):
+            self._meter.behind(tenant, view.name, 0)
+            return state
+        self._meter.behind(tenant, view.name, source.version - (state.table_version if state else -1))
+        return None
+
+    def _build(self, tenant: TenantId, view: View, source: _Source) -> OnlineState:
+        began = monotonic()
+        table, plan = source.table, source.plan
+        newest = self._lake.newest(table, plan.event_time) if table else None
+        # Events may be ahead of the clock (what is scheduled is an event too); requests are asked at about now.
+        horizon = min(newest if newest is not None else 0, self._now()) - self._slack
+        state = OnlineState(
+            plan_digest=plan.digest,
+            view_digest=view.digest,
+            revision=view.revision,
+            table_uri=source.uri,
+            table_version=source.version,
+            horizon=horizon,
+            newest_event=newest,
+            entities=0,
+            blob_bytes=0,
+            built_at=self._now(),
+        )
+        blobs = self._blobs(plan, table, horizon) if table else iter(())
+        state = self._online.publish(tenant, view.name, (view.spec, source.dataset), state, blobs)
+        self._meter.built(tenant, view.name, state, monotonic() - began)
+        self._meter.behind(tenant, view.name, 0)
+        return state
+
+    def _blobs(self, plan: Plan, table: LakeTable, horizon: int) -> Iterator[EntityBlob]:
+        since = horizon - plan.longest_window
+        rows = self._lake.read_since(table, plan.source_columns, plan.event_time, since)
+        recent: set[str] = set()
+        for blob in blobs_of(plan, rows, table_version=table.version, horizon=horizon):
+            recent.add(blob.entity)
+            yield blob
+        everyone = self._lake.read_distinct(table, [column.name for column in plan.entity])
+        names = pl.DataFrame({ENTITY: with_entity(everyone, plan.entity)})[ENTITY].drop_nulls().unique().sort()
+        nothing = tuple(ColumnHistory(_NONE, _NONE, np.zeros(0, np.bool_)) for _ in plan.columns)
+        for name in names:
+            if name not in recent:
+                # Seen, but so long ago that every window is empty: known, unlike an entity without a blob.
+                yield EntityBlob(name, table.version, horizon, _NONE, nothing)

@@ -1,0 +1,157 @@
+"""Use case: a training set, each feature with its value at the row's own event time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+import polars as pl
+
+from services.features.domain.entity import scaled_integers
+from services.features.domain.frames import codes_of, history_of, micros
+from services.features.domain.kernel import evaluate
+from services.features.domain.model import LakeTable, TrainingSet, View
+from services.features.domain.plan import Plan, compile_view
+from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
+from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
+from tenon.core.specs import ColumnType, DatasetSpec
+from tenon.core.tenancy import TenantId
+
+FORMAT = 1
+"""Counted up when the same inputs would give another file."""
+
+
+class BuildTrainingSet:
+    """Joins a spine with views, point in time. The same data and definitions give the same bytes, and are made once."""
+
+    def __init__(
+        self, views: Views, datasets: Datasets, lake: Lake, files: TrainingFiles, meter: Meter, *, parallel: int = 1
+    ) -> None:
+        self._views, self._datasets, self._lake, self._files, self._meter = views, datasets, lake, files, meter
+        # Each holds its columns in memory; more at once would be slower, not faster.
+        self._turn = threading.BoundedSemaphore(parallel)
+
+    def build(self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str]) -> TrainingSet:
+        """Write the training set, or give the one that was written for the same inputs. Raises `NotFound`, `Invalid`
+        for names that do not fit, `Precondition` where nothing was ingested yet."""
+        began = monotonic()
+        if len(set(views)) < len(views):
+            raise Invalid("VIEW_TWICE", "a view is named twice", place=Place(field="views"))
+        stored = [self._views.get(tenant, name) for name in views]
+        tables = {spine: self._table(tenant, spine)}
+        for view in stored:
+            if view.spec.dataset not in tables:
+                tables[view.spec.dataset] = self._table(tenant, view.spec.dataset)
+        carried = _carried_columns(tables[spine].spec, columns)
+        plans = [compile_view(view.spec, tables[view.spec.dataset].spec) for view in stored]
+        for plan in plans:
+            _check_entity(plan, tables[spine].spec)
+        fingerprint = _fingerprint(spine, tables, carried, stored, plans)
+        found = self._files.find(tenant, fingerprint)
+        if found is not None:
+            self._meter.trained(found.rows, monotonic() - began, reused=True)
+            return found
+        with self._turn:
+            frame = self._join(tables, spine, carried, plans)
+            made = self._files.write(
+                tenant,
+                fingerprint,
+                frame,
+                dataset_versions={name: table.version for name, table in sorted(tables.items())},
+                view_digests={view.name: view.digest for view in stored},
+            )
+        self._meter.trained(made.rows, monotonic() - began, reused=False)
+        return made
+
+    def _table(self, tenant: TenantId, dataset: str) -> LakeTable:
+        table = self._datasets.table(tenant, dataset)
+        if table is None:
+            raise Precondition(
+                "DATASET_EMPTY",
+                f"nothing was ever committed to data set {dataset!r}",
+                place=Place(field=dataset),
+                hint=f"tenon ingest {dataset} FILE",
+            )
+        return table
+
+    def _join(
+        self, tables: dict[str, LakeTable], spine: str, carried: Sequence[str], plans: Sequence[Plan]
+    ) -> pl.DataFrame:
+        table = tables[spine]
+        keys = [column.name for plan in plans for column in plan.entity]
+        rows = self._lake.read(table, list(dict.fromkeys([*carried, *keys])))
+        # Rows of a lake table come in no promised order; this one is total, since the primary key is unique.
+        rows = rows.sort([table.spec.event_time, *table.spec.primary_key], nulls_last=True)
+        at = rows.select(micros(table.spec.event_time)).to_series().to_numpy()
+        series = [_carried(rows, name, table.spec) for name in carried]
+        for plan in plans:
+            source = self._lake.read(tables[plan.dataset], plan.source_columns)
+            history, entities = history_of(plan, source)
+            values = evaluate(plan, history, codes_of(plan, rows, entities), at)
+            series += [
+                pl.Series(feature.reference, value).fill_nan(None)
+                for feature, value in zip(plan.features, values, strict=True)
+            ]
+        return pl.DataFrame(series)
+
+
+def _carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:
+    """Primary key, event time, then the asked columns with their knownAt columns, in the order of the data set."""
+    for name in asked:
+        if name not in spine.columns:
+            near = did_you_mean(name, spine.columns)
+            raise Invalid(
+                "COLUMN_UNKNOWN",
+                f"data set {spine.name!r} has no column {name[:80]!r}",
+                place=Place(field="columns"),
+                hint=f"did you mean `{near}`?" if near else None,
+            )
+    known = [column.known_at for name, column in spine.columns.items() if name in asked and column.known_at]
+    wanted = {*asked, *known}
+    return list(
+        dict.fromkeys([*spine.primary_key, spine.event_time, *(name for name in spine.columns if name in wanted)])
+    )
+
+
+def _check_entity(plan: Plan, spine: DatasetSpec) -> None:
+    for column in plan.entity:
+        found = spine.columns.get(column.name)
+        if found is None or found.type is not column.type or (found.scale or 0) != column.scale:
+            problem = "does not have" if found is None else f"has as {found.type.value}, not {column.type.value}"
+            raise Invalid(
+                "ENTITY_MISMATCH",
+                f"view {plan.view!r} is by {column.name!r}, which the spine {spine.name!r} {problem}",
+                place=Place(field="views"),
+            )
+
+
+def _carried(rows: pl.DataFrame, name: str, spine: DatasetSpec) -> pl.Series:
+    column = spine.columns[name]
+    match column.type:
+        case ColumnType.TIMESTAMP:
+            return rows.select(micros(name)).to_series()
+        case ColumnType.DECIMAL:
+            scaled = rows.select(scaled_integers(name, column.scale or 0, rows.schema[name])).to_series()
+            return scaled.cast(pl.Float64) / float(10 ** (column.scale or 0))
+        case _:
+            return rows[name]
+
+
+def _fingerprint(
+    spine: str, tables: dict[str, LakeTable], carried: Sequence[str], views: Sequence[View], plans: Sequence[Plan]
+) -> str:
+    content = {
+        "format": FORMAT,
+        "spine": spine,
+        "tables": {name: [table.uri, table.version] for name, table in tables.items()},
+        "order": [tables[spine].spec.event_time, *tables[spine].spec.primary_key],
+        "columns": [
+            [name, tables[spine].spec.columns[name].type.value, tables[spine].spec.columns[name].scale]
+            for name in carried
+        ],
+        "views": [[view.name, plan.digest] for view, plan in zip(views, plans, strict=True)],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

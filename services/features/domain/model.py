@@ -1,0 +1,68 @@
+"""The nouns of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenon.core.specs import DatasetSpec, FeatureViewSpec
+from tenon.core.tenancy import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One revision of a feature view."""
+
+    tenant: TenantId
+    name: str
+    revision: int
+    digest: str
+    spec: FeatureViewSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A data set's committed rows at one version, and the definition they were held to."""
+
+    uri: str
+    version: int
+    spec: DatasetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineState:
+    """What the online store holds of a view: which plan, of which version of the table (-1: of no table at all).
+
+    `horizon`: values at earlier times cannot be told from it. `newest_event`: the table's latest event time, None
+    without rows. `built_at` is when it was finished. Times are microseconds.
+    """
+
+    plan_digest: str
+    view_digest: str
+    revision: int
+    table_uri: str
+    table_version: int
+    horizon: int
+    newest_event: int | None
+    entities: int
+    blob_bytes: int
+    built_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntityKeys:
+    """One row of a lookup: key columns by name, as text, and the time asked for (microseconds)."""
+
+    keys: dict[str, str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """A training set in the blob store."""
+
+    uri: str
+    rows: int
+    fingerprint: str
+    file_sha256: str
+    dataset_versions: dict[str, int]
+    view_digests: dict[str, str]

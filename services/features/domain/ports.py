@@ -1,0 +1,173 @@
+"""What the domain needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import polars as pl
+
+from services.features.domain.blob import EntityBlob
+from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
+from services.features.domain.plan import Plan
+from tenon.core.specs import DatasetSpec, FeatureViewSpec
+from tenon.core.tenancy import TenantId
+
+Change = Literal["created", "updated", "unchanged"]
+
+
+class Views(Protocol):
+    """The tenants' feature views."""
+
+    def apply(self, tenant: TenantId, spec: FeatureViewSpec, *, dry_run: bool) -> tuple[Change, View]:
+        """Store a new revision unless the newest is equal."""
+        ...
+
+    def get(self, tenant: TenantId, name: str) -> View:
+        """The newest revision. Raises `NotFound`."""
+        ...
+
+    def list(self, tenant: TenantId) -> Sequence[View]:
+        """The newest revision of each, by name."""
+        ...
+
+    def list_all(self) -> Sequence[View]:
+        """The same for all tenants; for the service's own upkeep."""
+        ...
+
+
+class Datasets(Protocol):
+    """Ingest's data sets."""
+
+    def definition(self, tenant: TenantId, dataset: str) -> DatasetSpec:
+        """The newest definition. Raises `NotFound`."""
+        ...
+
+    def table(self, tenant: TenantId, dataset: str) -> LakeTable | None:
+        """The latest committed table; None when nothing was ever committed. Raises `NotFound` without the data set."""
+        ...
+
+
+class Lake(Protocol):
+    """Reads tables of the lake, pinned to a version."""
+
+    def read(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """The columns of every row."""
+        ...
+
+    def newest(self, table: LakeTable, column: str) -> int | None:
+        """The largest value of a timestamp column, in microseconds; None without rows."""
+        ...
+
+    def read_since(self, table: LakeTable, columns: Sequence[str], column: str, since: int) -> pl.DataFrame:
+        """The rows whose timestamp `column` is at or after `since` (microseconds)."""
+        ...
+
+    def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """The distinct combinations of the columns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedView:
+    """A view as the online store serves it now, with the blobs that were asked for (None: never seen)."""
+
+    plan: Plan
+    state: OnlineState
+    blobs: Mapping[str, EntityBlob | None]
+
+
+class OnlineStore(Protocol):
+    """Blobs by tenant, view and entity. All methods raise `Unavailable` when the store cannot be reached."""
+
+    def serve(
+        self, tenant: TenantId, views: Sequence[str], entities: EntityNames
+    ) -> dict[str, ServedView | None]:  # fmt: skip
+        """Each view with the blobs of the entities that `entities(plan)` names, in one round trip, never a mix of two
+        definitions. None for a view that is not built."""
+        ...
+
+    def state(self, tenant: TenantId, view: str) -> OnlineState | None:
+        """What is held of a view; None when nothing is."""
+        ...
+
+    def publish(
+        self,
+        tenant: TenantId,
+        view: str,
+        source: tuple[FeatureViewSpec, DatasetSpec],
+        state: OnlineState,
+        blobs: Iterable[EntityBlob],
+    ) -> OnlineState:
+        """Write the blobs, then let the readers see them; removes entities and definitions that are no more. Gives
+        the state with the blobs counted."""
+        ...
+
+    def lock(self, tenant: TenantId, view: str) -> Lock:
+        """A lock over all replicas: one builds a view at a time."""
+        ...
+
+
+class EntityNames(Protocol):
+    """Names the entities wanted of a view."""
+
+    def __call__(self, plan: Plan) -> Iterable[str]:
+        """Canonical texts, without the missing ones."""
+        ...
+
+
+class Lock(Protocol):
+    """Held inside a `with` block. Entering raises `Unavailable` when another replica holds it."""
+
+    def __enter__(self) -> object:
+        """Take it."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Give it back."""
+        ...
+
+
+class TrainingFiles(Protocol):
+    """Training sets in the blob store."""
+
+    def find(self, tenant: TenantId, fingerprint: str) -> TrainingSet | None:
+        """The training set that was written under a fingerprint."""
+        ...
+
+    def write(
+        self,
+        tenant: TenantId,
+        fingerprint: str,
+        frame: pl.DataFrame,
+        *,
+        dataset_versions: dict[str, int],
+        view_digests: dict[str, str],
+    ) -> TrainingSet:
+        """Write one; equal frames give equal bytes."""
+        ...
+
+
+class Meter(Protocol):
+    """Counts what happens."""
+
+    def built(self, tenant: TenantId, view: str, state: OnlineState, seconds: float) -> None:
+        """A view was built from the lake."""
+        ...
+
+    def behind(self, tenant: TenantId, view: str, versions: int) -> None:
+        """How many versions the online store is behind the lake."""
+        ...
+
+    def failed(self, tenant: TenantId, view: str, reason: str) -> None:
+        """A view could not be built."""
+        ...
+
+    def trained(self, rows: int, seconds: float, *, reused: bool) -> None:
+        """A training set was asked for."""
+        ...
+
+    def looked_up(self, rows: int, seconds: float) -> None:
+        """Online values were given."""
+        ...

@@ -1,0 +1,96 @@
+"""Builds the service: settings, clients, use cases, doors."""
+
+from __future__ import annotations
+
+import time
+
+from services.features.api_grpc import FeatureServicer
+from services.features.api_http import feature_routes
+from services.features.clients.ingest import IngestDatasets
+from services.features.domain.build_online import BuildOnline
+from services.features.domain.build_training_set import BuildTrainingSet
+from services.features.domain.define_views import DefineViews
+from services.features.domain.look_up_online import LookUpOnline
+from services.features.metrics import PrometheusMeter
+from services.features.settings import FeaturesSettings
+from services.features.storage.lake import DeltaLake
+from services.features.storage.online import RedisOnlineStore
+from services.features.storage.training_files import BlobTrainingFiles
+from services.features.storage.views import SqlViews
+from services.features.worker import Builder, BuildRequests, DatasetCommittedHandler
+from tenon.api.features.v1.features_pb2_grpc import add_FeatureServiceServicer_to_server
+from tenon.core.timestamps import parse_duration
+from tenon.kit.blobs import open_blobs
+from tenon.kit.config import load_settings
+from tenon.kit.credentials import build_authenticator
+from tenon.kit.events import DATASET_COMMITTED, Consumer
+from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.http import create_app
+from tenon.kit.process import run_service
+from tenon.kit.redis import connect
+from tenon.kit.sql import Database, migrate
+from tenon.kit.telemetry import configure_telemetry
+
+SERVICE = "features"
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    settings = load_settings(FeaturesSettings, "database_url", "redis_url", "blob_url", "ingest_grpc", "registry_grpc")
+    configure_telemetry(SERVICE, settings.log_level, settings.otlp_endpoint)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    migrate(database, "services.features.migrations")
+    blobs = open_blobs(settings.blob_url)
+    reader = connect(settings.redis_url, timeout_seconds=settings.features_redis_timeout_seconds)
+    online = RedisOnlineStore(reader, connect(settings.redis_url, timeout_seconds=10.0))
+    datasets = IngestDatasets(open_channel(settings, settings.ingest_grpc))
+    views, lake, meter, requests = SqlViews(database), DeltaLake(blobs), PrometheusMeter(), BuildRequests()
+    builds = BuildOnline(
+        views, datasets, lake, online, meter, slack=parse_duration(settings.features_online_slack), now=_now
+    )
+    defining = DefineViews(views, datasets, online, requests)
+    looking_up = LookUpOnline(online, views, meter)
+    training = BuildTrainingSet(
+        views,
+        datasets,
+        lake,
+        BlobTrainingFiles(blobs, settings.data_dir / "scratch"),
+        meter,
+        parallel=settings.features_parallel_training_sets,
+    )
+    authenticator = build_authenticator(settings)
+
+    def ready() -> dict[str, str]:
+        problems = {"database": database.check(), "redis": online.check()}
+        return {name: problem for name, problem in problems.items() if problem}
+
+    app = create_app(
+        service=SERVICE,
+        authenticator=authenticator,
+        ready=ready,
+        max_body_bytes=settings.max_body_mib << 20,
+        description="Feature views, point-in-time training sets and online values.",
+    )
+    app.include_router(feature_routes(defining, looking_up, _now))
+    servicer = FeatureServicer(defining, training, looking_up, _now)
+    door = create_server(
+        settings,
+        authenticator,
+        [Servicer(add_FeatureServiceServicer_to_server, servicer, "tenon.api.features.v1.FeatureService")],
+    )
+    run_service(
+        app,
+        settings,
+        grpc_server=door.server,
+        background=[
+            authenticator.background,
+            Builder(builds, requests, settings.features_reconcile_seconds),
+            Consumer(settings.redis_url, DATASET_COMMITTED, SERVICE, DatasetCommittedHandler(builds)),
+        ],
+        on_stop=[database.close],
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,34 @@
+"""The environment, read once by main."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from tenon.core.errors import Invalid
+from tenon.core.timestamps import parse_duration
+from tenon.kit.config import ServiceSettings
+
+
+class FeaturesSettings(ServiceSettings):
+    """What the features service reads beside the common settings."""
+
+    features_online_slack: str = Field(
+        default="90d",
+        description="How far behind the newest event online values can still be asked for.",
+    )
+    features_reconcile_seconds: float = Field(
+        default=15.0, gt=0, description="How often every view is compared with the lake, beside the events."
+    )
+    features_parallel_training_sets: int = Field(default=1, ge=1, description="Training sets built at the same time.")
+    features_redis_timeout_seconds: float = Field(
+        default=0.5, gt=0, description="How long a lookup waits for Redis before it answers UNAVAILABLE."
+    )
+
+    @field_validator("features_online_slack")
+    @classmethod
+    def _check_slack(cls, value: str) -> str:
+        try:
+            parse_duration(value)
+        except Invalid as err:
+            raise ValueError(f"{err.message}; {err.hint}") from None
+        return value

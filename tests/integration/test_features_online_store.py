@@ -1,0 +1,194 @@
+"""The online store on a real Redis, and the service after a kill."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from services.features.domain.blob import EntityBlob
+from services.features.domain.history import ColumnHistory
+from services.features.domain.model import OnlineState
+from services.features.domain.plan import compile_view
+from services.features.storage.online import RedisOnlineStore
+from tenon.core.errors import Unavailable
+from tenon.core.specs import DatasetSpec, FeatureViewSpec
+from tenon.core.tenancy import TenantId
+from tenon.kit.redis import connect
+from tests.support.fake_ingest import lake_frame, running_ingest
+from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
+from tests.support.service_process import ADMIN_KEY, running_service
+
+pytestmark = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
+
+NORTH, SOUTH = TenantId("north"), TenantId("south")
+DATASET = DatasetSpec.model_validate(
+    {
+        "name": "d", "primaryKey": ["id"], "eventTime": "at",
+        "columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}, "who": {"type": "string"},
+                    "x": {"type": "integer"}},
+    }
+)  # fmt: skip
+
+
+def view_over(window: str) -> FeatureViewSpec:
+    """The view under one of its definitions."""
+    return FeatureViewSpec.model_validate(
+        {"name": "v", "dataset": "d", "entity": ["who"],
+         "aggregates": [{"column": "x", "functions": ["sum"], "windows": [window]}]}
+    )  # fmt: skip
+
+
+def blob(entity: str, value: int) -> EntityBlob:
+    """An entity with one event."""
+    one = np.array([1], np.int64)
+    return EntityBlob(entity, 1, 0, one, (ColumnHistory(one, one * value, np.array([True])),))
+
+
+def publish(store: RedisOnlineStore, view: FeatureViewSpec, blobs: list[EntityBlob], version: int = 1) -> OnlineState:
+    """Publish a definition's blobs."""
+    state = OnlineState(
+        plan_digest=compile_view(view, DATASET).digest, view_digest="d", revision=1, table_uri="u",
+        table_version=version, horizon=0, newest_event=1, entities=0, blob_bytes=0, built_at=2,
+    )  # fmt: skip
+    return store.publish(NORTH, "v", (view, DATASET), state, blobs)
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A real Redis."""
+    with running_redis() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: RedisServer) -> RedisOnlineStore:
+    """A store on it."""
+    return RedisOnlineStore(connect(server.url, timeout_seconds=0.5), connect(server.url))
+
+
+def test_what_is_published_is_served(store: RedisOnlineStore, server: RedisServer) -> None:
+    """Any entity text comes back, what is gone is gone, other tenants and other processes see what they should."""
+    names = ["a", "", "ünï|\\|code", "x" * 500, "x" * 501]
+    state = publish(store, view_over("1d"), [blob(name, number) for number, name in enumerate(names)])
+    assert (state.entities, store.state(NORTH, "v")) == (5, state)
+    for reader in (store, RedisOnlineStore(connect(server.url), connect(server.url))):
+        for _ in range(2):
+            served = reader.serve(NORTH, ["v", "other"], lambda _: [*names, "nobody"])
+            assert served["other"] is None
+            assert served["v"] is not None
+            assert served["v"].state == state
+            values = {name: found and int(found.columns[0].value[0]) for name, found in served["v"].blobs.items()}
+            assert values == {name: number for number, name in enumerate(names)} | {"nobody": None}
+    assert store.serve(SOUTH, ["v"], lambda _: names) == {"v": None}
+    publish(store, view_over("1d"), [blob("a", 9)], version=2)
+    served = store.serve(NORTH, ["v"], lambda _: names)
+    assert served["v"] is not None
+    assert [name for name, found in served["v"].blobs.items() if found] == ["a"]
+
+
+def test_a_retired_definition_leaves_nothing(store: RedisOnlineStore, server: RedisServer) -> None:
+    """After the switch to another definition the old one's keys are removed."""
+    publish(store, view_over("1d"), [blob(f"p{n}", n) for n in range(2500)])
+    with connect(server.url) as redis:
+        before = redis.dbsize()
+        publish(store, view_over("2d"), [blob(f"p{n}", n) for n in range(2500)])
+        assert redis.dbsize() == before
+
+
+def test_readers_never_see_a_mix(store: RedisOnlineStore, server: RedisServer) -> None:
+    """While definitions switch back and forth, the plan and the blobs of each answer belong together."""
+    views = {compile_view(view_over(w), DATASET).digest: (view_over(w), n) for n, w in enumerate(("1d", "2d"))}
+    first, second = views.values()
+    names = [f"p{n}" for n in range(50)]
+    publish(store, first[0], [blob(name, first[1]) for name in names])
+    wrong: list[object] = []
+    reads = 0
+    ending = threading.Event()
+
+    def read() -> None:
+        nonlocal reads
+        reader = RedisOnlineStore(connect(server.url), connect(server.url))
+        while not ending.is_set():
+            try:
+                served = reader.serve(NORTH, ["v"], lambda _: names)["v"]
+            except Unavailable as err:
+                wrong.extend([err] if err.reason != "VIEW_CHANGING" else [])
+                continue
+            values = {
+                None if b is None else int(b.columns[0].value[0]) for b in (served.blobs if served else {}).values()
+            }
+            if served is None or values != {views[served.plan.digest][1]}:
+                wrong.append((served and served.plan.digest, values))
+            reads += 1
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        for view, value in (second, first):
+            publish(store, view, [blob(name, value) for name in names])
+    ending.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert reads > 10
+
+
+def test_one_builder_at_a_time(store: RedisOnlineStore) -> None:
+    """A second builder of the same view is turned away until the first is done; other views are free."""
+    with store.lock(NORTH, "v"):
+        with pytest.raises(Unavailable, match="another replica"), store.lock(NORTH, "v"):
+            pass
+        with store.lock(SOUTH, "v"):
+            pass
+    with store.lock(NORTH, "v"):
+        pass
+
+
+def test_an_unreadable_state_is_no_state(store: RedisOnlineStore, server: RedisServer) -> None:
+    """What another version of the program left is built again instead of read wrongly."""
+    state = publish(store, view_over("1d"), [blob("a", 1)])
+    with connect(server.url) as redis:
+        redis.set("tenon:features:north:v:serving", b'{"layout": "of tomorrow"}')
+    assert store.state(NORTH, "v") is None
+    assert publish(store, view_over("1d"), [blob("a", 1)]) == replace(state, built_at=2)
+
+
+def test_a_killed_service_catches_up(tmp_path: Path, server: RedisServer) -> None:
+    """Killed in the middle of its work and started again, the service brings the store to the lake's version."""
+    from datetime import UTC, datetime, timedelta
+
+    with running_ingest(tmp_path / "lake") as ingest:
+        ingest.define("north", DATASET)
+        start = datetime(2025, 1, 1, tzinfo=UTC)
+        rows = [{"id": n, "at": start + timedelta(minutes=n), "who": f"p{n % 900}", "x": n} for n in range(5000)]
+        ingest.commit("north", "d", lake_frame(DATASET, rows))
+        environment = {
+            "TENON_REDIS_URL": server.url,
+            "TENON_BLOB_URL": (tmp_path / "blobs").as_uri(),
+            "TENON_INGEST_GRPC": ingest.target,
+            "TENON_REGISTRY_GRPC": f"127.0.0.1:{free_port()}",
+            "TENON_FEATURES_RECONCILE_SECONDS": "0.5",
+        }
+        url, headers = "/v1/tenants/north/feature-views/v", {"authorization": f"Bearer {ADMIN_KEY}"}
+        with running_service("features", tmp_path / "features", environment) as service:
+            body = view_over("1d").canonical()
+            assert httpx.put(service.http + url, json=body, headers=headers, trust_env=False).status_code == 200
+            service.process.kill()
+        version = ingest.commit("north", "d", lake_frame(DATASET, rows), replace=True)
+        with running_service("features", tmp_path / "features", environment) as service:
+            deadline = time.monotonic() + 40
+            while True:
+                online = httpx.get(service.http + url, headers=headers, trust_env=False).json()["online"]
+                if online and online["table_version"] == version:
+                    break
+                assert time.monotonic() < deadline, service.log.read_text()[-3000:]
+                time.sleep(0.1)
+            assert online["entities"] == 900

@@ -1,0 +1,332 @@
+"""The features service as a process, with a real Redis, real Delta tables and a stand-in for ingest."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import polars as pl
+import pytest
+import redis
+
+from tenon.api.features.v1 import features_pb2 as pb
+from tenon.api.features.v1 import features_pb2_grpc
+from tenon.core.specs import DatasetSpec
+from tests.support.fake_ingest import FakeIngest, lake_frame, running_ingest
+from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
+from tests.support.service_process import ADMIN_KEY, SERVICE_TOKEN, ServiceProcess, running_service
+
+pytestmark = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
+
+DATASET = DatasetSpec.model_validate(
+    {
+        "name": "visits",
+        "primaryKey": ["visit_id"],
+        "eventTime": "arrived",
+        "columns": {
+            "visit_id": {"type": "integer"},
+            "arrived": {"type": "timestamp"},
+            "billed": {"type": "timestamp", "nullable": True},
+            "patient": {"type": "string", "nullable": True},
+            "ward": {"type": "integer"},
+            "urgent": {"type": "boolean"},
+            "bill": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "billed"},
+        },
+    }
+)
+VIEW = {
+    "name": "patient_history",
+    "dataset": "visits",
+    "entity": ["patient"],
+    "aggregates": [
+        {"functions": ["count"], "windows": ["7d", "30d"]},
+        {
+            "column": "bill",
+            "functions": ["count", "sum", "mean", "min", "max", "rate"],
+            "windows": ["30d"],
+            "above": 100,
+        },
+    ],
+}
+WARD = {
+    "name": "ward_history",
+    "dataset": "visits",
+    "entity": ["ward", "urgent"],
+    "aggregates": [{"column": "bill", "functions": ["mean", "max"], "windows": ["7d"]}],
+}
+START = datetime(2025, 1, 1, tzinfo=UTC)
+HEADERS = {"authorization": f"Bearer {ADMIN_KEY}"}
+
+
+def visits(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Visits over 60 days with bills that are known up to ten days later."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        arrived = START + timedelta(minutes=rng.randrange(60 * 24 * 60))
+        rows.append(
+            {
+                "visit_id": number,
+                "arrived": arrived,
+                "billed": None if rng.random() < 0.05 else arrived + timedelta(minutes=rng.randrange(10 * 24 * 60)),
+                "patient": None if rng.random() < 0.02 else f"p{rng.randrange(25)}",
+                "ward": rng.randrange(4),
+                "urgent": rng.random() < 0.3,
+                "bill": None if rng.random() < 0.1 else Decimal(rng.randrange(-500, 30_000)) / 100,
+            }
+        )
+    return rows
+
+
+def eventually(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """The check's answer as soon as it is truthy."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+class Client:
+    """Both doors of the service."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.service = service
+        self.http = httpx.Client(base_url=service.http, headers=HEADERS, timeout=10, trust_env=False)
+        self._channel = grpc.insecure_channel(service.grpc, [("grpc.enable_http_proxy", 0)])
+        self.stub = features_pb2_grpc.FeatureServiceStub(self._channel)
+        self.metadata = [("authorization", f"Bearer {SERVICE_TOKEN}")]
+
+    def apply(self, view: dict[str, Any], tenant: str = "north", **params: str) -> httpx.Response:
+        """Put a view."""
+        return self.http.put(f"/v1/tenants/{tenant}/feature-views/{view['name']}", json=view, params=params)
+
+    def online_version(self, view: str, tenant: str = "north") -> int | None:
+        """The table version that is online."""
+        answer = self.http.get(f"/v1/tenants/{tenant}/feature-views/{view}").json()["online"]
+        return answer["table_version"] if answer and answer["serves_this_revision"] else None
+
+    def online(self, views: list[str], rows: list[tuple[dict[str, str], datetime]]) -> pb.GetOnlineFeaturesResponse:
+        """Look up by gRPC."""
+        request = pb.GetOnlineFeaturesRequest(tenant="north", views=views)
+        for keys, at in rows:
+            request.rows.add(keys=keys).at.FromDatetime(at)
+        return self.stub.GetOnlineFeatures(request, metadata=self.metadata, timeout=10)
+
+    def training_set(self, columns: list[str], views: list[str]) -> pb.BuildTrainingSetResponse:
+        """Build by gRPC."""
+        request = pb.BuildTrainingSetRequest(tenant="north", spine="visits", columns=columns, views=views)
+        return self.stub.BuildTrainingSet(request, metadata=self.metadata, timeout=60)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Iterator[FakeIngest]:
+    """A stand-in for ingest, with the data set defined."""
+    with running_ingest(tmp_path / "lake of tests") as fake:
+        fake.define("north", DATASET)
+        yield fake
+
+
+@pytest.fixture
+def environment(tmp_path: Path, redis_server: RedisServer, ingest: FakeIngest) -> dict[str, str]:
+    """What the process is started with; the registry is not there, and platform keys work all the same."""
+    return {
+        "TENON_REDIS_URL": redis_server.url,
+        "TENON_BLOB_URL": (tmp_path / "blobs").as_uri(),
+        "TENON_INGEST_GRPC": ingest.target,
+        "TENON_REGISTRY_GRPC": f"127.0.0.1:{free_port()}",
+        "TENON_FEATURES_RECONCILE_SECONDS": "0.5",
+    }
+
+
+@pytest.fixture
+def client(tmp_path: Path, environment: dict[str, str]) -> Iterator[Client]:
+    """The running service."""
+    with running_service("features", tmp_path / "features", environment) as service:
+        yield Client(service)
+
+
+def bits(value: float | None) -> bytes:
+    """The float's bytes, all missing values alike."""
+    return struct.pack("<d", math.nan if value is None or math.isnan(value) else value)
+
+
+def test_online_equals_training_set(client: Client, ingest: FakeIngest, redis_server: RedisServer) -> None:
+    """Every value of a training set is found online at the row's time, bit for bit, also after late corrections."""
+    rows = visits(800)
+    ingest.commit("north", "visits", lake_frame(DATASET, rows[:500]))
+    for view in (VIEW, WARD):
+        assert client.apply(view).json()["change"] == "created"
+    eventually(lambda: client.online_version("patient_history") == 0 and client.online_version("ward_history") == 0)
+    rows[3]["bill"], rows[4]["patient"] = Decimal("299.99"), "p1"
+    shuffled = rows.copy()
+    random.Random(2).shuffle(shuffled)
+    version = ingest.commit("north", "visits", lake_frame(DATASET, shuffled), replace=True)
+    with redis.Redis.from_url(redis_server.url) as events:
+        events.xadd("tenon:events:dataset_committed", {"tenant": "north", "dataset": "visits", "batch_id": "b2",
+                                                       "table_version": str(version), "table_uri": ""})  # fmt: skip
+    eventually(lambda: client.online_version("patient_history") == version)
+    eventually(lambda: client.online_version("ward_history") == version)
+
+    made = client.training_set(["bill", "urgent", "patient", "ward"], ["patient_history", "ward_history"])
+    frame = pl.read_parquet(made.uri.removeprefix("file://").replace("%20", " "))
+    assert frame.height == made.rows == 800
+    assert frame["arrived"].dtype == pl.Int64
+    assert frame["bill"].dtype == pl.Float64
+    assert frame["urgent"].dtype == pl.Boolean
+    assert frame["billed"].dtype == pl.Int64, "a carried column's knownAt column comes along"
+    assert dict(made.dataset_versions) == {"visits": version}
+
+    features = [name for name in frame.columns if "." in name]
+    asked = []
+    for row in frame.iter_rows(named=True):
+        keys = {"ward": str(row["ward"]), "urgent": str(row["urgent"]).lower()}
+        asked.append((keys | ({"patient": row["patient"]} if row["patient"] is not None else {}),
+                      START + timedelta(microseconds=row["arrived"] - int(START.timestamp() * 1e6))))  # fmt: skip
+    online = client.online(["patient_history", "ward_history"], asked)
+    assert list(online.features) == features
+    wrong = [
+        (row, name)
+        for row, (offline, answer) in enumerate(zip(frame.iter_rows(named=True), online.rows, strict=True))
+        for name, value in zip(features, answer.values, strict=True)
+        if bits(offline[name]) != bits(value)
+    ]
+    assert not wrong
+    assert frame["patient_history.bill_mean_30d"].null_count() < 700
+
+
+def test_training_sets_are_made_once_and_the_same(client: Client, ingest: FakeIngest, tmp_path: Path) -> None:
+    """The same inputs give the same fingerprint and bytes; new data gives a new fingerprint."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(300)))
+    client.apply(VIEW)
+    first = client.training_set(["bill"], ["patient_history"])
+    (path,) = (tmp_path / "blobs/features/north/training").glob("*.parquet")
+    data = path.read_bytes()
+    assert client.training_set(["bill"], ["patient_history"]) == first
+    for file in path.parent.iterdir():
+        file.unlink()
+    again = client.training_set(["bill"], ["patient_history"])
+    assert again.file_sha256 == first.file_sha256
+    assert path.read_bytes() == data
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(310)[300:]))
+    assert client.training_set(["bill"], ["patient_history"]).fingerprint != first.fingerprint
+
+
+def test_an_emptied_redis_is_rebuilt(client: Client, ingest: FakeIngest, redis_server: RedisServer) -> None:
+    """With Redis down a lookup is refused quickly as unavailable; when it comes back empty the values are rebuilt."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(300)))
+    client.apply(VIEW)
+    eventually(lambda: client.online_version("patient_history") == 0)
+    row = ({"patient": "p1"}, START + timedelta(days=58))
+    before = client.online(["patient_history"], [row])
+    redis_server.stop()
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError) as refused:
+        client.online(["patient_history"], [row])
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert time.monotonic() - began < 3
+    assert client.http.get("/readyz").status_code == 503
+    redis_server.start()
+
+    def answered() -> pb.GetOnlineFeaturesResponse | None:
+        try:
+            return client.online(["patient_history"], [row])
+        except grpc.RpcError as err:
+            if err.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return None
+
+    assert eventually(answered, 30).SerializeToString() == before.SerializeToString()
+
+
+def test_a_changed_view_is_swapped_whole(client: Client, ingest: FakeIngest) -> None:
+    """While a definition changes, each answer is wholly the old or wholly the new one."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(500)))
+    client.apply(VIEW)
+    eventually(lambda: client.online_version("patient_history") == 0)
+    row = ({"patient": "p1"}, START + timedelta(days=58))
+    old = list(client.online(["patient_history"], [row]).rows[0].values)
+    changed = VIEW | {"aggregates": VIEW["aggregates"][:1]}
+    assert client.apply(changed).json() | {"spec": None} == {
+        "change": "updated", "tenant": "north", "name": "patient_history", "revision": 2, "spec": None,
+        "digest": client.http.get("/v1/tenants/north/feature-views/patient_history").json()["digest"],
+        "features": ["patient_history.count_7d", "patient_history.count_30d"],
+    }  # fmt: skip
+
+    def swapped() -> bool:
+        answer = client.online(["patient_history"], [row])
+        values = list(answer.rows[0].values)
+        assert len(answer.features) == len(values)
+        assert values in (old, old[:2])
+        return len(values) == 2
+
+    eventually(swapped)
+
+
+def test_http_door(client: Client, ingest: FakeIngest) -> None:
+    """The HTTP door applies, shows and looks up; what it refuses names the thing and the place."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(300)))
+    assert client.apply(VIEW, dry_run="true").json()["change"] == "created"
+    assert client.http.get("/v1/tenants/north/feature-views").json() == {"feature_views": []}
+    assert client.apply(VIEW).json()["revision"] == 1
+    assert client.apply(VIEW).json()["change"] == "unchanged"
+    eventually(lambda: client.online_version("patient_history") == 0)
+    body = {
+        "views": ["patient_history"],
+        "rows": [{"keys": {"patient": "p1"}, "at": "2025-02-20T00:00:00Z"}, {"keys": {"patient": "nobody"}},
+                 {"keys": {}}, {"keys": {"patient": "p1"}, "at": "2020-01-01T00:00:00Z"}],
+    }  # fmt: skip
+    answer = client.http.post("/v1/tenants/north/online-features", json=body).json()
+    values = [row["values"]["patient_history.count_30d"] for row in answer["rows"]]
+    assert [value["status"] for value in values] == ["PRESENT", "UNKNOWN_ENTITY", "MISSING", "BEFORE_HORIZON"]
+    assert values[0]["value"] > 0
+    assert values[1]["value"] == 0
+    assert values[2]["value"] is None
+    assert answer["rows"][0]["known_until"]["patient_history"].endswith("Z")
+
+    wrong_column = VIEW | {"entity": ["pateint"]}
+    refused = client.apply(wrong_column)
+    assert refused.status_code == 400
+    assert refused.json()["place"] == {"field": "entity.0"}
+    assert "patient" in refused.json()["hint"]
+    assert client.apply(VIEW | {"dataset": "visit"}).status_code == 400
+    misspelt = {"views": ["patient_history"], "rows": [{"keys": {"patiant": "p1"}}]}
+    refused = client.http.post("/v1/tenants/north/online-features", json=misspelt)
+    assert refused.status_code == 400
+    assert refused.json()["reason"] == "ENTITY_KEY_UNKNOWN"
+    refused = client.http.post("/v1/tenants/north/online-features", json={"views": ["patient_histor"], "rows": []})
+    assert refused.status_code == 404
+    assert "patient_history" in refused.json()["hint"]
+    assert client.http.get("/v1/tenants/south/feature-views/patient_history").status_code == 404
+    assert httpx.get(f"{client.service.http}/v1/tenants/north/feature-views", trust_env=False).status_code == 401
+    assert "tenon_features_online_lag_versions" in client.http.get("/metrics").text
+
+
+def test_nothing_ingested_yet(client: Client, ingest: FakeIngest) -> None:
+    """A view of an empty data set is served (nobody was ever seen); a training set of it is refused with a way out."""
+    client.apply(VIEW)
+    eventually(lambda: client.online_version("patient_history") == -1)
+    answer = client.online(["patient_history"], [({"patient": "p1"}, START)])
+    assert answer.rows[0].statuses[0] == pb.FEATURE_STATUS_UNKNOWN_ENTITY
+    assert answer.rows[0].values[0] == 0
+    with pytest.raises(grpc.RpcError) as refused:
+        client.training_set(["bill"], ["patient_history"])
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -1,0 +1,200 @@
+"""The features service's ports in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from services.features.domain.blob import EntityBlob, decode_blob, encode_blob
+from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
+from services.features.domain.plan import Plan, compile_view
+from services.features.domain.ports import Change, EntityNames, ServedView
+from tenon.core.errors import NotFound, Unavailable
+from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
+from tenon.core.tenancy import TenantId
+
+
+@dataclass
+class FakeViews:
+    """See `ports.Views`."""
+
+    views: dict[tuple[TenantId, str], View] = field(default_factory=dict)
+
+    def apply(self, tenant: TenantId, spec: FeatureViewSpec, *, dry_run: bool) -> tuple[Change, View]:
+        """See `ports.Views`."""
+        current = self.views.get((tenant, spec.name))
+        if current and current.digest == spec_digest(spec):
+            return "unchanged", current
+        view = View(tenant, spec.name, current.revision + 1 if current else 1, spec_digest(spec), spec)
+        if not dry_run:
+            self.views[tenant, spec.name] = view
+        return "updated" if current else "created", view
+
+    def get(self, tenant: TenantId, name: str) -> View:
+        """See `ports.Views`."""
+        if (tenant, name) not in self.views:
+            raise NotFound("FEATURE_VIEW_NOT_FOUND", f"there is no feature view {name!r}")
+        return self.views[tenant, name]
+
+    def list(self, tenant: TenantId) -> Sequence[View]:
+        """See `ports.Views`."""
+        return [view for view in self.list_all() if view.tenant == tenant]
+
+    def list_all(self) -> Sequence[View]:
+        """See `ports.Views`."""
+        return [self.views[key] for key in sorted(self.views)]
+
+
+@dataclass
+class FakeLake:
+    """Ingest and the lake in one: see `ports.Datasets` and `ports.Lake`. Every commit is kept."""
+
+    specs: dict[tuple[TenantId, str], DatasetSpec] = field(default_factory=dict)
+    commits: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    reads: int = 0
+    down: bool = False
+
+    def commit(self, tenant: TenantId, dataset: str, frame: pl.DataFrame) -> None:
+        """The whole table at its next version."""
+        self.commits.setdefault(f"fake://{tenant}/{dataset}", []).append(frame)
+
+    def definition(self, tenant: TenantId, dataset: str) -> DatasetSpec:
+        """See `ports.Datasets`."""
+        if self.down:
+            raise Unavailable("SERVICE_UNAVAILABLE", "ingest is down")
+        if (tenant, dataset) not in self.specs:
+            raise NotFound("DATASET_NOT_FOUND", f"there is no data set {dataset!r}")
+        return self.specs[tenant, dataset]
+
+    def table(self, tenant: TenantId, dataset: str) -> LakeTable | None:
+        """See `ports.Datasets`."""
+        spec, uri = self.definition(tenant, dataset), f"fake://{tenant}/{dataset}"
+        return LakeTable(uri, len(self.commits[uri]) - 1, spec) if uri in self.commits else None
+
+    def read(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """See `ports.Lake`."""
+        self.reads += 1
+        return self.commits[table.uri][table.version].select(columns)
+
+    def newest(self, table: LakeTable, column: str) -> int | None:
+        """See `ports.Lake`."""
+        return self.read(table, [column]).select(pl.col(column).cast(pl.Int64).max()).item()
+
+    def read_since(self, table: LakeTable, columns: Sequence[str], column: str, since: int) -> pl.DataFrame:
+        """See `ports.Lake`."""
+        return self.read(table, columns).filter(pl.col(column).cast(pl.Int64) >= since)
+
+    def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """See `ports.Lake`."""
+        return self.read(table, columns).unique()
+
+
+@dataclass
+class FakeOnlineStore:
+    """See `ports.OnlineStore`."""
+
+    states: dict[tuple[TenantId, str], OnlineState] = field(default_factory=dict)
+    plans: dict[tuple[TenantId, str], Plan] = field(default_factory=dict)
+    blobs: dict[tuple[TenantId, str], dict[str, bytes]] = field(default_factory=dict)
+    down: bool = False
+
+    def serve(self, tenant: TenantId, views: Sequence[str], entities: EntityNames) -> dict[str, ServedView | None]:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        served: dict[str, ServedView | None] = {}
+        for view in views:
+            key = tenant, view
+            if key not in self.states:
+                served[view] = None
+                continue
+            plan = self.plans[key]
+            found = {name: self.blobs[key].get(name) for name in entities(plan)}
+            blobs = {name: None if data is None else decode_blob(data) for name, data in found.items()}
+            served[view] = ServedView(plan, self.states[key], blobs)
+        return served
+
+    def state(self, tenant: TenantId, view: str) -> OnlineState | None:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        return self.states.get((tenant, view))
+
+    def publish(
+        self,
+        tenant: TenantId,
+        view: str,
+        source: tuple[FeatureViewSpec, DatasetSpec],
+        state: OnlineState,
+        blobs: Iterable[EntityBlob],
+    ) -> OnlineState:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        written = {blob.entity: encode_blob(blob) for blob in blobs}
+        state = replace(state, entities=len(written), blob_bytes=sum(map(len, written.values())))
+        self.states[tenant, view], self.blobs[tenant, view] = state, written
+        self.plans[tenant, view] = compile_view(*source)
+        return state
+
+    def lock(self, tenant: TenantId, view: str) -> Any:
+        """See `ports.OnlineStore`."""
+        return nullcontext()
+
+    def _reach(self) -> None:
+        if self.down:
+            raise Unavailable("REDIS_UNAVAILABLE", "Redis is down")
+
+
+@dataclass
+class FakeTrainingFiles:
+    """See `ports.TrainingFiles`."""
+
+    frames: dict[tuple[TenantId, str], pl.DataFrame] = field(default_factory=dict)
+    sets: dict[tuple[TenantId, str], TrainingSet] = field(default_factory=dict)
+
+    def find(self, tenant: TenantId, fingerprint: str) -> TrainingSet | None:
+        """See `ports.TrainingFiles`."""
+        return self.sets.get((tenant, fingerprint))
+
+    def write(
+        self,
+        tenant: TenantId,
+        fingerprint: str,
+        frame: pl.DataFrame,
+        *,
+        dataset_versions: dict[str, int],
+        view_digests: dict[str, str],
+    ) -> TrainingSet:
+        """See `ports.TrainingFiles`."""
+        made = TrainingSet(f"fake://{fingerprint}", frame.height, fingerprint, "0" * 64, dataset_versions, view_digests)
+        self.frames[tenant, fingerprint], self.sets[tenant, fingerprint] = frame, made
+        return made
+
+
+@dataclass
+class FakeMeter:
+    """See `ports.Meter`."""
+
+    builds: list[tuple[str, int]] = field(default_factory=list)
+    lag: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def built(self, tenant: TenantId, view: str, state: OnlineState, seconds: float) -> None:
+        """See `ports.Meter`."""
+        self.builds.append((view, state.table_version))
+
+    def behind(self, tenant: TenantId, view: str, versions: int) -> None:
+        """See `ports.Meter`."""
+        self.lag[view] = versions
+
+    def failed(self, tenant: TenantId, view: str, reason: str) -> None:
+        """See `ports.Meter`."""
+        self.failures.append(reason)
+
+    def trained(self, rows: int, seconds: float, *, reused: bool) -> None:
+        """See `ports.Meter`."""
+
+    def looked_up(self, rows: int, seconds: float) -> None:
+        """See `ports.Meter`."""

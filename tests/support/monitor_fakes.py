@@ -1,0 +1,159 @@
+"""Monitor's ports in memory, for tests of its use cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.monitor.domain.model import (
+    Label,
+    LabelledRows,
+    PredictionBatch,
+    Report,
+    Role,
+    Rows,
+    SeenModel,
+    Series,
+    VerdictRecord,
+    Window,
+)
+from tenon.core.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tenon.core.manifest import Manifest
+    from tenon.core.tenancy import TenantId
+
+
+def _times(batch: PredictionBatch, window: Window) -> np.ndarray:
+    return batch.at if window.by == "at" else batch.event_time
+
+
+def _inside(batch: PredictionBatch, window: Window) -> np.ndarray:
+    return (_times(batch, window) >= window.start) & (_times(batch, window) < window.end)
+
+
+@dataclass
+class MemoryLog:
+    """`PredictionLog`, `Labels` and `Fleet` in memory."""
+
+    batches: dict[str, PredictionBatch] = field(default_factory=dict)
+    labels: dict[tuple[TenantId, str, str], dict[int, float]] = field(default_factory=dict)
+    changes: int = 0
+
+    def store(self, tenant: TenantId, batch: PredictionBatch) -> bool:
+        """See the port."""
+        fresh = batch.batch_id not in self.batches
+        self.batches.setdefault(batch.batch_id, batch)
+        self.changes += fresh
+        return fresh
+
+    def _of(self, tenant: TenantId, model: str) -> list[PredictionBatch]:
+        return [batch for batch in self.batches.values() if batch.tenant == tenant and batch.model == model]
+
+    def seen(self, tenant: TenantId) -> list[SeenModel]:
+        """See the port."""
+        models = {batch.model for batch in self.batches.values() if batch.tenant == tenant}
+        models |= {model for owner, model, _ in self.labels if owner == tenant}
+        found = []
+        for model in sorted(models):
+            series: dict[tuple[int, Role], Series] = {}
+            for batch in self._of(tenant, model):
+                before = series.get((batch.version, batch.role))
+                count = len(batch) + (before.predictions if before else 0)
+                last = max(int(batch.at.max()), before.last_at if before else 0)
+                series[batch.version, batch.role] = Series(model, batch.version, batch.role, count, 0, last)
+            labelled = sum(1 for owner, name, _ in self.labels if (owner, name) == (tenant, model))
+            found.append(SeenModel(model, tuple(series.values()), labelled))
+        return found
+
+    def seen_model(self, tenant: TenantId, model: str) -> SeenModel | None:
+        """See the port."""
+        return next((seen for seen in self.seen(tenant) if seen.model == model), None)
+
+    def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:
+        """See the port."""
+        totals: dict[tuple[int, Role], int] = {}
+        for batch in self._of(tenant, model):
+            if rows := int(_inside(batch, window).sum()):
+                totals[batch.version, batch.role] = totals.get((batch.version, batch.role), 0) + rows
+        return totals
+
+    def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
+        """See the port; the tests' windows hold whole batches."""
+        for batch in self._of(tenant, model):
+            if batch.version == version and batch.role in roles and _inside(batch, window).all():
+                yield Rows(batch.score, batch.columns)
+
+    def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
+        """See the port."""
+        for label in labels:
+            self.labels.setdefault((tenant, model, label.prediction_id), {})[label.known_at] = label.value
+        self.changes += 1
+        known = {name for batch in self._of(tenant, model) for name in batch.prediction_ids}
+        return len({label.prediction_id for label in labels} & known)
+
+    def labelled(
+        self, tenant: TenantId, model: str, window: Window, known_at: int | None
+    ) -> dict[tuple[int, Role], LabelledRows]:
+        """See the port."""
+        groups: dict[tuple[int, Role], list[tuple[float, float, int]]] = {}
+        for batch in self._of(tenant, model):
+            for row in np.flatnonzero(_inside(batch, window)):
+                history = self.labels.get((tenant, model, batch.prediction_ids[row]), {})
+                known = [moment for moment in history if known_at is None or moment <= known_at]
+                if known:
+                    newest = max(known)
+                    found = (float(batch.score[row]), history[newest], newest - int(batch.event_time[row]))
+                    groups.setdefault((batch.version, batch.role), []).append(found)
+        return {
+            key: LabelledRows(*(np.array(column) for column in zip(*rows, strict=True))) for key, rows in groups.items()
+        }
+
+    def active(self, since: int) -> list[tuple[TenantId, str, int]]:
+        """See the port."""
+        owners = {(batch.tenant, batch.model) for batch in self.batches.values() if int(batch.at.max()) >= since}
+        return [(tenant, model, self.changes) for tenant, model in sorted(owners, key=str)]
+
+
+@dataclass
+class MemoryVersions:
+    """`Versions` in memory; `down` is a registry that cannot be reached."""
+
+    manifests: dict[int, Manifest] = field(default_factory=dict)
+    down: bool = False
+
+    def manifest(self, tenant: TenantId, model: str, version: int) -> Manifest:
+        """See the port."""
+        if self.down:
+            raise Unavailable("REGISTRY_UNAVAILABLE", "the registry is away")
+        if version not in self.manifests:
+            raise NotFound("VERSION_NOT_FOUND", f"there is no version {version}")
+        return self.manifests[version]
+
+
+@dataclass
+class MemoryVerdicts:
+    """`Verdicts` and `Gauges` in memory."""
+
+    records: list[VerdictRecord] = field(default_factory=list)
+    shown: list[Report] = field(default_factory=list)
+
+    def add(self, tenant: TenantId, record: VerdictRecord) -> None:
+        """See the port."""
+        self.records.append(record)
+
+    def latest(self, tenant: TenantId) -> dict[str, VerdictRecord]:
+        """See the port."""
+        return {record.model: record for record in self.records}
+
+    def history(self, tenant: TenantId, model: str, limit: int) -> list[VerdictRecord]:
+        """See the port."""
+        return self.records[::-1][:limit]
+
+    def show(self, report: Report) -> None:
+        """See the port."""
+        self.shown.append(report)

@@ -1,0 +1,227 @@
+"""What monitor's storage must do: run on SQLite (unit) and on PostgreSQL (integration)."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
+from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.tables import metadata
+from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
+from tenon.core.tenancy import TenantId
+from tenon.kit.sql import Database, migrate
+from tests.support.monitor_data import START, batch_document
+
+if TYPE_CHECKING:
+    pass
+
+NORTH, SOUTH = TenantId("north"), TenantId("south")
+ALWAYS = Window(0, 2**60)
+
+
+class Store:
+    """The log and its labels on a database made by the migrations."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        migrate(self.database, "services.monitor.migrations")
+        self._open()
+
+    def _open(self) -> None:
+        ids = ModelIds()
+        self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
+        self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.database.session() as session:
+            for table in reversed(metadata.sorted_tables):
+                session.execute(table.delete())
+        self._open()
+
+    def figures(self, known_at: int | None = None) -> dict[tuple[int, Role], list[tuple[float, float, int]]]:
+        """Score, label and delay of every labelled row, by version and role, in a fixed order."""
+        return {
+            key: sorted(zip(rows.score.tolist(), rows.value.tolist(), rows.delay.tolist(), strict=True))
+            for key, rows in self.labels.labelled(NORTH, "cost", ALWAYS, known_at).items()
+        }
+
+
+IDS = [f"p{number}" for number in range(8)]
+# One correction a known-at time and prediction: two values known at the same time are the later call's.
+HISTORY = st.dictionaries(st.tuples(st.sampled_from(IDS), st.integers(1, 5)), st.sampled_from([0.0, 1.0]), max_size=12)
+
+
+class MonitorStorageSuite:
+    """Subclasses give a fixture `store`."""
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(history=HISTORY, seed=st.integers(0, 2**32), as_of=st.none() | st.integers(0, 6))
+    def test_any_order_of_arrival_gives_the_same_figures(
+        self, store: Store, history: dict[tuple[str, int], float], seed: int, as_of: int | None
+    ) -> None:
+        """Batches, labels, corrections and duplicates of all three are shuffled; the figures are those of a plain replay."""
+        batches = [
+            batch_from_document(
+                batch_document(
+                    np.array([0.1, 0.2]) + number / 10, {}, ids=IDS[2 * number : 2 * number + 2], batch_id=f"b{number}",
+                    version=1 + number % 2, at=START + number,
+                )
+            )
+            for number in range(4)
+        ]  # fmt: skip
+        labels = [Label(name, value, START + known) for (name, known), value in history.items()]
+        arrivals: list[object] = [*batches, *labels, *batches[:2], *labels[:5]]
+        random.Random(seed).shuffle(arrivals)
+        store.clear()
+        for arrival in arrivals:
+            if isinstance(arrival, Label):
+                store.labels.record(NORTH, "cost", [arrival])
+            else:
+                store.log.store(NORTH, arrival)  # type: ignore[arg-type]
+        known_at = None if as_of is None else START + as_of
+        expected: dict[tuple[int, Role], list[tuple[float, float, int]]] = {}
+        for batch in batches:
+            for row, name in enumerate(batch.prediction_ids):
+                known = [
+                    (label.known_at, label.value)
+                    for label in labels
+                    if label.prediction_id == name and (known_at is None or label.known_at <= known_at)
+                ]
+                if known:
+                    moment, value = max(known)
+                    delay = moment - int(batch.event_time[row])
+                    expected.setdefault((batch.version, Role.STABLE), []).append(
+                        (float(batch.score[row]), value, delay)
+                    )
+        assert store.figures(known_at) == {key: sorted(rows) for key, rows in expected.items()}
+        assert sum(store.log.traffic(NORTH, "cost", ALWAYS).values()) == 8
+
+    def test_a_batch_counts_once_however_often_it_comes(self, store: Store) -> None:
+        """The same batch id again changes no count, also when it comes from several threads at once."""
+        store.clear()
+        batch = batch_from_document(batch_document(np.linspace(0, 1, 50), {"x": np.arange(50.0)}))
+        with ThreadPoolExecutor(4) as pool:
+            stored = list(pool.map(lambda _: store.log.store(NORTH, batch), range(8)))
+        assert stored.count(True) == 1
+        seen = store.log.seen_model(NORTH, "cost")
+        assert seen is not None
+        assert seen.predictions == 50
+
+    def test_the_later_call_wins_at_the_same_known_at(self, store: Store) -> None:
+        """A value sent again for the same moment replaces the one before."""
+        store.clear()
+        store.log.store(NORTH, batch_from_document(batch_document(np.array([0.5]), {}, ids=["p"])))
+        store.labels.record(NORTH, "cost", [Label("p", 0.0, START)])
+        store.labels.record(NORTH, "cost", [Label("p", 1.0, START)])
+        assert store.figures() == {(1, Role.STABLE): [(0.5, 1.0, 0)]}
+
+    def test_a_label_reaches_every_version_that_answered_under_its_id(self, store: Store) -> None:
+        """A shadow that logs the prediction id of the answer it shadows shares its label."""
+        store.clear()
+        for role, score in (("stable", 0.5), ("shadow", 0.7)):
+            document = batch_document(np.array([score]), {}, ids=["p"], role=role, version=1 + (role == "shadow"))
+            store.log.store(NORTH, batch_from_document(document))
+        assert store.labels.record(NORTH, "cost", [Label("p", 1.0, START)]) == 1
+        assert store.figures() == {(1, Role.STABLE): [(0.5, 1.0, 0)], (2, Role.SHADOW): [(0.7, 1.0, 0)]}
+
+    def test_labels_say_how_many_predictions_they_found(self, store: Store) -> None:
+        """Labels whose prediction is not there yet are kept and not counted as matched."""
+        store.clear()
+        store.log.store(NORTH, batch_from_document(batch_document(np.array([0.5, 0.6]), {}, ids=["p", "q"])))
+        labels = [Label("p", 0.0, START), Label("p", 1.0, START + 1), Label("later", 1.0, START)]
+        assert store.labels.record(NORTH, "cost", labels) == 1
+
+    def test_tenants_and_models_do_not_meet(self, store: Store) -> None:
+        """The same prediction id under another tenant or model is another prediction."""
+        store.clear()
+        store.log.store(NORTH, batch_from_document(batch_document(np.array([0.5]), {}, ids=["p"])))
+        store.labels.record(SOUTH, "cost", [Label("p", 1.0, START)])
+        store.labels.record(NORTH, "stay", [Label("p", 1.0, START)])
+        assert store.figures() == {}
+        assert [seen.model for seen in store.log.seen(NORTH)] == ["cost", "stay"]
+        assert [seen.predictions for seen in store.log.seen(SOUTH)] == [0]
+        assert store.log.traffic(SOUTH, "cost", ALWAYS) == {}
+        assert list(store.log.rows(SOUTH, "cost", ALWAYS, 1, list(Role))) == []
+
+    @pytest.mark.parametrize("by", ["at", "event_time"])
+    def test_a_window_cuts_inside_a_batch(self, store: Store, by: str) -> None:
+        """Rows, traffic and labels are cut at the window's ends to the microsecond, by either time."""
+        store.clear()
+        first = START if by == "at" else START - 10**12
+        ids = [f"p{row}" for row in range(100)]
+        document = batch_document(
+            np.arange(100.0),
+            {"x": np.arange(100.0), "kind": ["a", None] * 50},
+            at=START,
+            event_time=START - 10**12,
+            ids=ids,
+        )
+        store.log.store(NORTH, batch_from_document(document))
+        store.labels.record(NORTH, "cost", [Label(name, 1.0, START) for name in ids])
+        window = Window(first + 10_000, first + 30_000, by)  # type: ignore[arg-type]
+        assert store.log.traffic(NORTH, "cost", window) == {(1, Role.STABLE): 20}
+        (rows,) = store.log.rows(NORTH, "cost", window, 1, list(Role))
+        assert rows.score.tolist() == list(range(10, 30))
+        assert rows.columns["x"].values.tolist() == list(range(10, 30))  # type: ignore[union-attr]
+        (labelled,) = store.labels.labelled(NORTH, "cost", window, None).values()
+        assert sorted(labelled.score.tolist()) == list(range(10, 30))
+
+    def test_many_small_batches_read_as_one(self, store: Store) -> None:
+        """Many batches of one row, with columns that come and go, give the same rows in few chunks."""
+        store.clear()
+        for number in range(150):
+            columns = {"x": np.array([float(number)])} if number % 3 else {"kind": [f"k{number % 5}"]}
+            document = batch_document(np.array([number / 150]), columns, at=START + number)
+            store.log.store(NORTH, batch_from_document(document))
+        chunks = list(store.log.rows(NORTH, "cost", ALWAYS, 1, list(Role)))
+        assert len(chunks) == 1
+        assert len(chunks[0].score) == 150
+        kind = chunks[0].columns["kind"]
+        assert (kind.codes == -1).sum() == 100  # type: ignore[union-attr]
+        assert np.isnan(chunks[0].columns["x"].values).sum() == 50  # type: ignore[union-attr]
+
+    def test_migrations_make_the_tables_of_the_code(self, store: Store) -> None:
+        """What the migrations made is what the program's tables say."""
+        with store.database.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            differences = compare_metadata(context, metadata)
+        assert differences == []
+
+    def test_verdicts_and_manifests_are_kept_apart_by_tenant(self, store: Store) -> None:
+        """History is newest first, the latest is the newest, and another tenant has none of it."""
+        store.clear()
+        for number in range(3):
+            record = VerdictRecord(
+                "cost", START + number, START, START + 1, 1, Drift.DRIFT, Quality.WORSE, 10, 5, ("x",), f"text {number}"
+            )
+            store.verdicts.add(NORTH, record)
+        assert [one.summary for one in store.verdicts.history(NORTH, "cost", 2)] == ["text 2", "text 1"]
+        assert store.verdicts.latest(NORTH)["cost"] == record
+        assert store.verdicts.latest(SOUTH) == {}
+        assert store.verdicts.history(SOUTH, "cost", 5) == []
+        for text in (b"first", b"second"):
+            store.manifests.put(NORTH, "cost", 1, "0" * 64, text)
+        assert store.manifests.get(NORTH, "cost", 1) == b"first"
+        assert store.manifests.get(SOUTH, "cost", 1) is None
+
+    def test_changes_are_counted_for_the_evaluator(self, store: Store) -> None:
+        """A batch and a call with labels each raise the model's counter; a repeated batch does not."""
+        store.clear()
+        batch = batch_from_document(batch_document(np.array([0.5]), {}, ids=["p"]))
+        store.log.store(NORTH, batch)
+        store.log.store(NORTH, batch)
+        assert store.log.active(START) == [(NORTH, "cost", 1)]
+        store.labels.record(NORTH, "cost", [Label("p", 1.0, START)])
+        assert store.log.active(START) == [(NORTH, "cost", 2)]
+        assert store.log.active(START + 1) == []

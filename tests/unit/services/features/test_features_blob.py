@@ -1,0 +1,54 @@
+"""The binary form of an entity's events gives back exactly what went in, or says that it is damaged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.features.domain.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob
+from services.features.domain.history import ColumnHistory
+
+INT64 = st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 5)
+TIMES = st.integers(-(10**16), 10**16)
+EVENTS = st.lists(st.tuples(TIMES, st.integers(0, 10**15), INT64, st.booleans()), max_size=12).map(sorted)
+
+
+def blob_of(entity: str, events: list) -> EntityBlob:
+    """A blob with one column."""
+    times, late, values, valid = (np.array(c, np.int64) for c in (zip(*events, strict=True) if events else ([],) * 4))
+    column = ColumnHistory(times + late, values, valid.astype(bool))
+    return EntityBlob(entity, 7, -5, times, (column,))
+
+
+@given(st.text(max_size=9), EVENTS)
+def test_a_blob_comes_back_exactly(entity: str, events: list) -> None:
+    """Every valid value, its time and when it was known survive, whatever their size."""
+    blob = blob_of(entity, events)
+    back = decode_blob(encode_blob(blob))
+    assert (back.entity, back.table_version, back.horizon) == (entity, 7, -5)
+    assert back.event_time.tolist() == blob.event_time.tolist()
+    valid = blob.columns[0].valid
+    assert back.columns[0].valid.tolist() == valid.tolist()
+    assert back.columns[0].value[valid].tolist() == blob.columns[0].value[valid].tolist()
+    assert back.columns[0].known[valid].tolist() == blob.columns[0].known[valid].tolist()
+    assert encode_blob(back) == encode_blob(blob)
+
+
+def test_a_blob_is_small() -> None:
+    """Ten events of a sensible size take tens of bytes a column, not hundreds."""
+    hour = 3_600_000_000
+    events = [(n * hour, hour, 100 + n, True) for n in range(10)]
+    assert len(encode_blob(blob_of("a", events))) < 260
+
+
+@given(EVENTS, st.integers(0, 400))
+def test_a_damaged_blob_is_refused(events: list, cut: int) -> None:
+    """A blob that is cut short is refused, never read as something else."""
+    data = encode_blob(blob_of("abc", events))
+    if cut < len(data):
+        with pytest.raises(BlobCorrupt):
+            decode_blob(data[:cut])
+    with pytest.raises(BlobCorrupt):
+        decode_blob(b"X" + data[1:])

@@ -1,0 +1,89 @@
+"""Reading Delta tables at a version, whatever their folder is called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from services.features.domain.model import LakeTable
+from services.features.storage.lake import DeltaLake
+from services.features.storage.training_files import BlobTrainingFiles
+from tenon.core.errors import Unavailable
+from tenon.core.specs import DatasetSpec
+from tenon.core.tenancy import TenantId
+from tenon.kit.blobs import open_blobs
+
+SPEC = DatasetSpec.model_validate(
+    {"name": "d", "primaryKey": ["id"], "eventTime": "at",
+     "columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}, "new": {"type": "integer", "nullable": True},
+                 "cost": {"type": "decimal", "scale": 2, "nullable": True}}}
+)  # fmt: skip
+START = datetime(2025, 1, 1, tzinfo=UTC)
+START_MICROS = int(START.timestamp()) * 1_000_000
+
+
+def frame(*offsets: int) -> pl.DataFrame:
+    """Rows at START plus some microseconds; `id` is the offset."""
+    at = pl.Series("at", [START + timedelta(microseconds=n) for n in offsets], pl.Datetime("us", "UTC"))
+    return pl.DataFrame([pl.Series("id", offsets, pl.Int64), at])
+
+
+@pytest.fixture(params=["plain", "with a space", "ünï"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where the blobs are."""
+    return tmp_path / request.param
+
+
+def test_a_table_is_read_at_its_version(folder: Path) -> None:
+    """Later commits do not show in an earlier version; every way of reading sees the same rows."""
+    blobs = open_blobs(folder.as_uri())
+    uri = blobs.uri("lake/t/d")
+    write_deltalake(uri, frame(1, 2))
+    write_deltalake(uri, frame(2, 7), mode="append")
+    lake, old, new = DeltaLake(blobs), LakeTable(uri, 0, SPEC), LakeTable(uri, 1, SPEC)
+    assert sorted(lake.read(old, ["id"])["id"]) == [1, 2]
+    assert sorted(lake.read(new, ["id"])["id"]) == [1, 2, 2, 7]
+    assert (lake.newest(old, "at"), lake.newest(new, "at")) == (START_MICROS + 2, START_MICROS + 7)
+    assert sorted(lake.read_distinct(new, ["id"])["id"]) == [1, 2, 7]
+    assert lake.read(new, ["id", "new", "cost"]).schema == {"id": pl.Int64, "new": pl.Int64, "cost": pl.Decimal(18, 2)}
+    assert lake.read(new, ["new"])["new"].to_list() == [None] * 4, "declared after the last commit: missing so far"
+
+
+@pytest.mark.parametrize("since", [-(2**62), 0, 1, 2, 3, 1500, 1501])
+def test_a_bound_is_exact_to_the_microsecond(tmp_path: Path, since: int) -> None:
+    """No row is lost or gained at the bound, though the table's own statistics know only milliseconds."""
+    blobs = open_blobs(tmp_path.as_uri())
+    uri = blobs.uri("t")
+    offsets = (1, 2, 1500)
+    for offset in offsets:
+        write_deltalake(uri, frame(offset), mode="append")
+    bound = START_MICROS + since if since >= 0 else since
+    rows = DeltaLake(blobs).read_since(LakeTable(uri, 2, SPEC), ["id", "at"], "at", bound)
+    assert sorted(rows["id"]) == [offset for offset in offsets if offset >= since]
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    """A table that cannot be opened is unavailable, by name."""
+    blobs = open_blobs(tmp_path.as_uri())
+    with pytest.raises(Unavailable, match="'d'"):
+        DeltaLake(blobs).read(LakeTable(blobs.uri("t"), 0, SPEC), ["id"])
+
+
+def test_training_files_are_found_again(folder: Path) -> None:
+    """Equal frames give equal bytes, and a file is found under its fingerprint only when it is whole."""
+    blobs = open_blobs(folder.as_uri())
+    files, tenant = BlobTrainingFiles(blobs, folder / "scratch"), TenantId("north")
+    assert files.find(tenant, "f1") is None
+    made = [
+        files.write(tenant, name, frame(*range(1000)), dataset_versions={"d": 1}, view_digests={"v": "x"})
+        for name in ("f1", "f2")
+    ]
+    assert made[0].file_sha256 == made[1].file_sha256
+    assert files.find(tenant, "f1") == made[0]
+    assert files.find(TenantId("south"), "f1") is None
+    blobs.delete("features/north/training/f1.parquet")
+    assert files.find(tenant, "f1") is None

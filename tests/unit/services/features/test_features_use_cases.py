@@ -1,0 +1,260 @@
+"""The use cases over ports in memory."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from services.features.domain.build_online import BuildOnline
+from services.features.domain.build_training_set import BuildTrainingSet
+from services.features.domain.define_views import DefineViews
+from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.lookup import Status
+from services.features.domain.model import EntityKeys
+from services.features.worker import BuildRequests, DatasetCommittedHandler
+from tenon.core.errors import Invalid, NotFound, Precondition, TooLarge, Unavailable
+from tenon.core.specs import DatasetSpec, FeatureViewSpec
+from tenon.core.tenancy import TenantId
+from tests.support.fake_ingest import lake_frame
+from tests.support.features_fakes import FakeLake, FakeMeter, FakeOnlineStore, FakeTrainingFiles, FakeViews
+
+NORTH, SOUTH = TenantId("north"), TenantId("south")
+DAY = 86_400_000_000
+START = datetime(2025, 1, 1, tzinfo=UTC)
+SALES = DatasetSpec.model_validate(
+    {
+        "name": "sales",
+        "primaryKey": ["id"],
+        "eventTime": "at",
+        "columns": {
+            "id": {"type": "integer"},
+            "at": {"type": "timestamp"},
+            "known": {"type": "timestamp"},
+            "shop": {"type": "string", "nullable": True},
+            "day": {"type": "date"},
+            "open": {"type": "boolean"},
+            "price": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "known"},
+            "score": {"type": "float"},
+        },
+    }
+)
+VIEW = FeatureViewSpec.model_validate(
+    {
+        "name": "shop_history",
+        "dataset": "sales",
+        "entity": ["shop"],
+        "aggregates": [
+            {"functions": ["count"], "windows": ["3d"]},
+            {"column": "price", "functions": ["sum"], "windows": ["3d"]},
+        ],
+    }
+)
+
+
+def sale(number: int, days: float, shop: str | None, price: str | None, late: float = 0.0) -> dict[str, Any]:
+    """One row of the lake."""
+    at = START + timedelta(days=days)
+    return {
+        "id": number, "at": at, "known": at + timedelta(days=late), "shop": shop, "day": date(2025, 1, 1),
+        "open": True, "price": price, "score": 0.5,
+    }  # fmt: skip
+
+
+def micros(days: float) -> int:
+    """Microseconds of a day of the tests."""
+    return int(START.timestamp() * 1e6) + int(days * DAY)
+
+
+class World:
+    """All use cases over one set of fakes."""
+
+    def __init__(self) -> None:
+        self.views, self.lake, self.online, self.meter = FakeViews(), FakeLake(), FakeOnlineStore(), FakeMeter()
+        self.files, self.requests, self.now = FakeTrainingFiles(), BuildRequests(), micros(100)
+        self.lake.specs[NORTH, "sales"] = SALES
+        self.builds = BuildOnline(
+            self.views, self.lake, self.lake, self.online, self.meter, slack=10 * DAY, now=lambda: self.now
+        )
+        self.define = DefineViews(self.views, self.lake, self.online, self.requests)
+        self.look = LookUpOnline(self.online, self.views, self.meter)
+        self.training = BuildTrainingSet(self.views, self.lake, self.lake, self.files, self.meter)
+
+    def commit(self, *rows: dict[str, Any]) -> None:
+        """The table's next version."""
+        from decimal import Decimal
+
+        typed = [row | {"price": None if row["price"] is None else Decimal(row["price"])} for row in rows]
+        self.lake.commit(NORTH, "sales", lake_frame(SALES, typed))
+
+    def ask(self, shop: str | None, days: float) -> tuple[list[float], list[Status]]:
+        """One lookup."""
+        keys = {} if shop is None else {"shop": shop}
+        answer = self.look.look_up(NORTH, ["shop_history"], [EntityKeys(keys, micros(days))])
+        return answer.rows[0].values, answer.rows[0].statuses
+
+
+@pytest.fixture
+def world() -> World:
+    """A fresh world with the view applied."""
+    made = World()
+    made.define.apply(NORTH, VIEW)
+    return made
+
+
+def test_applying_asks_for_a_build(world: World) -> None:
+    """Each apply asks for a build, a dry run does not, and asking twice is asking once."""
+    assert world.requests.take() == [(NORTH, "shop_history")]
+    change, _ = world.define.apply(NORTH, VIEW, dry_run=True)
+    assert (change, world.requests.take()) == ("unchanged", [])
+    for _ in range(2):
+        assert world.define.apply(NORTH, VIEW)[0] == "unchanged"
+    assert world.requests.take() == [(NORTH, "shop_history")]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"dataset": "sale"}, "dataset"),
+        ({"entity": ["shp"]}, "entity.0"),
+        ({"entity": ["at"]}, "entity.0"),
+        ({"aggregates": [{"column": "score", "functions": ["mean"], "windows": ["1d"]}]}, "aggregates.0.column"),
+        ({"aggregates": [{"column": "price", "functions": ["rate"], "windows": ["1d"], "above": float("inf")}]},
+         "aggregates.0.above"),
+    ],
+)  # fmt: skip
+def test_a_view_that_does_not_fit_is_refused(world: World, change: dict[str, Any], field: str) -> None:
+    """What does not fit the data set names the field, and nothing is stored."""
+    spec = FeatureViewSpec.model_validate({**VIEW.canonical(), "name": "other", **change})
+    with pytest.raises(Invalid) as refused:
+        world.define.apply(NORTH, spec)
+    assert refused.value.place is not None
+    assert refused.value.place.field == field
+    assert len(world.views.list(NORTH)) == 1
+
+
+def test_late_and_corrected_events_arrive_where_they_belong(world: World) -> None:
+    """A correction that moves an event to another entity changes both, and a late bill counts from when it is known."""
+    world.commit(sale(1, 50, "a", "1.50"), sale(2, 51, "a", "2.25", late=1))
+    world.builds.build(NORTH, "shop_history")
+    assert world.ask("a", 51.5) == ([2.0, 1.5], [Status.PRESENT, Status.PRESENT])
+    assert world.ask("a", 52.5)[0] == [2.0, 3.75]
+    world.commit(sale(1, 50, "b", "1.50"), sale(2, 51, "a", "2.25", late=1), sale(3, 49.9, "b", "10.00", late=2))
+    assert not world.builds.build_for(NORTH, "sales")
+    assert world.ask("a", 51.5)[0][0] == 1.0
+    assert world.ask("b", 51.5)[0] == [2.0, 1.5]
+    assert world.ask("b", 52.5)[0] == [2.0, 11.5]
+    assert world.meter.builds == [("shop_history", 0), ("shop_history", 1)]
+
+
+def test_building_again_does_nothing(world: World) -> None:
+    """What is up to date is neither read nor written again, however often an event comes."""
+    world.commit(sale(1, 50, "a", "1.50"))
+    handle = DatasetCommittedHandler(world.builds)
+    fields = {b"tenant": b"north", b"dataset": b"sales"}
+    handle("1-0", fields)
+    reads = world.lake.reads
+    handle("2-0", fields)
+    assert not world.builds.build_all()
+    assert world.lake.reads == reads
+    assert world.meter.lag == {"shop_history": 0}
+
+
+def test_an_event_waits_for_ingest(world: World) -> None:
+    """While ingest is away the event is given back, and the failure is counted."""
+    world.lake.down = True
+    with pytest.raises(Unavailable):
+        DatasetCommittedHandler(world.builds)("1-0", {b"tenant": b"north", b"dataset": b"sales"})
+    assert world.meter.failures == ["SERVICE_UNAVAILABLE"]
+
+
+def test_horizon_and_old_entities(world: World) -> None:
+    """An entity seen long ago is known with empty windows; times before the horizon are not answered."""
+    world.commit(sale(1, 2, "old", "1.00"), sale(2, 50, "a", "1.00"))
+    world.builds.build(NORTH, "shop_history")
+    assert world.ask("old", 50)[1] == [Status.PRESENT, Status.MISSING]
+    assert world.ask("nobody", 50) == ([0.0, pytest.approx(float("nan"), nan_ok=True)], [Status.UNKNOWN_ENTITY] * 2)
+    assert world.ask("a", 40)[1][0] is Status.PRESENT
+    assert world.ask("a", 39.9)[1] == [Status.BEFORE_HORIZON] * 2
+    assert world.ask(None, 50)[1] == [Status.MISSING] * 2
+
+
+def test_events_ahead_of_the_clock_do_not_move_the_horizon(world: World) -> None:
+    """With events scheduled far ahead, values at the present time can still be asked for."""
+    world.now = micros(60)
+    world.commit(sale(1, 59, "a", "1.00"), sale(2, 400, "a", "1.00"))
+    world.builds.build(NORTH, "shop_history")
+    assert world.ask("a", 60)[0] == [1.0, 1.0]
+
+
+def test_lookup_refusals(world: World) -> None:
+    """An unknown view, one that is not built, a misspelt key and too many rows each say so."""
+    with pytest.raises(NotFound):
+        world.look.look_up(NORTH, ["shop_histori"], [])
+    with pytest.raises(NotFound):
+        world.look.look_up(SOUTH, ["shop_history"], [])
+    with pytest.raises(Unavailable, match="being built"):
+        world.look.look_up(NORTH, ["shop_history"], [])
+    world.builds.build(NORTH, "shop_history")
+    with pytest.raises(Invalid, match="identifies no entity") as refused:
+        world.look.look_up(NORTH, ["shop_history"], [EntityKeys({"shopp": "a"}, 0)])
+    assert refused.value.hint == "did you mean `shop`?"
+    with pytest.raises(TooLarge):
+        world.look.look_up(NORTH, ["shop_history"], [EntityKeys({}, 0)] * 10_001)
+    world.online.down = True
+    with pytest.raises(Unavailable):
+        world.ask("a", 1)
+
+
+def test_a_training_set_has_what_was_asked(world: World) -> None:
+    """Primary key, event time, asked columns with their knownAt columns, then features; sorted, typed, missing is null."""
+    world.commit(sale(3, 51, "a", "2.00"), sale(1, 50, "a", "1.50", late=2), sale(2, 50, None, None))
+    made = world.training.build(NORTH, "sales", ["price", "open", "day"], ["shop_history"])
+    frame = world.files.frames[NORTH, made.fingerprint]
+    assert frame.schema == {
+        "id": pl.Int64, "at": pl.Int64, "known": pl.Int64, "day": pl.Date, "open": pl.Boolean, "price": pl.Float64,
+        "shop_history.count_3d": pl.Float64, "shop_history.price_sum_3d": pl.Float64,
+    }  # fmt: skip
+    assert frame["id"].to_list() == [1, 2, 3]
+    assert frame["price"].to_list() == [1.5, None, 2.0]
+    assert frame["shop_history.count_3d"].to_list() == [0.0, None, 1.0]
+    assert frame["shop_history.price_sum_3d"].to_list() == [None, None, None]
+    assert made.dataset_versions == {"sales": 0}
+    assert made.view_digests == {"shop_history": world.views.get(NORTH, "shop_history").digest}
+
+
+def test_a_fingerprint_stands_for_data_and_definitions(world: World) -> None:
+    """The fingerprint does not depend on how the question is put, and changes with the data and the definitions."""
+    world.commit(sale(1, 50, "a", "1.50"))
+    first = world.training.build(NORTH, "sales", ["price", "open"], ["shop_history"])
+    assert world.training.build(NORTH, "sales", ["open", "price", "id"], ["shop_history"]) == first
+    prints = {first.fingerprint, world.training.build(NORTH, "sales", ["open"], ["shop_history"]).fingerprint}
+    world.define.apply(NORTH, FeatureViewSpec.model_validate({**VIEW.canonical(), "description": "words only"}))
+    assert world.training.build(NORTH, "sales", ["price", "open"], ["shop_history"]).fingerprint == first.fingerprint
+    changed = {**VIEW.canonical(), "aggregates": [{"functions": ["count"], "windows": ["4d"]}]}
+    world.define.apply(NORTH, FeatureViewSpec.model_validate(changed))
+    prints.add(world.training.build(NORTH, "sales", ["price", "open"], ["shop_history"]).fingerprint)
+    world.commit(sale(1, 50, "a", "1.50"))
+    prints.add(world.training.build(NORTH, "sales", ["price", "open"], ["shop_history"]).fingerprint)
+    assert len(prints) == 4
+
+
+def test_training_set_refusals(world: World) -> None:
+    """Nothing ingested, an unknown column, data set or view, and a spine without the entity are refused by name."""
+    with pytest.raises(Precondition, match="nothing was ever committed"):
+        world.training.build(NORTH, "sales", [], ["shop_history"])
+    world.commit(sale(1, 50, "a", "1.50"))
+    with pytest.raises(Invalid, match="no column 'prise'") as refused:
+        world.training.build(NORTH, "sales", ["prise"], ["shop_history"])
+    assert refused.value.hint == "did you mean `price`?"
+    with pytest.raises(NotFound):
+        world.training.build(NORTH, "sale", [], [])
+    with pytest.raises(NotFound):
+        world.training.build(NORTH, "sales", [], ["nothing"])
+    spine = SALES.canonical() | {"name": "days", "columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}}}
+    days = world.lake.specs[NORTH, "days"] = DatasetSpec.model_validate(spine)
+    world.lake.commit(NORTH, "days", lake_frame(days, [{"id": 1, "at": START}]))
+    with pytest.raises(Invalid, match="does not have"):
+        world.training.build(NORTH, "days", [], ["shop_history"])
