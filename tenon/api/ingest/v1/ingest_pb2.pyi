@@ -84,7 +84,7 @@ class ListBatchesResponse(_message.Message):
     def __init__(self, batches: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("id", "tenant", "dataset", "file_name", "file_sha256", "size_bytes", "state", "rows_read", "rows_committed", "rows_quarantined", "table_version", "quarantine_reasons", "problem", "received_at", "committed_at")
+    __slots__ = ("id", "tenant", "dataset", "file_name", "file_sha256", "size_bytes", "state", "rows_read", "rows_committed", "rows_quarantined", "table_version", "quarantine_reasons", "problem", "received_at", "committed_at", "rows_superseded", "problem_reason", "revision")
     class QuarantineReasonsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,9 @@ class Batch(_message.Message):
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_AT_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_SUPERSEDED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_REASON_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     id: str
     tenant: str
     dataset: str
@@ -122,4 +125,7 @@ class Batch(_message.Message):
     problem: str
     received_at: _timestamp_pb2.Timestamp
     committed_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., dataset: _Optional[str] = ..., file_name: _Optional[str] = ..., file_sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., state: _Optional[str] = ..., rows_read: _Optional[int] = ..., rows_committed: _Optional[int] = ..., rows_quarantined: _Optional[int] = ..., table_version: _Optional[int] = ..., quarantine_reasons: _Optional[_Mapping[str, int]] = ..., problem: _Optional[str] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., committed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    rows_superseded: int
+    problem_reason: str
+    revision: int
+    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., dataset: _Optional[str] = ..., file_name: _Optional[str] = ..., file_sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., state: _Optional[str] = ..., rows_read: _Optional[int] = ..., rows_committed: _Optional[int] = ..., rows_quarantined: _Optional[int] = ..., table_version: _Optional[int] = ..., quarantine_reasons: _Optional[_Mapping[str, int]] = ..., problem: _Optional[str] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., committed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows_superseded: _Optional[int] = ..., problem_reason: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...

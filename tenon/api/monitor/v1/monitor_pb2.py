@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tenon/api/monitor/v1/monitor.proto\x12\x14tenon.api.monitor.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x13RecordLabelsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x31\n\x06labels\x18\x03 \x03(\x0b\x32!.tenon.api.monitor.v1.LabelRecord\"a\n\x0bLabelRecord\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\x14RecordLabelsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\"\xa4\x01\n\x10GetReportRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x30\n\x0cwindow_start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nwindow_end\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x05 \x01(\x03\"A\n\x11GetReportResponse\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.tenon.api.monitor.v1.Report\"\x91\x03\n\x06Report\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x30\n\x0cwindow_start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nwindow_end\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x05 \x01(\x03\x12\x0e\n\x06labels\x18\x06 \x01(\x03\x12\x15\n\rdrift_verdict\x18\x07 \x01(\t\x12\x32\n\x07\x63olumns\x18\x08 \x03(\x0b\x32!.tenon.api.monitor.v1.ColumnDrift\x12\x17\n\x0fquality_verdict\x18\t \x01(\t\x12\x34\n\x07quality\x18\n \x03(\x0b\x32#.tenon.api.monitor.v1.QualityFigure\x12\x36\n\x08versions\x18\x0b \x03(\x0b\x32$.tenon.api.monitor.v1.VersionTraffic\x12\x0f\n\x07summary\x18\x0c \x01(\t\"\xd9\x01\n\x0b\x43olumnDrift\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12\x0c\n\x04test\x18\x03 \x01(\t\x12\x11\n\tstatistic\x18\x04 \x01(\x01\x12\x0f\n\x07p_value\x18\x05 \x01(\x01\x12\x0b\n\x03psi\x18\x06 \x01(\x01\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\x15\n\rmissing_ratio\x18\x08 \x01(\x01\x12\x1e\n\x16\x62\x61seline_missing_ratio\x18\t \x01(\x01\x12\x14\n\x0cunseen_ratio\x18\n \x01(\x01\x12\x0f\n\x07summary\x18\x0b \x01(\t\"z\n\rQualityFigure\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x0b\n\x03low\x18\x05 \x01(\x01\x12\x0c\n\x04high\x18\x06 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x01\"D\n\x0eVersionTraffic\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x13\n\x0bpredictions\x18\x03 \x01(\x03\x32\xd5\x01\n\x0eMonitorService\x12\x65\n\x0cRecordLabels\x12).tenon.api.monitor.v1.RecordLabelsRequest\x1a*.tenon.api.monitor.v1.RecordLabelsResponse\x12\\\n\tGetReport\x12&.tenon.api.monitor.v1.GetReportRequest\x1a\'.tenon.api.monitor.v1.GetReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tenon/api/monitor/v1/monitor.proto\x12\x14tenon.api.monitor.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x13RecordLabelsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x31\n\x06labels\x18\x03 \x03(\x0b\x32!.tenon.api.monitor.v1.LabelRecord\"a\n\x0bLabelRecord\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12,\n\x08known_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x14RecordLabelsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0f\n\x07matched\x18\x02 \x01(\x03\"\xec\x01\n\x10GetReportRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x30\n\x0cwindow_start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nwindow_end\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x0c\n\x04role\x18\x06 \x01(\t\x12\n\n\x02\x62y\x18\x07 \x01(\t\x12,\n\x08known_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11GetReportResponse\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.tenon.api.monitor.v1.Report\"\xa8\x03\n\x06Report\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x30\n\x0cwindow_start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nwindow_end\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x05 \x01(\x03\x12\x0e\n\x06labels\x18\x06 \x01(\x03\x12\x15\n\rdrift_verdict\x18\x07 \x01(\t\x12\x32\n\x07\x63olumns\x18\x08 \x03(\x0b\x32!.tenon.api.monitor.v1.ColumnDrift\x12\x17\n\x0fquality_verdict\x18\t \x01(\t\x12\x34\n\x07quality\x18\n \x03(\x0b\x32#.tenon.api.monitor.v1.QualityFigure\x12\x36\n\x08versions\x18\x0b \x03(\x0b\x32$.tenon.api.monitor.v1.VersionTraffic\x12\x0f\n\x07summary\x18\x0c \x01(\t\x12\x15\n\rdrift_version\x18\r \x01(\x03\"\x99\x02\n\x0b\x43olumnDrift\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12\x0c\n\x04test\x18\x03 \x01(\t\x12\x11\n\tstatistic\x18\x04 \x01(\x01\x12\x0f\n\x07p_value\x18\x05 \x01(\x01\x12\x0b\n\x03psi\x18\x06 \x01(\x01\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\x15\n\rmissing_ratio\x18\x08 \x01(\x01\x12\x1e\n\x16\x62\x61seline_missing_ratio\x18\t \x01(\x01\x12\x14\n\x0cunseen_ratio\x18\n \x01(\x01\x12\x0f\n\x07summary\x18\x0b \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x0c \x01(\x01\x12\x15\n\rbaseline_rows\x18\r \x01(\x03\x12\x17\n\x0fsmallest_effect\x18\x0e \x01(\x01\"\x8b\x01\n\rQualityFigure\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x0b\n\x03low\x18\x05 \x01(\x01\x12\x0c\n\x04high\x18\x06 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x01\x12\x0f\n\x07verdict\x18\x08 \x01(\t\"\x88\x02\n\x0eVersionTraffic\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x13\n\x0bpredictions\x18\x03 \x01(\x03\x12\x0e\n\x06labels\x18\x04 \x01(\x03\x12\'\n\x1alabel_delay_median_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17label_delay_p90_seconds\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\x0fquality_verdict\x18\x07 \x01(\t\x12\x0f\n\x07summary\x18\x08 \x01(\tB\x1d\n\x1b_label_delay_median_secondsB\x1a\n\x18_label_delay_p90_seconds2\xd5\x01\n\x0eMonitorService\x12\x65\n\x0cRecordLabels\x12).tenon.api.monitor.v1.RecordLabelsRequest\x1a*.tenon.api.monitor.v1.RecordLabelsResponse\x12\\\n\tGetReport\x12&.tenon.api.monitor.v1.GetReportRequest\x1a\'.tenon.api.monitor.v1.GetReportResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABELRECORD']._serialized_start=198
   _globals['_LABELRECORD']._serialized_end=295
   _globals['_RECORDLABELSRESPONSE']._serialized_start=297
-  _globals['_RECORDLABELSRESPONSE']._serialized_end=337
-  _globals['_GETREPORTREQUEST']._serialized_start=340
-  _globals['_GETREPORTREQUEST']._serialized_end=504
-  _globals['_GETREPORTRESPONSE']._serialized_start=506
-  _globals['_GETREPORTRESPONSE']._serialized_end=571
-  _globals['_REPORT']._serialized_start=574
-  _globals['_REPORT']._serialized_end=975
-  _globals['_COLUMNDRIFT']._serialized_start=978
-  _globals['_COLUMNDRIFT']._serialized_end=1195
-  _globals['_QUALITYFIGURE']._serialized_start=1197
-  _globals['_QUALITYFIGURE']._serialized_end=1319
-  _globals['_VERSIONTRAFFIC']._serialized_start=1321
-  _globals['_VERSIONTRAFFIC']._serialized_end=1389
-  _globals['_MONITORSERVICE']._serialized_start=1392
-  _globals['_MONITORSERVICE']._serialized_end=1605
+  _globals['_RECORDLABELSRESPONSE']._serialized_end=354
+  _globals['_GETREPORTREQUEST']._serialized_start=357
+  _globals['_GETREPORTREQUEST']._serialized_end=593
+  _globals['_GETREPORTRESPONSE']._serialized_start=595
+  _globals['_GETREPORTRESPONSE']._serialized_end=660
+  _globals['_REPORT']._serialized_start=663
+  _globals['_REPORT']._serialized_end=1087
+  _globals['_COLUMNDRIFT']._serialized_start=1090
+  _globals['_COLUMNDRIFT']._serialized_end=1371
+  _globals['_QUALITYFIGURE']._serialized_start=1374
+  _globals['_QUALITYFIGURE']._serialized_end=1513
+  _globals['_VERSIONTRAFFIC']._serialized_start=1516
+  _globals['_VERSIONTRAFFIC']._serialized_end=1780
+  _globals['_MONITORSERVICE']._serialized_start=1783
+  _globals['_MONITORSERVICE']._serialized_end=1996
 # @@protoc_insertion_point(module_scope)

@@ -30,24 +30,32 @@ class LabelRecord(_message.Message):
     def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RecordLabelsResponse(_message.Message):
-    __slots__ = ("accepted",)
+    __slots__ = ("accepted", "matched")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
     accepted: int
-    def __init__(self, accepted: _Optional[int] = ...) -> None: ...
+    matched: int
+    def __init__(self, accepted: _Optional[int] = ..., matched: _Optional[int] = ...) -> None: ...
 
 class GetReportRequest(_message.Message):
-    __slots__ = ("tenant", "model", "window_start", "window_end", "version")
+    __slots__ = ("tenant", "model", "window_start", "window_end", "version", "role", "by", "known_at")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_FIELD_NUMBER: _ClassVar[int]
     WINDOW_END_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_AT_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     window_start: _timestamp_pb2.Timestamp
     window_end: _timestamp_pb2.Timestamp
     version: int
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+    role: str
+    by: str
+    known_at: _timestamp_pb2.Timestamp
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., role: _Optional[str] = ..., by: _Optional[str] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
     __slots__ = ("report",)
@@ -56,7 +64,7 @@ class GetReportResponse(_message.Message):
     def __init__(self, report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("tenant", "model", "window_start", "window_end", "predictions", "labels", "drift_verdict", "columns", "quality_verdict", "quality", "versions", "summary")
+    __slots__ = ("tenant", "model", "window_start", "window_end", "predictions", "labels", "drift_verdict", "columns", "quality_verdict", "quality", "versions", "summary", "drift_version")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +77,7 @@ class Report(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_VERSION_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     window_start: _timestamp_pb2.Timestamp
@@ -81,10 +90,11 @@ class Report(_message.Message):
     quality: _containers.RepeatedCompositeFieldContainer[QualityFigure]
     versions: _containers.RepeatedCompositeFieldContainer[VersionTraffic]
     summary: str
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ...) -> None: ...
+    drift_version: int
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ..., drift_version: _Optional[int] = ...) -> None: ...
 
 class ColumnDrift(_message.Message):
-    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary")
+    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +106,9 @@ class ColumnDrift(_message.Message):
     BASELINE_MISSING_RATIO_FIELD_NUMBER: _ClassVar[int]
     UNSEEN_RATIO_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SMALLEST_EFFECT_FIELD_NUMBER: _ClassVar[int]
     column: str
     verdict: str
     test: str
@@ -107,10 +120,13 @@ class ColumnDrift(_message.Message):
     baseline_missing_ratio: float
     unseen_ratio: float
     summary: str
-    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ...) -> None: ...
+    effect: float
+    baseline_rows: int
+    smallest_effect: float
+    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ..., effect: _Optional[float] = ..., baseline_rows: _Optional[int] = ..., smallest_effect: _Optional[float] = ...) -> None: ...
 
 class QualityFigure(_message.Message):
-    __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected")
+    __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected", "verdict")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +134,7 @@ class QualityFigure(_message.Message):
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     metric: str
     version: int
     rows: int
@@ -125,14 +142,25 @@ class QualityFigure(_message.Message):
     low: float
     high: float
     expected: float
-    def __init__(self, metric: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., expected: _Optional[float] = ...) -> None: ...
+    verdict: str
+    def __init__(self, metric: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., expected: _Optional[float] = ..., verdict: _Optional[str] = ...) -> None: ...
 
 class VersionTraffic(_message.Message):
-    __slots__ = ("version", "role", "predictions")
+    __slots__ = ("version", "role", "predictions", "labels", "label_delay_median_seconds", "label_delay_p90_seconds", "quality_verdict", "summary")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_DELAY_MEDIAN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_DELAY_P90_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_VERDICT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     version: int
     role: str
     predictions: int
-    def __init__(self, version: _Optional[int] = ..., role: _Optional[str] = ..., predictions: _Optional[int] = ...) -> None: ...
+    labels: int
+    label_delay_median_seconds: float
+    label_delay_p90_seconds: float
+    quality_verdict: str
+    summary: str
+    def __init__(self, version: _Optional[int] = ..., role: _Optional[str] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., label_delay_median_seconds: _Optional[float] = ..., label_delay_p90_seconds: _Optional[float] = ..., quality_verdict: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...

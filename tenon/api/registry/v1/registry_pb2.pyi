@@ -128,12 +128,14 @@ class GetVersionResponse(_message.Message):
     def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
-    __slots__ = ("tenant", "model")
+    __slots__ = ("tenant", "model", "limit")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+    limit: int
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class ListVersionsResponse(_message.Message):
     __slots__ = ("versions",)
@@ -250,10 +252,12 @@ class SetReleaseRequest(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., canary_weight_permille: _Optional[int] = ..., shadow_version: _Optional[int] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ...) -> None: ...
 
 class SetReleaseResponse(_message.Message):
-    __slots__ = ("release",)
+    __slots__ = ("release", "changed")
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
     release: Release
-    def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
+    changed: bool
+    def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
 
 class PromoteReleaseRequest(_message.Message):
     __slots__ = ("tenant", "model", "reason", "expected_revision")
@@ -338,14 +342,16 @@ class ServedModel(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., revision: _Optional[int] = ..., tracks: _Optional[_Iterable[_Union[Track, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ReportServingRequest(_message.Message):
-    __slots__ = ("replica", "models", "leaving")
+    __slots__ = ("replica", "models", "leaving", "serves_only")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    SERVES_ONLY_FIELD_NUMBER: _ClassVar[int]
     replica: str
     models: _containers.RepeatedCompositeFieldContainer[ServedModel]
     leaving: bool
-    def __init__(self, replica: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    serves_only: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, replica: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ..., leaving: _Optional[bool] = ..., serves_only: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReportServingResponse(_message.Message):
     __slots__ = ()

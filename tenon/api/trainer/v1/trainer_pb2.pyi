@@ -94,7 +94,7 @@ class ListRunsResponse(_message.Message):
     def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("id", "tenant", "model", "state", "progress", "step", "reason", "problem", "version", "evidence_json", "created_at", "started_at", "finished_at")
+    __slots__ = ("id", "tenant", "model", "state", "progress", "step", "reason", "problem", "version", "evidence_json", "created_at", "started_at", "finished_at", "hint", "model_revision", "attempts", "gates_json", "bundle_sha256")
     ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,11 @@ class Run(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    GATES_JSON_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_SHA256_FIELD_NUMBER: _ClassVar[int]
     id: str
     tenant: str
     model: str
@@ -121,4 +126,9 @@ class Run(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[str] = ..., reason: _Optional[str] = ..., problem: _Optional[str] = ..., version: _Optional[int] = ..., evidence_json: _Optional[bytes] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    hint: str
+    model_revision: int
+    attempts: int
+    gates_json: bytes
+    bundle_sha256: str
+    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[str] = ..., reason: _Optional[str] = ..., problem: _Optional[str] = ..., version: _Optional[int] = ..., evidence_json: _Optional[bytes] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hint: _Optional[str] = ..., model_revision: _Optional[int] = ..., attempts: _Optional[int] = ..., gates_json: _Optional[bytes] = ..., bundle_sha256: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Other services, as ports of the domain."""

@@ -1,0 +1,77 @@
+"""From a training set to labelled examples in a fixed order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from services.trainer.domain.ports import Examples
+from services.trainer.domain.split import Micros
+from tenon.core.errors import Precondition
+from tenon.core.specs import ColumnType, DatasetSpec, ModelSpec
+from tenon.core.specs.checks import Input
+from tenon.core.specs.model import Task
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The rows that have a label, in order of event time; `without_label` counts the others."""
+
+    examples: Examples
+    event_time: Micros
+    known_at: Micros
+    without_label: int
+
+
+def model_inputs(inputs: list[Input]) -> list[Input]:
+    """The inputs a model learns from: entity columns and the event time only serve to look history up."""
+    return [item for item in inputs if item.source in {"request", "history"}]
+
+
+def label_examples(frame: pl.DataFrame, spec: ModelSpec, spine: DatasetSpec, inputs: list[Input]) -> Labelled:
+    """Label the rows of a training set; `inputs` are the model's own (see `model_inputs`).
+
+    A row without a label value, or whose label has no time at which it became known, teaches nothing and is left out.
+    Rows are ordered by event time and primary key, so that the order in the file has no effect on the model.
+    Raises `Precondition` with NO_ROWS or LABEL_ALL_MISSING.
+    """
+    # check_model refuses a label without knownAt, so the fallback is for the type checker only.
+    known_column = spine.columns[spec.label.column].known_at or spine.event_time
+    if frame.is_empty():
+        raise Precondition(
+            "NO_ROWS",
+            f"data set {spec.spine!r} has no rows to train {spec.name!r} on",
+            hint=f"upload a file first: tenon ingest {spec.spine} FILE",
+        )
+    labelled = frame.filter(pl.col(spec.label.column).is_not_null() & pl.col(known_column).is_not_null())
+    if labelled.is_empty():
+        raise Precondition(
+            "LABEL_ALL_MISSING",
+            f"none of the {frame.height} rows of {spec.spine!r} has both a label {spec.label.column!r} and the time it "
+            f"became known, {known_column!r}",
+        )
+    labelled = labelled.sort([spine.event_time, *spine.primary_key])
+    return Labelled(
+        examples=Examples(
+            frame=labelled.select(_typed(item) for item in inputs),
+            label=_label(labelled[spec.label.column], spec).to_numpy().astype(np.float64),
+        ),
+        event_time=labelled[spine.event_time].cast(pl.Int64).to_numpy(),
+        known_at=labelled[known_column].cast(pl.Int64).to_numpy(),
+        without_label=frame.height - labelled.height,
+    )
+
+
+def _typed(item: Input) -> pl.Expr:
+    """A model sees strings as strings and everything else as float64 with NaN for missing."""
+    if item.type is ColumnType.STRING:
+        return pl.col(item.name).cast(pl.String)
+    return pl.col(item.name).cast(pl.Float64).fill_null(float("nan"))
+
+
+def _label(column: pl.Series, spec: ModelSpec) -> pl.Series:
+    if spec.task is Task.BINARY and spec.label.above is not None:
+        return (column.cast(pl.Float64) > spec.label.above).cast(pl.Float64)
+    return column.cast(pl.Float64)

@@ -1,0 +1,40 @@
+"""The estimators that are installed, by the names used in Model documents."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import xgboost
+
+from services.trainer.domain.ports import Estimator, Plan
+from services.trainer.engine.forests import FittedForest, XGBoostEstimator
+from services.trainer.engine.linear import FittedLinear, LinearEstimator
+
+_LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "skops")
+
+
+class InstalledEstimators:
+    """Builds estimators; `threads` is how many threads one training may use."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def build(self, name: str, plan: Plan) -> Estimator:
+        """See `Estimators`."""
+        return XGBoostEstimator(plan, self._threads) if name == "xgboost" else LinearEstimator(name, plan)
+
+    def engine_of(self, name: str) -> str:
+        """See `Estimators`."""
+        return FittedForest.engine if name == "xgboost" else FittedLinear.engine
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Estimators`."""
+        found = {name: version(name) for name in _LIBRARIES}
+        return {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "xgboost": xgboost.__version__,
+            **found,
+        }

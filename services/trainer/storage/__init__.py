@@ -1,0 +1,1 @@
+"""The trainer's tables: revisions of Model documents, and the runs."""
