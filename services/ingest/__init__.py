@@ -1,0 +1,1 @@
+"""Ingest: data set contracts, raw files, batches, quarantine and the lake tables."""

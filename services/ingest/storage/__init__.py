@@ -1,0 +1,1 @@
+"""Databases, blobs and lake tables behind the domain's ports."""

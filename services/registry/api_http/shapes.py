@@ -1,0 +1,214 @@
+"""What goes out as JSON, and what may come in."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.registry.domain.model import (
+    ApiKey,
+    AuditEntry,
+    Release,
+    Replica,
+    Role,
+    ServedModel,
+    ServingChange,
+    Tenant,
+    Track,
+    Version,
+)
+from services.registry.domain.release_rules import Wish
+from services.registry.domain.serving import serves
+from tenon.core.errors import Invalid, Place
+from tenon.core.tenancy import Principal, Scope, TenantId
+from tenon.core.timestamps import rfc3339
+from tenon.kit.http import admin_only, allow, principal_of
+
+Reader = Annotated[TenantId, Depends(allow(Scope.READ))]
+Writer = Annotated[TenantId, Depends(allow(Scope.WRITE))]
+Caller = Annotated[Principal, Depends(principal_of)]
+Admin = Annotated[Principal, Depends(admin_only)]
+
+
+class Body(BaseModel):
+    """Base of all request bodies: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class KeyBody(Body):
+    """A key to make."""
+
+    scopes: list[str] = Field(description="predict, read, write.", max_length=10)
+    name: str = Field(default="", description="For people, at most 100 characters.")
+    expires_in: str | None = Field(default=None, description="A duration such as 90d; left out: never.")
+
+
+class ReleaseBody(Body):
+    """A release to set."""
+
+    stable: int = Field(description="The version that answers.", le=2**31 - 1)
+    canary: int | None = Field(default=None, description="The version that answers its share.", le=2**31 - 1)
+    canary_weight: Decimal | None = Field(
+        default=None, description="The canary's share in percent, 0.1 to 99.9, in steps of 0.1."
+    )
+    shadow: int | None = Field(default=None, description="The version that is asked too.", le=2**31 - 1)
+    force: bool = Field(default=False, description="Release versions that failed a gate, too.")
+    reason: str = ""
+    expected_revision: int = Field(default=0, ge=0, description="The revision the caller has seen; 0: no check.")
+
+    def wish(self) -> Wish:
+        """The body as the domain knows it. Raises `Invalid` for a weight that is not a multiple of 0.1 percent."""
+        permille = (self.canary_weight or Decimal(0)) * 10
+        if not permille.is_finite() or permille != permille.to_integral_value():
+            raise Invalid(
+                "CANARY_WEIGHT_INVALID",
+                f"canary_weight {str(self.canary_weight)[:20]} is not a multiple of 0.1 percent",
+                place=Place(field="canary_weight"),
+            )
+        return Wish(self.stable, self.canary or 0, int(permille), self.shadow or 0)
+
+
+class PromoteBody(Body):
+    """A promotion."""
+
+    reason: str = ""
+    expected_revision: int = Field(default=0, ge=0)
+
+
+class RollbackBody(Body):
+    """A rollback."""
+
+    to_revision: int = Field(default=0, ge=0, le=2**31 - 1, description="0: the content before the current one.")
+    reason: str = ""
+    expected_revision: int = Field(default=0, ge=0)
+
+
+def tenant_json(tenant: Tenant) -> dict[str, Any]:
+    """A tenant."""
+    return {
+        "tenant": tenant.id.value,
+        "name": tenant.id.value,
+        "display_name": tenant.display_name,
+        "revision": tenant.revision,
+        "spec": dict(tenant.spec),
+        "created_at": rfc3339(tenant.created_at),
+        "updated_at": rfc3339(tenant.updated_at),
+    }
+
+
+def key_json(key: ApiKey, now: int) -> dict[str, Any]:
+    """A key without the key."""
+    return {
+        "key_id": key.key_id,
+        "tenant": key.tenant.value,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": rfc3339(key.created_at),
+        "created_by": key.created_by,
+        "expires_at": _time(key.expires_at),
+        "revoked_at": _time(key.revoked_at),
+        "valid": key.is_valid(now),
+    }
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    """A version without its manifest."""
+    return {
+        "tenant": version.tenant.value,
+        "model": version.model,
+        "version": version.number,
+        "bundle_sha256": version.bundle_sha256,
+        "size_bytes": version.size_bytes,
+        "run_id": version.run_id,
+        "created_at": rfc3339(version.created_at),
+        "created_by": version.created_by,
+        "gates_passed": version.gates_passed,
+        "failed_gates": list(version.failed_gates),
+    }
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """A release; weights in percent."""
+    stable, canary, shadow = (release.track(role) for role in (Role.STABLE, Role.CANARY, Role.SHADOW))
+    return {
+        "tenant": release.tenant.value,
+        "model": release.model,
+        "revision": release.revision,
+        "stable": stable.version if stable else None,
+        "canary": canary.version if canary else None,
+        "canary_weight": _percent(canary.weight_permille) if canary else None,
+        "shadow": shadow.version if shadow else None,
+        "tracks": [_track_json(track) for track in release.tracks],
+        "action": release.action,
+        "from_revision": release.from_revision or None,
+        "reason": release.reason,
+        "created_at": rfc3339(release.created_at),
+        "created_by": release.created_by,
+    }
+
+
+def served_json(served: ServedModel) -> dict[str, Any]:
+    """What a replica serves of one model."""
+    return {
+        "model": served.model,
+        "revision": served.revision,
+        "tracks": [_track_json(track) for track in served.tracks],
+        "problem": served.problem or None,
+    }
+
+
+def replica_json(replica: Replica, desired: list[Release]) -> dict[str, Any]:
+    """A replica, and whether it serves everything desired that is its concern."""
+    meant = [release for release in desired if replica.concerns(release.tenant, release.model)]
+    return {
+        "replica": replica.name,
+        "reported_at": rfc3339(replica.reported_at),
+        "settled": all(serves(replica, release) for release in meant),
+        "models": [served_json(served) for served in replica.models],
+    }
+
+
+def change_json(change: ServingChange) -> dict[str, Any]:
+    """A line of serving history."""
+    return {
+        "replica": change.replica,
+        "at": rfc3339(change.at),
+        "cause": change.cause,
+        **served_json(change.served),
+    }
+
+
+def audit_json(entry: AuditEntry) -> dict[str, Any]:
+    """A line of the audit log. `at_micros` is what the hash covers; `at` is the same for people."""
+    return {
+        "seq": entry.seq,
+        "at": rfc3339(entry.at),
+        "at_micros": entry.at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "details": dict(entry.details),
+        "previous": entry.previous,
+        "hash": entry.hash,
+    }
+
+
+def _track_json(track: Track) -> dict[str, Any]:
+    return {
+        "role": track.role.value,
+        "version": track.version,
+        "bundle_sha256": track.bundle_sha256,
+        "weight": _percent(track.weight_permille) if track.role is Role.CANARY else None,
+    }
+
+
+def _percent(permille: int) -> float | int:
+    return permille // 10 if permille % 10 == 0 else permille / 10
+
+
+def _time(micros: int | None) -> str | None:
+    return None if micros is None else rfc3339(micros)

@@ -1,0 +1,1 @@
+"""Rules and use cases of the registry; knows no transport and no storage."""

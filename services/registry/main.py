@@ -1,0 +1,149 @@
+"""Builds the registry: settings, storage, use cases, doors; nothing else builds anything."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from services.registry.api_grpc import CredentialServicer, ReleaseServicer, TenantServicer, VersionServicer
+from services.registry.api_http import HttpDoor, build_app
+from services.registry.domain.audit import AuditLog
+from services.registry.domain.keys import KeyRing
+from services.registry.domain.releases import ReleaseDesk
+from services.registry.domain.serving import ServingBoard
+from services.registry.domain.tenants import TenantBook
+from services.registry.domain.versions import VersionShelf
+from services.registry.domain.watch import ReleaseFeed
+from services.registry.settings import NEEDED, RegistrySettings
+from services.registry.storage.authenticator import TableAuthenticator
+from services.registry.storage.bundles import BlobBundles, SignedBundleOpener
+from services.registry.storage.readiness import database_problem, migrate_to_head, open_database
+from services.registry.storage.transactions import SqlTransact
+from tenon.api.registry.v1 import registry_pb2_grpc
+from tenon.bundle.keys import load_verify_key
+from tenon.core.errors import TenonError
+from tenon.kit.auth import platform_credentials
+from tenon.kit.blobs import open_blobs
+from tenon.kit.config import load_settings
+from tenon.kit.grpc import Servicer, create_server
+from tenon.kit.process import Periodic, run_service
+from tenon.kit.sql import Database
+from tenon.kit.telemetry import configure_telemetry, get_logger
+
+log = get_logger(__name__)
+PACKAGE = "tenon.api.registry.v1"
+
+
+def main() -> None:
+    """Run the registry until it is told to stop."""
+    settings = load_settings(RegistrySettings, *NEEDED)
+    configure_telemetry("registry", settings.log_level, settings.otlp_endpoint)
+    try:
+        verify_key = load_verify_key(settings.verify_key_file)
+        blobs = open_blobs(settings.blob_url)
+        database = open_database(settings.database_url)
+    except (TenonError, ValueError) as err:
+        _give_up(str(err))
+    _await_database(database, settings)
+    migrate_to_head(database)
+
+    max_bundle_bytes = settings.max_bundle_mib << 20
+    transact = SqlTransact(database)
+    bundles = BlobBundles(blobs)
+    feed = ReleaseFeed(transact, time.monotonic, max_watchers=settings.max_watchers)
+    refresh = Periodic("release feed", feed.refresh, settings.watch_poll_seconds)
+    tenants = TenantBook(transact, now_micros)
+    keys = KeyRing(transact, now_micros)
+    versions = VersionShelf(transact, now_micros, bundles, SignedBundleOpener(verify_key, max_bundle_bytes))
+    releases = ReleaseDesk(transact, now_micros, refresh.trigger)
+    serving = ServingBoard(transact, now_micros)
+    audit = AuditLog(transact)
+    authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token))
+
+    def ready() -> dict[str, str]:
+        problems = {"database": database_problem(database), "blobs": bundles.check(), "releases": feed.problem()}
+        return {name: problem for name, problem in problems.items() if problem}
+
+    app = build_app(
+        HttpDoor(tenants, keys, versions, releases, serving, audit),
+        authenticator,
+        ready,
+        settings.max_body_mib << 20,
+    )
+    # Every watch holds a thread for as long as it lasts; the other calls keep TENON_GRPC_WORKERS for themselves.
+    pool = settings.model_copy(update={"grpc_workers": settings.grpc_workers + settings.max_watchers})
+    door = create_server(
+        pool,
+        authenticator,
+        [
+            Servicer(
+                registry_pb2_grpc.add_CredentialServiceServicer_to_server,
+                CredentialServicer(keys),
+                f"{PACKAGE}.CredentialService",
+            ),
+            Servicer(
+                registry_pb2_grpc.add_TenantServiceServicer_to_server,
+                TenantServicer(tenants),
+                f"{PACKAGE}.TenantService",
+            ),
+            Servicer(
+                registry_pb2_grpc.add_VersionServiceServicer_to_server,
+                VersionServicer(versions, max_bundle_bytes),
+                f"{PACKAGE}.VersionService",
+            ),
+            Servicer(
+                registry_pb2_grpc.add_ReleaseServiceServicer_to_server,
+                ReleaseServicer(releases, serving, feed),
+                f"{PACKAGE}.ReleaseService",
+            ),
+        ],
+    )
+    run_service(
+        app,
+        settings,
+        grpc_server=_WatchesEndFirst(door.server, feed),  # type: ignore[arg-type]
+        background=[refresh],
+        on_stop=[database.close],
+    )
+
+
+def now_micros() -> int:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+class _WatchesEndFirst:
+    """The gRPC server, which ends its watches when it stops; they would otherwise use up the time to drain."""
+
+    def __init__(self, server: Any, feed: ReleaseFeed) -> None:
+        self._server = server
+        self._feed = feed
+
+    def start(self) -> None:
+        """Begin."""
+        self._server.start()
+
+    def stop(self, grace: float) -> Any:
+        """End."""
+        self._feed.close()
+        return self._server.stop(grace)
+
+
+def _await_database(database: Database, settings: RegistrySettings) -> None:
+    """Wait for a database that starts beside us; give up with one line."""
+    deadline = time.monotonic() + settings.database_wait_seconds
+    parts = urlsplit(settings.database_url)
+    where = f"{parts.hostname}:{parts.port or 5432}{parts.path}" if parts.hostname else parts.path
+    while (problem := database.check()) is not None:
+        # A file that cannot be opened now cannot be opened in ten seconds either.
+        if time.monotonic() >= deadline or parts.scheme.startswith("sqlite"):
+            _give_up(f"TENON_DATABASE_URL: the database at {where} cannot be used ({problem})")
+        log.warning("waiting for the database", where=where, problem=problem)
+        time.sleep(1.0)
+
+
+def _give_up(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(3)

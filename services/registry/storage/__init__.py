@@ -1,0 +1,1 @@
+"""Where the registry keeps things: tables, and bundles in the blob store."""

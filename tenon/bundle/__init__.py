@@ -1,0 +1,29 @@
+"""The bundle: a model version as one signed file, and the evaluator that serves it.
+
+The trainer writes bundles, the registry keeps them, the predictor serves them; all three, and an auditor's notebook,
+open them with this package, which needs only numpy, cryptography and `tenon.core`.
+"""
+
+from tenon.bundle.archive import Bundle, open_bundle, write_bundle
+from tenon.bundle.evaluator import Evaluator, load_evaluator
+from tenon.bundle.forest import Forest
+from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
+from tenon.bundle.linear import Linear
+from tenon.bundle.pipeline import Numeric, OneHot, Ordinal, Pipeline
+
+__all__ = [
+    "Bundle",
+    "Evaluator",
+    "Forest",
+    "Linear",
+    "Numeric",
+    "OneHot",
+    "Ordinal",
+    "Pipeline",
+    "generate_key_pair",
+    "load_evaluator",
+    "load_signing_key",
+    "load_verify_key",
+    "open_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,42 @@
+"""The registry's storage on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.registry.storage.readiness import database_problem, migrate_to_head, open_database
+from services.registry.storage.tables import metadata
+from services.registry.storage.transactions import SqlTransact
+from tests.support.postgres import postgres_server, postgres_url
+from tests.support.registry_storage_suite import Desk, StorageSuite, at_once, desk_on
+
+__all__ = ["postgres_server", "postgres_url"]
+
+
+class TestPostgres(StorageSuite):
+    """PostgreSQL, where transactions really run side by side."""
+
+    @pytest.fixture
+    def desk(self, postgres_url: str) -> Iterator[Desk]:
+        """On an empty database."""
+        database = open_database(postgres_url)
+        migrate_to_head(database)
+        yield desk_on(SqlTransact(database))
+        database.close()
+
+
+def test_two_processes_may_migrate_at_once(postgres_url: str) -> None:
+    """Replicas that start together do not trip over each other, and the tables are those of the code."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    databases = [open_database(postgres_url) for _ in range(2)]
+    at_once(*(lambda d=d: migrate_to_head(d) for d in databases))
+    for database in databases:
+        assert database_problem(database) is None
+    with databases[0].engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    for database in databases:
+        database.close()
