@@ -16,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 
 import grpc
+from rich.markup import escape
 
 from examples.hospital import steps_data, steps_models, steps_monitor, steps_release
 from examples.hospital.doors import MODEL, Command
-from examples.hospital.generate import DEFAULT_SEED
 from examples.hospital.hospitals import CALM, DRIFTED
 from examples.hospital.story import StepFailed, Story
 from examples.hospital.world import TENANTS, World
@@ -28,10 +28,10 @@ KEPT_FOLDER = Path(".tenon-demo")
 _MARK = "made-by-the-hospital-demo"
 
 
-def tell(story: Story, command: Command, source: Path, *, seed: int, scale: float, keep: bool) -> None:
+def tell(story: Story, command: Command, source: Path, *, scale: float, keep: bool) -> None:
     """All eight steps. Raises `StepFailed` where something did not hold."""
     with story.step(1, "The platform starts"):
-        world = steps_data.start_platform(story, command, source, seed=seed, scale=scale)
+        world = steps_data.start_platform(story, command, source, scale=scale)
     try:
         with story.step(2, "Three hospitals say what they have and want"):
             steps_data.declare(world)
@@ -67,7 +67,9 @@ def _sum_up(world: World, *, keep: bool) -> None:
         )  # fmt: skip
     numbers = ["rows in", "quarantined", "naive MAE", "model MAE", "random split"]
     world.story.table(["hospital", *numbers, "serves", "drift", "quality"], rows, right=numbers)
-    world.story.say("MAE: by how much a prediction is off on average, version 1, in the hospital's own currency. All simulated.")
+    world.story.say(
+        "MAE: by how much a prediction is off on average, version 1, in the hospital's own currency. All simulated."
+    )
     if not keep:
         world.story.say("Keep it running and look around: [bold]make demo KEEP=1[/]")
         return
@@ -84,17 +86,22 @@ def _sum_up(world: World, *, keep: bool) -> None:
     world.story.say("It keeps running. To go on:")
     for what, words in lines:
         world.story.console.print(f"     {words}" + (f"   [dim]# {what}[/]" if what else ""))
-    for name, url in world.doors.http.items():
+    for name, url in world.doors.urls.items():
         world.story.console.print(f"     {name:<10} {url}/docs")
 
 
 def main() -> int:
     """Read the arguments, tell the story, clean up."""
-    parser = argparse.ArgumentParser(prog="python -m examples.hospital.demo", description="Tell the story of three simulated hospitals.")
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.hospital.demo", description="Tell the story of three simulated hospitals."
+    )
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the visits, 0.2 or more (default: 1)")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the simulation (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help=f"new folder for everything (default: {KEPT_FOLDER} with --keep, else a temporary one)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help=f"new folder for everything (default: {KEPT_FOLDER} with --keep, else a temporary one)",
+    )
     arguments = parser.parse_args()
     if not 0.2 <= arguments.scale <= 10:
         parser.error("--scale must be between 0.2 and 10")
@@ -107,22 +114,26 @@ def main() -> int:
     if arguments.keep and code == 0:
         return 0
     _stop(story, command)
-    if code == 0 and arguments.data is None:
+    if code != 1 and arguments.data is None and not arguments.keep:
         shutil.rmtree(folder, ignore_errors=True)
-    elif code != 0:
+    elif code == 1:
         story.console.print(f"   What was written is in {folder}; logs are in {command.folder / 'logs'}")
     return code
 
 
 def _run(story: Story, command: Command, folder: Path, arguments: argparse.Namespace) -> int:
-    story.console.print("[bold]Three hospitals, one platform[/] — a story with [yellow]simulated data[/], told through public doors.")
+    story.console.print(
+        "[bold]Three hospitals, one platform[/] — a story with [yellow]simulated data[/], told through public doors."
+    )
     try:
-        tell(story, command, folder / "data", seed=arguments.seed, scale=arguments.scale, keep=arguments.keep)
+        tell(story, command, folder / "data", scale=arguments.scale, keep=arguments.keep)
     except StepFailed as failure:
-        story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: {failure}", markup=True)
+        story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: {escape(str(failure))}")
         return 1
     except grpc.RpcError as error:
-        story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: gRPC {error.code().name}: {error.details()}")
+        story.console.print(
+            f"\n[bold red]FAILED[/] in {story.step_name}: gRPC {error.code().name}: {escape(error.details() or '')}"
+        )
         return 1
     except KeyboardInterrupt:
         story.console.print(f"\n[bold yellow]Interrupted[/] in {story.step_name}; stopping everything")
@@ -133,11 +144,13 @@ def _run(story: Story, command: Command, folder: Path, arguments: argparse.Names
 
 def _stop(story: Story, command: Command) -> None:
     """Leave no process, however the story ended; a second Ctrl-C does not keep us from it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    command.stop_all()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
     if command.folder.is_dir():
         code, out, err = command.finish("down")
-        story.console.print(f"   [dim]$ tenon down[/]   {(out or err).strip().splitlines()[-1] if (out or err).strip() else code}")
+        story.console.print(
+            f"   [dim]$ tenon down[/]   {(out or err).strip().splitlines()[-1] if (out or err).strip() else code}"
+        )
 
 
 def _make_folder(parser: argparse.ArgumentParser, wanted: Path | None, *, keep: bool) -> Path:

@@ -50,7 +50,9 @@ def repeat(rng: np.random.Generator, rows: list[Row]) -> tuple[list[Row], int]:
 
 
 def _wrong_type(row: Row, at: dict[str, int], rng: np.random.Generator) -> None:
-    column, text = [("triage", "urgent"), ("age", "forty"), ("hour", "7.5"), ("planned", "perhaps")][int(rng.integers(4))]
+    column, text = [("triage", "urgent"), ("age", "forty"), ("hour", "7.5"), ("planned", "perhaps")][
+        int(rng.integers(4))
+    ]
     row[at[column]] = text
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,24 +52,49 @@ class Command:
         """Run a command to its end; gives exit code, stdout and stderr."""
         program = [sys.executable, "-m", "tenon.cli.main", *words]
         process = subprocess.Popen(
-            program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self._environment
+            program,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment,
         )
         with self._lock:
             self._running.add(process)
         try:
             out, err = process.communicate()
+        except BaseException:
+            _end(process)
+            raise
         finally:
             with self._lock:
                 self._running.discard(process)
         return process.returncode, out, err
 
-    def stop_all(self) -> None:
-        """End the commands that still run."""
-        with self._lock:
-            running = list(self._running)
-        for process in running:
-            with suppress(ProcessLookupError):
-                process.terminate()
+    @contextmanager
+    def together(self, jobs: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Future[dict[str, Any]]]]:
+        """Several commands side by side; they are ended when the block is left early."""
+        pool = ThreadPoolExecutor(len(jobs))
+        try:
+            yield {name: pool.submit(self.run, *words) for name, words in jobs.items()}
+        except BaseException:
+            with self._lock:
+                running = list(self._running)
+            for process in running:
+                _end(process)
+            raise
+        finally:
+            pool.shutdown()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command as Ctrl-C does, so that it can take back what it has begun; by force when it does not."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_DEADLINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @dataclass(frozen=True)
@@ -86,15 +113,15 @@ class Prediction:
 class Doors:
     """HTTP and gRPC addresses of a running platform."""
 
-    http: Mapping[str, str]
-    grpc: Mapping[str, str]
+    urls: Mapping[str, str]
+    targets: Mapping[str, str]
     _pool: urllib3.PoolManager = field(init=False, repr=False)
     _channel: grpc.Channel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=_DEADLINE_SECONDS)
         # A proxy of the reader's environment has nothing to do with a server on this machine.
-        self._channel = grpc.insecure_channel(self.grpc["predictor"], options=[("grpc.enable_http_proxy", 0)])
+        self._channel = grpc.insecure_channel(self.targets["predictor"], options=[("grpc.enable_http_proxy", 0)])
         self.inference = inference_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.prediction = predictor_pb2_grpc.PredictionServiceStub(self._channel)
 
@@ -109,7 +136,7 @@ class Doors:
             headers["x-tenon-tenant"] = tenant
         data = None if body is None else json.dumps(body).encode()
         try:
-            response = self._pool.request(method, self.http[service] + path, headers=headers, body=data)
+            response = self._pool.request(method, self.urls[service] + path, headers=headers, body=data)
         except urllib3.exceptions.HTTPError as error:
             raise StepFailed(f"{service} did not answer {method} {path}: {error}") from error
         return response.status, json.loads(response.data)
@@ -169,7 +196,12 @@ class Doors:
             raise StepFailed(f"the prediction by entity was refused with {status}: {answer.get('error', answer)}")
         said = answer["predictions"][0]
         return Prediction(
-            said["value"], said["prediction_id"], answer["tenant"], said["model_version"], said["role"], bool(said["fallback"])
+            said["value"],
+            said["prediction_id"],
+            answer["tenant"],
+            said["model_version"],
+            said["role"],
+            bool(said["fallback"]),
         )
 
     def predict_grpc(self, key: str, columns: Sequence[Column], row: Row) -> Prediction:
@@ -181,7 +213,9 @@ class Doors:
         request = predictor_pb2.PredictRequest(model=MODEL, instances=[instance])
         answer = self.prediction.Predict(request, metadata=bearer(key), timeout=_DEADLINE_SECONDS)
         said = answer.predictions[0]
-        return Prediction(said.value, said.prediction_id, answer.tenant, said.model_version, said.role, bool(said.fallback))
+        return Prediction(
+            said.value, said.prediction_id, answer.tenant, said.model_version, said.role, bool(said.fallback)
+        )
 
     def columns(self, key: str) -> list[Column]:
         """What the model takes, as its metadata says; history features are left to the platform."""
@@ -208,7 +242,9 @@ class Column:
     @property
     def contents(self) -> str:
         """The field of the gRPC message for this datatype."""
-        return {"BOOL": "bool_contents", "INT64": "int64_contents", "FP64": "fp64_contents"}.get(self.datatype, "bytes_contents")
+        return {"BOOL": "bool_contents", "INT64": "int64_contents", "FP64": "fp64_contents"}.get(
+            self.datatype, "bytes_contents"
+        )
 
     def read(self, row: Row) -> Any:
         """The value of a line in the type that goes over the wire; empty is missing."""

@@ -93,7 +93,9 @@ def simulate(hospital: Hospital, *, seed: int, scale: float) -> Visits:
     insurance[rng.random(visits) < np.where(changed, 0.38, 0.02)] = NO_INSURANCE_NOTED
 
     usual = _usual_cost(rng, hospital, admitted, group, triage, age, planned) * patients.cost_factor[patient]
-    usual *= np.where(patients.insurance[patient] == INSURANCE.index("private"), 1.15, 1.0) * np.where(changed, 1.4, 1.0)
+    usual *= np.where(patients.insurance[patient] == INSURANCE.index("private"), 1.15, 1.0) * np.where(
+        changed, 1.4, 1.0
+    )
     complications = np.where(rng.random(visits) < 0.02, rng.uniform(1.8, 3.5, visits), 1.0)
     bill = usual * complications * rng.lognormal(0.0, 0.3, visits)
     stay = (0.2 + np.sqrt(bill / hospital.price_level) / 18) * rng.lognormal(0.0, 0.35, visits)
@@ -117,7 +119,7 @@ def simulate(hospital: Hospital, *, seed: int, scale: float) -> Visits:
 
 def _patients(rng: np.random.Generator, hospital: Hospital, scale: float) -> _Patients:
     monthly = hospital.visits_per_month * scale
-    chronic, everybody = max(20, int(monthly * 0.45)), max(200, int(monthly * 14))
+    chronic, everybody = max(240, int(monthly * 0.45)), max(3000, int(monthly * 14))
     frequency = rng.gamma(2.0, 1.0, chronic)
     chronic_groups = np.array([index for index, (_, group) in enumerate(GROUPS) if group in CHRONIC])
     return _Patients(
@@ -181,7 +183,9 @@ def _plausible(group: Ints, age: Ints, sex: Ints) -> Ints:
     child, paediatrics = age < 17, DEPARTMENTS.index("paediatrics")
     mother = (sex == SEXES.index("f")) & (age >= 17) & (age < 48)
     department = np.where((department == paediatrics) & ~child, DEPARTMENTS.index("internal"), department)
-    department = np.where((department == DEPARTMENTS.index("maternity")) & ~mother, DEPARTMENTS.index("surgery"), department)
+    department = np.where(
+        (department == DEPARTMENTS.index("maternity")) & ~mother, DEPARTMENTS.index("surgery"), department
+    )
     return np.where(child, paediatrics, department) * 4 + place
 
 
@@ -201,9 +205,7 @@ def _usual_cost(
         wander[step] = 0.85 * wander[step - 1] + rng.normal(0, 0.02, len(GROUPS))
     years = (admitted - FIRST_DAY.astype("datetime64[s]")).astype(np.float64) / (365 * 86_400)
     night = (_weekday(admitted) >= 5) * 0.08
-    effect = (
-        wander[month, group] + 0.02 * years + 0.16 * (3 - triage) + 0.005 * (age - 45) - 0.2 * planned + night
-    )
+    effect = wander[month, group] + 0.02 * years + 0.16 * (3 - triage) + 0.005 * (age - 45) - 0.2 * planned + night
     return _BASE_COST[group] * hospital.price_level * np.exp(effect)
 
 

@@ -6,9 +6,10 @@ import json
 import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from rich.markup import escape
 
 from examples.hospital.dirt import KINDS
 from examples.hospital.doors import DATASET, Command, Doors
@@ -20,22 +21,27 @@ SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
 _LEAKY = "length_of_stay_days"
 
 
-def start_platform(story: Story, command: Command, source: Path, *, seed: int, scale: float) -> World:
+def start_platform(story: Story, command: Command, source: Path, *, scale: float) -> World:
     """Step 1, and the simulated data besides."""
     story.say(f"Six services, a training worker and a Redis server, each a process of its own, in {command.folder}")
     story.command("tenon up --detach")
     platform = command.run("up", "--detach")
     services = platform["services"]
     for name in SERVICES:
-        story.say(f"  {name:<10} pid {services[name]['pid']:<8} {services[name]['http']}  gRPC {services[name]['grpc']}")
+        story.say(
+            f"  {name:<10} pid {services[name]['pid']:<8} {services[name]['http']}  gRPC {services[name]['grpc']}"
+        )
     story.say(f"  {'worker':<10} pid {services['worker']['pid']:<8} Celery")
     story.say(f"  {'redis':<10} pid {services['redis']['pid']:<8} port {services['redis']['port']}")
     pids = [services[name]["pid"] for name in (*SERVICES, "worker", "redis")]
     story.check(len(set(pids)) == len(pids), f"{len(pids)} separate processes are ready")
-    truth = generate(source, seed=seed, scale=scale)
-    story.say(f"[yellow]All data are simulated[/] (seed {seed}): no real hospital, patient or bill. Written to {source}")
+    truth = generate(source, scale=scale)
+    story.say(
+        f"[yellow]All data are simulated[/] (seed {truth['seed']}): no real hospital, patient or bill. Written to {source}"
+    )
     doors = Doors(
-        http={name: services[name]["http"] for name in SERVICES}, grpc={name: services[name]["grpc"] for name in SERVICES}
+        urls={name: services[name]["http"] for name in SERVICES},
+        targets={name: services[name]["grpc"] for name in SERVICES},
     )
     admin_key = json.loads((command.folder / "credentials.json").read_text())["admin_key"]
     return World(story, command, source, truth, doors, admin_key)
@@ -69,7 +75,7 @@ def _try_a_leak(world: World) -> None:
         code, _, said = world.command.finish("apply", "-f", folder)
     lines = [line for line in said.splitlines() if line.strip()]
     for line in lines[:6]:
-        world.story.console.print(f"     [dim]{line.replace(folder, '…')}[/]", highlight=False)
+        world.story.say(f"  [dim]{escape(line.replace(folder, '…'))}[/]")
     world.story.check(
         code == 1 and _LEAKY in said and "leaks" in said and "visit_cost.yaml:" in said,
         f"a model that wants {_LEAKY} (known at discharge) as an input is refused, with file, line and column",
@@ -83,11 +89,13 @@ def ingest_history(world: World) -> None:
     _show_quarantine(world, loaded)
     # The spoilt rows can be looked at, line by line, by the hospital itself.
     tenant = TENANTS[0]
-    batches = world.doors.get("ingest", f"/v1/tenants/{tenant}/datasets/{DATASET}/batches", world.keys[tenant])["batches"]
+    batches = world.doors.get("ingest", f"/v1/tenants/{tenant}/datasets/{DATASET}/batches", world.keys[tenant])[
+        "batches"
+    ]
     path = f"/v1/tenants/{tenant}/datasets/{DATASET}/batches/{batches[0]['id']}/quarantine"
     rows = world.doors.get("ingest", path, world.keys[tenant])["rows"]
     for row in rows[:3]:
-        world.story.say(f"  [dim]{batches[0]['file_name']}:{row['line']}[/] {row['reason']}: {row['message']}")
+        world.story.say(f"  [dim]{batches[0]['file_name']}:{row['line']}[/] {row['reason']}: {escape(row['message'])}")
     first = str(world.path(tenant, world.files(tenant)[0]["name"]))
     again = world.command.run("ingest", DATASET, first, "--tenant", tenant)
     world.story.check(
@@ -97,17 +105,15 @@ def ingest_history(world: World) -> None:
 
 def ingest(world: World, files: dict[str, list[dict[str, Any]]]) -> None:
     """Load some files of each hospital side by side, and compare the counts with what was planted."""
-    for tenant in files:
-        names = files[tenant][0]["name"] if len(files[tenant]) == 1 else f"visits-*.csv ({len(files[tenant])} files)"
+    for tenant, some in files.items():
+        names = some[0]["name"] if len(some) == 1 else f"visits-*.csv ({len(some)} files)"
         world.story.command(f"tenon ingest {DATASET} {tenant}/{names} --tenant {tenant}")
     done_before = {tenant: len(_committed(world, tenant)) for tenant in files}
-    with ThreadPoolExecutor(len(files)) as pool, world.story.bars(list(files)) as bars:
-        running = {
-            tenant: pool.submit(
-                world.command.run, "ingest", DATASET, *(str(world.path(tenant, file["name"])) for file in some), "--tenant", tenant
-            )
-            for tenant, some in files.items()
-        }
+    jobs = {
+        tenant: ["ingest", DATASET, *(str(world.path(tenant, file["name"])) for file in some), "--tenant", tenant]
+        for tenant, some in files.items()
+    }
+    with world.command.together(jobs) as running, world.story.bars(list(files)) as bars:
         while not all(future.done() for future in running.values()):
             for tenant, some in files.items():
                 count = len(_committed(world, tenant)) - done_before[tenant]
@@ -158,4 +164,6 @@ def _show_quarantine(world: World, loaded: dict[str, list[dict[str, Any]]]) -> N
     rows = [[reason, *(str(counts[tenant]) for tenant in TENANTS)] for reason, counts in sorted(reasons.items())]
     world.story.table(["why a row is in quarantine", *TENANTS], rows, right=TENANTS)
     kinds = {kind for some in loaded.values() for file in some for kind, number in file["planted"].items() if number}
-    world.story.check(len(reasons) >= len(KINDS) - 1, f"{len(kinds)} kinds of dirt were planted, {len(reasons)} reasons were given")
+    world.story.check(
+        len(reasons) >= len(KINDS) - 1, f"{len(kinds)} kinds of dirt were planted, {len(reasons)} reasons were given"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -20,8 +19,8 @@ def train(world: World, tenants: Sequence[str], version: int) -> None:
     """Train for some hospitals side by side, wait, and show what the evidence says."""
     for tenant in tenants:
         world.story.command(f"tenon train {MODEL} --wait --tenant {tenant}")
-    with ThreadPoolExecutor(len(tenants)) as pool, world.story.bars(tenants) as bars:
-        running = {t: pool.submit(world.command.run, "train", MODEL, "--wait", "--tenant", t) for t in tenants}
+    jobs = {tenant: ["train", MODEL, "--wait", "--tenant", tenant] for tenant in tenants}
+    with world.command.together(jobs) as running, world.story.bars(tenants) as bars:
         while not all(future.done() for future in running.values()):
             for tenant in tenants:
                 runs = world.doors.get("trainer", f"/v1/tenants/{tenant}/runs?limit=1", world.keys[tenant])["runs"]
@@ -31,7 +30,8 @@ def train(world: World, tenants: Sequence[str], version: int) -> None:
         runs = {tenant: future.result() for tenant, future in running.items()}
     for tenant, run in runs.items():
         world.story.check(
-            run["state"] == "succeeded" and run["version"] == version, f"{tenant}: run {run['id']} registered version {version}"
+            run["state"] == "succeeded" and run["version"] == version,
+            f"{tenant}: run {run['id']} registered version {version}",
         )
         world.evidence[tenant, version] = run["evidence"]
     world.story.table(
@@ -49,7 +49,9 @@ def train(world: World, tenants: Sequence[str], version: int) -> None:
 
 
 def _evidence_row(tenant: str, evidence: dict[str, Any]) -> list[str]:
-    figures = [evidence[name]["metrics"]["mae"] if evidence[name] else None for name in ("baseline", "model", "random_split")]
+    figures = [
+        evidence[name]["metrics"]["mae"] if evidence[name] else None for name in ("baseline", "model", "random_split")
+    ]
     naive, model, random = ("—" if figure is None else f"{figure:,.0f}" for figure in figures)
     return [
         tenant, evidence["estimator"], f"{evidence['train_rows']:,}", f"{evidence['model']['rows']:,}",
@@ -70,7 +72,11 @@ def explain_split(world: World) -> None:
     ]  # fmt: skip
     world.story.say(
         "The random split tests on days that it also learnt from: "
-        + (f"it would have flattered {', '.join(flattered)}." if flattered else "on these data it did not flatter anybody.")
+        + (
+            f"it would have flattered {', '.join(flattered)}."
+            if flattered
+            else "on these data it did not flatter anybody."
+        )
     )
 
 
@@ -87,15 +93,14 @@ def release_and_predict(world: World) -> None:
         )
     wait_for_features(world)
     world.columns = world.doors.columns(world.keys[TENANTS[0]])
-    rows = []
-    for tenant in TENANTS:
-        for visit in unbilled_visits(world, tenant)[:2]:
-            rows.append(_ask_everywhere(world, tenant, visit))
+    rows = [_ask_everywhere(world, tenant, visit) for tenant in TENANTS for visit in unbilled_visits(world, tenant)[:2]]
     story.table(
         ["hospital", "visit", "diagnosis", "REST (OIP)", "gRPC (OIP)", "REST by entity", "gRPC by entity"],
         rows, right=("REST (OIP)", "gRPC (OIP)", "REST by entity", "gRPC by entity"),
     )  # fmt: skip
-    story.check(True, "each visit was asked for over four doors: the same number to the last bit, from the hospital's own model")
+    story.check(
+        True, "each visit was asked for over four doors: the same number to the last bit, from the hospital's own model"
+    )
     _try_strangers(world)
 
 
@@ -114,7 +119,9 @@ def _ask_everywhere(world: World, tenant: str, visit: Row) -> list[str]:
         doors.predict_grpc(key, columns, visit),
     ]
     if {(a.tenant, a.version, a.role, a.fallback) for a in answers} != {(tenant, 1, "stable", False)}:
-        raise StepFailed(f"{tenant}: not every door answered with the hospital's own version 1 and its history: {answers}")
+        raise StepFailed(
+            f"{tenant}: not every door answered with the hospital's own version 1 and its history: {answers}"
+        )
     if len({answer.value for answer in answers}) != 1:
         raise StepFailed(f"{tenant}: the doors differ for visit {visit['visit_id']}: {[a.value for a in answers]}")
     return [tenant, visit["visit_id"], visit["diagnosis_group"], *(f"{answer.value:,.2f}" for answer in answers)]
@@ -155,4 +162,6 @@ def _try_strangers(world: World) -> None:
             f"{what}: {stranger}'s key asking for {owner} gets {foreign[0]}, exactly as for a hospital that does not exist",
         )
         nobody, false = door(owner, None), door(owner, wrong)
-        world.story.check(nobody[0] == unknown and false[0] == unknown, f"{what}: no key and a wrong key get {nobody[0]}")
+        world.story.check(
+            nobody[0] == unknown and false[0] == unknown, f"{what}: no key and a wrong key get {nobody[0]}"
+        )

@@ -6,6 +6,8 @@ import csv
 import time
 from typing import Any
 
+from rich.markup import escape
+
 from examples.hospital.doors import MODEL, Prediction, Row
 from examples.hospital.hospitals import CALM, DRIFTED, QUIET
 from examples.hospital.steps_data import ingest, wait_for_features
@@ -97,11 +99,11 @@ def _show_verdicts(world: World) -> None:
     story = world.story
     for tenant in TENANTS:
         report = world.reports[tenant]
-        story.say(f"[bold]{tenant}[/]: {report['summary']}")
+        story.say(f"[bold]{tenant}[/]: {escape(report['summary'])}")
         drifted = [column for column in report["columns"] if column["verdict"] == "drift"]
         for column in drifted or report["columns"][:2]:
-            story.say(f"   {tint(column['verdict']):<12} {column['column']}: [dim]{column['summary']}[/]")
-        for figure in report["quality"][:1]:
+            story.say(f"   {tint(column['verdict'])} {column['column']}: [dim]{escape(column['summary'])}[/]")
+        for figure in (one for one in report["quality"] if one["metric"] == "mae"):
             story.say(
                 f"   {tint(figure['verdict'])} {figure['metric']}: {figure['value']:,.0f} (95 %: {figure['low']:,.0f} to "
                 f"{figure['high']:,.0f}), {figure['expected']:,.0f} in the test"
@@ -113,7 +115,10 @@ def _show_verdicts(world: World) -> None:
             f"{tenant}: {_words(report['drift_verdict'])}, quality {_words(report['quality_verdict'])}",
         )
     names = {column["column"] for column in world.reports[DRIFTED]["columns"] if column["verdict"] == "drift"}
-    story.check({"age", "department", "insurance"} <= names, f"{DRIFTED}: age, department and insurance are among the columns named")
+    story.check(
+        {"age", "department", "insurance"} <= names,
+        f"{DRIFTED}: age, department and insurance are among the columns named",
+    )
 
 
 def tint(verdict: str) -> str:

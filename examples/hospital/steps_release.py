@@ -34,8 +34,10 @@ def canary(world: World) -> None:
         _expect_version(world, visits[:40], 2)
         _release(world, "rollback", "--to", "1", serves={"stable": 1})
         _expect_version(world, visits[:40], 1)
+    if trickle.failure is not None:
+        raise StepFailed(f"a request failed while releases changed, after {trickle.asked} good ones: {trickle.failure}")
     story.check(
-        trickle.failure is None and trickle.asked > 0,
+        trickle.order == [1, 2, 1],
         f"{trickle.asked:,} requests were asked meanwhile, one after the other: none failed "
         f"(versions in the order they answered: {' → '.join(map(str, trickle.order))})",
     )
@@ -45,7 +47,10 @@ def canary(world: World) -> None:
         [[str(r["revision"]), _action(r), _tracks(r), r["created_at"][11:19]] for r in reversed(history)],
         right=("revision",), title=f"release history of {CALM}/{MODEL}",
     )  # fmt: skip
-    story.check([r["action"] for r in reversed(history)] == ["set", "set", "promote", "rollback"], "four revisions, none rewritten")
+    story.check(
+        [r["action"] for r in reversed(history)] == ["set", "set", "promote", "rollback"],
+        "four revisions, none rewritten",
+    )
 
 
 def served_versions(world: World, tenant: str) -> dict[str, int]:
@@ -62,7 +67,9 @@ def _release(world: World, action: str, *options: str, serves: dict[str, int]) -
     world.command.run("release", action, MODEL, *options, "--tenant", CALM)
     served = served_versions(world, CALM)
     said = ", ".join(f"{role} {version}" for role, version in served.items())
-    world.story.check(served == serves, f"the command came back when it was served: {said} (read from the replica's report)")
+    world.story.check(
+        served == serves, f"the command came back when it was served: {said} (read from the replica's report)"
+    )
 
 
 def _split(world: World, visits: list[Row]) -> None:
@@ -78,7 +85,12 @@ def _split(world: World, visits: list[Row]) -> None:
     world.story.table(
         ["protocol", "version 1 (stable)", "version 2 (canary)", "canary's share"],
         [
-            [name, str(counts[name, 1]), str(counts[name, 2]), f"{counts[name, 2] / (counts[name, 1] + counts[name, 2]):.1%}"]
+            [
+                name,
+                str(counts[name, 1]),
+                str(counts[name, 2]),
+                f"{counts[name, 2] / (counts[name, 1] + counts[name, 2]):.1%}",
+            ]
             for name in ("REST", "gRPC")
         ],
         right=("version 1 (stable)", "version 2 (canary)", "canary's share"),
@@ -88,10 +100,12 @@ def _split(world: World, visits: list[Row]) -> None:
     width = 4 * math.sqrt(WEIGHT / 100 * (1 - WEIGHT / 100) / total)
     world.story.check(
         abs(share - WEIGHT / 100) <= width,
-        f"{share:.1%} of {total:,} went to the canary; {WEIGHT} % ± {width:.1%} is what chance allows",
+        f"{share:.1%} of {total:,} went to the canary; {WEIGHT}% ± {width:.1%} is what chance allows",
     )
     again = [_ask(world, visit, by_grpc=not number % 2).version for number, visit in enumerate(visits[:60])]
-    world.story.check(again == chosen[:60], "the same patient and diagnosis meets the same version again, on the other protocol too")
+    world.story.check(
+        again == chosen[:60], "the same patient and diagnosis meets the same version again, on the other protocol too"
+    )
 
 
 def _ask(world: World, visit: Row, *, by_grpc: bool) -> Prediction:
@@ -102,7 +116,9 @@ def _ask(world: World, visit: Row, *, by_grpc: bool) -> Prediction:
 
 def _expect_version(world: World, visits: list[Row], version: int) -> None:
     versions = {_ask(world, visit, by_grpc=bool(number % 2)).version for number, visit in enumerate(visits)}
-    world.story.check(versions == {version}, f"{len(visits)} visits asked by REST and gRPC: all answered by version {version}")
+    world.story.check(
+        versions == {version}, f"{len(visits)} visits asked by REST and gRPC: all answered by version {version}"
+    )
 
 
 def _different_entities(visits: list[Row]) -> list[Row]:
@@ -121,13 +137,14 @@ def _tracks(release: dict[str, Any]) -> str:
 
 
 class _Trickle:
-    """Asks without a pause in the background, and remembers whether anything failed and which versions answered."""
+    """Asks without a pause in the background; remembers what failed, and which stable versions answered one after another."""
 
     def __init__(self, world: World, visits: list[Row]) -> None:
         self._world, self._visits = world, visits
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.asked, self.failure = 0, None
+        self.asked = 0
+        self.failure: Exception | None = None
         self.order: list[int] = []
 
     def __enter__(self) -> _Trickle:
@@ -139,13 +156,12 @@ class _Trickle:
         self._thread.join(30)
 
     def _run(self) -> None:
-        # Only those that the canary does not get, so that the order of versions tells of releases, not of the split.
         while not self._end.is_set():
             visit = self._visits[self.asked % len(self._visits)]
             try:
                 answer = _ask(self._world, visit, by_grpc=bool(self.asked % 2))
             except Exception as error:  # noqa: BLE001 - whatever went wrong is what the story wants to know
-                self.failure = error  # type: ignore[assignment]
+                self.failure = error
                 return
             self.asked += 1
             if answer.role == "stable" and (not self.order or self.order[-1] != answer.version):

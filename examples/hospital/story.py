@@ -16,7 +16,7 @@ from rich.table import Table
 _SPEAK_SECONDS = 5.0
 
 
-class StepFailed(Exception):  # noqa: N818 - the outcome of a step, as it is shown to the reader
+class StepFailed(Exception):
     """A step did not do what it should; the message says what was expected and what came."""
 
 
@@ -63,7 +63,12 @@ class Story:
         self.console.print(f"   [green]✓[/] {escape(text)}")
 
     def table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str | None = None
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        right: Sequence[str] = (),
+        title: str | None = None,
     ) -> None:
         """A table; cells may have rich markup."""
         table = Table(box=SIMPLE, title=title, title_justify="left", title_style="bold", pad_edge=False)

@@ -1,0 +1,143 @@
+"""The gRPC door: labels in, reports out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.monitor import metrics
+from services.monitor.domain.model import Label, Report
+from services.monitor.domain.window import role_from, window_from
+from tenon.api.monitor.v1 import monitor_pb2, monitor_pb2_grpc
+from tenon.core.errors import Invalid, Place
+from tenon.core.tenancy import Scope
+from tenon.kit.grpc import allowed_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+
+    from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.record_labels import RecordLabels
+
+FULL_NAME = "tenon.api.monitor.v1.MonitorService"
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
+    """Translates; the rules are in the domain."""
+
+    build_report: BuildReport
+    record_labels: RecordLabels
+    now: Callable[[], int]
+    window: int
+
+    def RecordLabels(  # noqa: N802 - named by the proto
+        self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext  # noqa: ARG002
+    ) -> monitor_pb2.RecordLabelsResponse:  # fmt: skip
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.WRITE)
+        now = self.now()
+        labels = [
+            Label(item.prediction_id, item.value, _micros(item.known_at) if item.HasField("known_at") else now)
+            for item in request.labels
+        ]
+        recorded = self.record_labels(tenant, request.model, labels)
+        metrics.count_labels(tenant.value, request.model, recorded)
+        return monitor_pb2.RecordLabelsResponse(accepted=recorded.accepted, matched=recorded.matched)
+
+    def GetReport(  # noqa: N802 - named by the proto
+        self, request: monitor_pb2.GetReportRequest, context: grpc.ServicerContext  # noqa: ARG002
+    ) -> monitor_pb2.GetReportResponse:  # fmt: skip
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        if request.version < 0:
+            raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
+        start, end, known_at = (
+            _micros(getattr(request, field)) if request.HasField(field) else None
+            for field in ("window_start", "window_end", "known_at")
+        )
+        window = window_from(start, end, request.by or "at", now=self.now(), length=self.window)
+        with metrics.REPORTS.time():
+            report = self.build_report(
+                tenant, request.model, window,
+                version=request.version, role=role_from(request.role), known_at=known_at,
+            )  # fmt: skip
+        return monitor_pb2.GetReportResponse(report=report_message(report))
+
+
+def report_message(report: Report) -> monitor_pb2.Report:
+    """A report as a message."""
+    return monitor_pb2.Report(
+        tenant=report.tenant,
+        model=report.model,
+        window_start=_timestamp(report.window.start),
+        window_end=_timestamp(report.window.end),
+        predictions=report.predictions,
+        labels=report.labels,
+        drift_verdict=report.drift.value,
+        drift_version=report.drift_version,
+        columns=[
+            monitor_pb2.ColumnDrift(
+                column=column.column,
+                verdict=column.verdict.value,
+                test=column.test,
+                statistic=column.statistic,
+                p_value=column.p_value,
+                psi=column.psi,
+                rows=column.rows,
+                missing_ratio=column.missing_ratio,
+                baseline_missing_ratio=column.baseline_missing_ratio,
+                unseen_ratio=column.unseen_ratio,
+                summary=column.summary,
+                effect=column.effect,
+                baseline_rows=column.baseline_rows,
+                smallest_effect=column.smallest_effect,
+            )
+            for column in report.columns
+        ],
+        quality_verdict=report.quality.value,
+        quality=[
+            monitor_pb2.QualityFigure(
+                metric=figure.metric,
+                version=figure.version,
+                rows=figure.rows,
+                value=figure.value,
+                low=figure.low,
+                high=figure.high,
+                expected=figure.expected,
+                verdict=figure.verdict.value,
+            )
+            for figure in report.figures
+        ],
+        versions=[
+            monitor_pb2.VersionTraffic(
+                version=one.version,
+                role=one.role.value,
+                predictions=one.predictions,
+                labels=one.labels,
+                label_delay_median_seconds=one.label_delay_median_seconds,
+                label_delay_p90_seconds=one.label_delay_p90_seconds,
+                quality_verdict=one.quality.value,
+                summary=one.summary,
+            )
+            for one in report.versions
+        ],
+        summary=report.summary,
+    )
+
+
+def _micros(moment: Timestamp) -> int:
+    """Microseconds of a timestamp. Raises `Invalid` outside the calendar's range."""
+    if not -62_135_596_800 <= moment.seconds <= 253_402_300_799:
+        raise Invalid("TIME_INVALID", "a timestamp must lie between the years 1 and 9999")
+    return moment.ToMicroseconds()
+
+
+def _timestamp(micros: int) -> Timestamp:
+    moment = Timestamp()
+    moment.FromMicroseconds(micros)
+    return moment

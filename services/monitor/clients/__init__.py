@@ -1,0 +1,1 @@
+"""Other services, as monitor asks them."""

@@ -1,0 +1,277 @@
+"""Does what comes in differ from training? One verdict a column, false discoveries controlled over all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from services.monitor.domain.model import SCORE, ColumnReport, Drift, Histogram
+from services.monitor.domain.statistics import (
+    benjamini_hochberg,
+    chi_squared,
+    coarsen,
+    compare_shares,
+    kolmogorov_smirnov,
+    pool_rare,
+    population_stability,
+    smallest_ks,
+    smallest_total_variation,
+)
+from services.monitor.domain.tally import NumericTally, tally_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from services.monitor.domain.model import Column
+    from services.monitor.domain.tally import Tallied
+    from tenon.core.manifest import TrainingBaseline
+
+DRAWN_BINS = 16
+DRAWN_LEVELS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    """When a difference is called drift: sure enough *and* large enough, on enough rows."""
+
+    false_discovery_rate: float = 0.05
+    min_rows: int = 100
+    effect_floor: float = 0.1
+    psi_floor: float = 0.1
+    share_floor: float = 0.05
+    # A window that can only show shifts above this is not called quiet.
+    blind_above: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A column's figures before the p-values of all columns are adjusted together."""
+
+    column: str
+    test: Literal["ks", "chi2"]
+    tallied: Tallied
+    statistic: float
+    p_value: float
+    effect: float
+    psi: float
+    missing_shift: float
+    smallest_effect: float
+    change: str
+
+    @property
+    def missing_ratio(self) -> float:
+        return self.tallied.window_missing / max(self.tallied.rows, 1)
+
+    @property
+    def baseline_missing_ratio(self) -> float:
+        return self.tallied.baseline_missing / max(self.tallied.baseline_rows, 1)
+
+    @property
+    def unseen_ratio(self) -> float:
+        return self.tallied.unseen / max(self.tallied.rows, 1)
+
+    def severity(self, policy: DriftPolicy) -> float:
+        """The largest of the effects, each in units of the floor from which it matters."""
+        return max(
+            self.effect / policy.effect_floor,
+            self.psi / policy.psi_floor,
+            self.missing_shift / policy.share_floor,
+            self.unseen_ratio / policy.share_floor,
+        )
+
+
+class DriftTally:
+    """Counts a window of one version's rows against that version's training baseline."""
+
+    def __init__(self, baseline: TrainingBaseline) -> None:
+        # An input that is called as we call the model's answers is told apart from them.
+        self._shown = {name: f"{name} (input)" if name == SCORE else name for name in baseline.columns}
+        self._columns = {name: tally_for(column) for name, column in baseline.columns.items()}
+        self._seen: set[str] = set()
+        self._score = NumericTally(baseline.score)
+
+    def add(self, columns: Mapping[str, Column], score: Column) -> None:
+        """Count one chunk of rows. Columns that training did not have are left out."""
+        for name, tally in self._columns.items():
+            if name in columns:
+                tally.add(columns[name])
+                self._seen.add(name)
+        self._score.add(score)
+
+    def judge(self, policy: DriftPolicy) -> tuple[ColumnReport, ...]:
+        """Every column's verdict, worst first."""
+        tallies = {name: self._columns[name].result() for name in self._columns if name in self._seen}
+        count = len(tallies) + 1
+        findings = [
+            _examine(self._shown[name], tallied, isinstance(self._columns[name], NumericTally), policy, count)
+            for name, tallied in tallies.items()
+        ]
+        findings.append(_examine(SCORE, self._score.result(), True, policy, count))
+        adjusted = benjamini_hochberg([finding.p_value for finding in findings])
+        judged = [
+            (finding.severity(policy), _judge(finding, p_value, policy))
+            for finding, p_value in zip(findings, adjusted, strict=True)
+        ]
+        rank = {Drift.DRIFT: 0, Drift.NO_DRIFT: 1, Drift.NOT_ENOUGH_EVIDENCE: 2}
+        judged.sort(key=lambda pair: (rank[pair[1].verdict], -pair[0], pair[1].column))
+        unlogged = [_unlogged(self._shown[name]) for name in self._columns if name not in self._seen]
+        return tuple([report for _, report in judged] + unlogged)
+
+
+def overall(columns: Iterable[ColumnReport]) -> Drift:
+    """One verdict from all columns: drift if any drifts, quiet if any could be judged and none drifts."""
+    verdicts = {column.verdict for column in columns}
+    if Drift.DRIFT in verdicts:
+        return Drift.DRIFT
+    return Drift.NO_DRIFT if Drift.NO_DRIFT in verdicts else Drift.NOT_ENOUGH_EVIDENCE
+
+
+def _examine(name: str, tallied: Tallied, numeric: bool, policy: DriftPolicy, columns: int) -> _Finding:
+    """Compare values and the share of missing ones; a column's p-value is the smaller of the two, doubled (Bonferroni)."""
+    alpha = policy.false_discovery_rate / columns
+    window_rows, baseline_rows = int(tallied.window.sum()), int(tallied.baseline.sum())
+    if numeric:
+        values = kolmogorov_smirnov(tallied.baseline, tallied.window)
+        psi = population_stability(*coarsen(tallied.baseline, tallied.window))
+        smallest = smallest_ks(window_rows, baseline_rows, alpha)
+        change = _numeric_change(tallied)
+    else:
+        baseline, window = pool_rare(tallied.baseline, tallied.window)
+        values = chi_squared(baseline, window)
+        psi = population_stability(baseline, window)
+        smallest = smallest_total_variation(window_rows, baseline_rows, max(len(baseline), 2), alpha)
+        change = _level_change(tallied)
+    missing = compare_shares(tallied.baseline_missing, tallied.baseline_rows, tallied.window_missing, tallied.rows)
+    judged_values = window_rows >= policy.min_rows
+    p_values = [p for p, used in ((values.p_value, judged_values), (missing.p_value, _any_missing(tallied))) if used]
+    return _Finding(
+        column=name,
+        test="ks" if numeric else "chi2",
+        tallied=tallied,
+        statistic=values.statistic,
+        p_value=min(1.0, min(p_values) * len(p_values)) if p_values and tallied.rows >= policy.min_rows else 1.0,
+        effect=values.effect if judged_values else 0.0,
+        psi=psi if judged_values else 0.0,
+        missing_shift=missing.effect,
+        smallest_effect=max(smallest, policy.effect_floor),
+        change=change,
+    )
+
+
+def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnReport:
+    tallied = finding.tallied
+    known = int(tallied.window.sum())
+    significant = p_value <= policy.false_discovery_rate
+    if significant and finding.severity(policy) >= 1:
+        verdict, summary = Drift.DRIFT, _drift_sentence(finding, p_value, policy)
+    elif known < policy.min_rows:
+        verdict = Drift.NOT_ENOUGH_EVIDENCE
+        summary = f"{known:,} values in the window; at least {policy.min_rows:,} are needed"
+    elif finding.smallest_effect > policy.blind_above:
+        verdict = Drift.NOT_ENOUGH_EVIDENCE
+        summary = (
+            f"{known:,} values against {int(tallied.baseline.sum()):,} in training could only have shown shifts "
+            f"of {finding.smallest_effect:.2f} or more"
+        )
+    else:
+        verdict = Drift.NO_DRIFT
+        summary = (
+            f"{_statistic(finding)}, adjusted p {_p(p_value)}, n = {known:,}; a shift of {finding.smallest_effect:.2f} "
+            "or more would have been seen"
+        )
+    return ColumnReport(
+        column=finding.column,
+        verdict=verdict,
+        test=finding.test,
+        statistic=finding.statistic,
+        p_value=p_value,
+        effect=finding.effect,
+        psi=finding.psi,
+        rows=tallied.rows,
+        baseline_rows=tallied.baseline_rows,
+        missing_ratio=finding.missing_ratio,
+        baseline_missing_ratio=finding.baseline_missing_ratio,
+        unseen_ratio=finding.unseen_ratio,
+        smallest_effect=finding.smallest_effect,
+        summary=summary,
+        histogram=_draw(tallied, finding.test == "ks"),
+    )
+
+
+def _unlogged(name: str) -> ColumnReport:
+    return ColumnReport(
+        column=name, verdict=Drift.NOT_ENOUGH_EVIDENCE, test="none", statistic=0.0, p_value=1.0, effect=0.0, psi=0.0,
+        rows=0, baseline_rows=0, missing_ratio=0.0, baseline_missing_ratio=0.0, unseen_ratio=0.0, smallest_effect=1.0,
+        summary="not in the prediction log of this window",
+    )  # fmt: skip
+
+
+def _any_missing(tallied: Tallied) -> bool:
+    return bool(tallied.baseline_missing or tallied.window_missing)
+
+
+def _drift_sentence(finding: _Finding, p_value: float, policy: DriftPolicy) -> str:
+    parts = []
+    if finding.missing_shift >= policy.share_floor:
+        parts.append(
+            f"missing in {finding.missing_ratio:.1%} of rows, {finding.baseline_missing_ratio:.1%} in training"
+        )
+    if finding.unseen_ratio >= policy.share_floor:
+        parts.append(f"{finding.unseen_ratio:.1%} of rows have a level that training never saw")
+    if finding.effect >= policy.effect_floor or finding.psi >= policy.psi_floor:
+        parts.append(f"{finding.change} ({_statistic(finding)})")
+    return f"{'; '.join(parts)}; adjusted p {_p(p_value)}, n = {finding.tallied.rows:,}"
+
+
+def _statistic(finding: _Finding) -> str:
+    if finding.test == "ks":
+        return f"KS {finding.statistic:.2f}, PSI {finding.psi:.2f}"
+    return f"{finding.effect:.0%} of rows changed level, PSI {finding.psi:.2f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _numeric_change(tallied: Tallied) -> str:
+    """Where the mass went, from the two distribution functions."""
+    if not tallied.window.any() or not tallied.baseline.any():
+        return "no values to compare"
+    gap = np.cumsum(tallied.baseline) / tallied.baseline.sum() - np.cumsum(tallied.window) / tallied.window.sum()
+    up, down = float(gap.max()), float(-gap.min())
+    if min(up, down) > 0.5 * max(up, down):
+        return "values are spread differently"
+    return "values are higher than in training" if up > down else "values are lower than in training"
+
+
+def _level_change(tallied: Tallied) -> str:
+    """The level whose share moved most."""
+    if not tallied.window.any() or not tallied.baseline.any():
+        return "no values to compare"
+    now, then = tallied.window / tallied.window.sum(), tallied.baseline / tallied.baseline.sum()
+    place = int(np.argmax(np.abs(now - then)))
+    return f"{tallied.labels[place][:40]!r} is {now[place]:.1%} of rows, {then[place]:.1%} in training"
+
+
+def _draw(tallied: Tallied, numeric: bool) -> Histogram:
+    """A few bins or levels as shares, for people."""
+    if numeric:
+        total = max(int(tallied.baseline.sum()), 1)
+        middle = (np.cumsum(tallied.baseline) - tallied.baseline / 2) / total
+        group = np.minimum((middle * DRAWN_BINS).astype(np.int64), DRAWN_BINS - 1)
+        # A group is called by the upper edge of its last bin.
+        last = [int(np.flatnonzero(group == place).max()) for place in np.unique(group)]
+        labels = tuple(tallied.labels[place] for place in last)
+        baseline, window = coarsen(tallied.baseline, tallied.window, DRAWN_BINS)
+        if len(labels) != len(baseline):
+            labels = tuple("" for _ in baseline)
+    else:
+        order = np.argsort(-(tallied.baseline + tallied.window), kind="stable")
+        kept, rest = order[:DRAWN_LEVELS], order[DRAWN_LEVELS:]
+        labels = (*(tallied.labels[place][:40] for place in kept), *(("rest",) if len(rest) else ()))
+        baseline = np.append(tallied.baseline[kept], tallied.baseline[rest].sum() if len(rest) else [])
+        window = np.append(tallied.window[kept], tallied.window[rest].sum() if len(rest) else [])
+    then, now = max(float(baseline.sum()), 1.0), max(float(window.sum()), 1.0)
+    return Histogram(labels, tuple((baseline / then).tolist()), tuple((window / now).tolist()))

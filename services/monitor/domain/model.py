@@ -1,0 +1,254 @@
+"""The words of monitoring: batches of the prediction log, labels, windows, figures and verdicts."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tenon.core.tenancy import TenantId
+
+SCORE = "score"
+"""How the model's own answers are called among the columns of a report."""
+
+
+class Role(enum.StrEnum):
+    """What a version is in the release that answered."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    SHADOW = "shadow"
+
+
+class Drift(enum.StrEnum):
+    """Whether what comes in differs from what the version was trained on."""
+
+    DRIFT = "drift"
+    NO_DRIFT = "no_drift"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+class Quality(enum.StrEnum):
+    """Whether the answers were as good as on the version's time-split test."""
+
+    WORSE = "worse"
+    AS_EXPECTED = "as_expected"
+    BETTER = "better"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class NumericColumn:
+    """Numbers (and booleans as 0 and 1); NaN is missing."""
+
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """Text as codes into `levels`; -1 is missing."""
+
+    codes: npt.NDArray[np.int32]
+    levels: tuple[str, ...]
+
+
+Column = NumericColumn | TextColumn
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionBatch:
+    """Rows that one replica answered with one version, column by column. Times are microseconds since the epoch."""
+
+    batch_id: str
+    replica: str
+    tenant: TenantId
+    model: str
+    version: int
+    role: Role
+    protocol: str
+    prediction_ids: tuple[str, ...]
+    request_ids: tuple[str, ...]
+    at: npt.NDArray[np.int64]
+    event_time: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    columns: dict[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.prediction_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of the log without their ids: what the statistics need."""
+
+    score: npt.NDArray[np.float64]
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The true value for a prediction, and when it became known."""
+
+    prediction_id: str
+    value: float
+    known_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows with `start` <= time < `end`, by the time of the answer (`at`) or of the event."""
+
+    start: int
+    end: int
+    by: Literal["at", "event_time"] = "at"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Everything one version answered in one role, since the log began."""
+
+    model: str
+    version: int
+    role: Role
+    predictions: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenModel:
+    """A model that monitor has predictions or labels of."""
+
+    model: str
+    series: tuple[Series, ...]
+    labels: int
+
+    @property
+    def predictions(self) -> int:
+        """Rows of all versions and roles."""
+        return sum(one.predictions for one in self.series)
+
+    @property
+    def last_at(self) -> int | None:
+        """When the last of them was answered."""
+        return max((one.last_at for one in self.series), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """The labelled predictions of one version in a window, as known at a time."""
+
+    score: npt.NDArray[np.float64]
+    value: npt.NDArray[np.float64]
+    delay: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A column in a numbered set of bins or levels: what a report draws."""
+
+    labels: tuple[str, ...]
+    baseline: tuple[float, ...]
+    window: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReport:
+    """One column against training. `statistic`, `effect` and `psi` say how much, `p_value` (adjusted) how surely."""
+
+    column: str
+    verdict: Drift
+    test: Literal["ks", "chi2", "none"]
+    statistic: float
+    p_value: float
+    effect: float
+    psi: float
+    rows: int
+    baseline_rows: int
+    missing_ratio: float
+    baseline_missing_ratio: float
+    unseen_ratio: float
+    smallest_effect: float
+    summary: str
+    histogram: Histogram | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFigure:
+    """One metric of one version on its matured labels, beside the figure of its time-split test."""
+
+    metric: str
+    version: int
+    rows: int
+    value: float
+    low: float
+    high: float
+    expected: float
+    verdict: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """One version in one role inside the window. The delay is from the event to the day its label was known, in seconds."""
+
+    version: int
+    role: Role
+    predictions: int
+    labels: int
+    label_delay_median_seconds: float | None
+    label_delay_p90_seconds: float | None
+    quality: Quality
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What monitor thinks of a tenant's model in a window."""
+
+    tenant: str
+    model: str
+    window: Window
+    known_at: int | None
+    predictions: int
+    labels: int
+    drift_version: int
+    drift: Drift
+    columns: tuple[ColumnReport, ...]
+    quality: Quality
+    figures: tuple[QualityFigure, ...]
+    versions: tuple[VersionReport, ...]
+    summary: str
+
+    @property
+    def label_coverage(self) -> float:
+        """Share of the window's predictions whose label is known."""
+        return self.labels / self.predictions if self.predictions else 0.0
+
+    @property
+    def worst_column(self) -> ColumnReport | None:
+        """The column that drifts most, None when none does."""
+        return next((column for column in self.columns if column.verdict is Drift.DRIFT), None)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """A verdict as it was given at a moment: history is kept."""
+
+    model: str
+    judged_at: int
+    window_start: int
+    window_end: int
+    version: int
+    drift: Drift
+    quality: Quality
+    predictions: int
+    labels: int
+    drifted_columns: tuple[str, ...]
+    summary: str

@@ -1,0 +1,100 @@
+"""What the use cases need from the outside. The tenant comes first, everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from services.monitor.domain.model import (
+        Label,
+        LabelledRows,
+        PredictionBatch,
+        Report,
+        Role,
+        Rows,
+        SeenModel,
+        VerdictRecord,
+        Window,
+    )
+    from tenon.core.manifest import Manifest
+    from tenon.core.tenancy import TenantId
+
+
+class PredictionLog(Protocol):
+    """Every answered prediction, exactly once."""
+
+    def store(self, tenant: TenantId, batch: PredictionBatch) -> bool:
+        """Keep a batch; False when it is there already, then nothing changes."""
+        ...
+
+    def seen(self, tenant: TenantId) -> list[SeenModel]:
+        """All models the log has something of, by name."""
+        ...
+
+    def seen_model(self, tenant: TenantId, model: str) -> SeenModel | None:
+        """One of them."""
+        ...
+
+    def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:
+        """Predictions in the window by version and role."""
+        ...
+
+    def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
+        """The window's rows of one version, in chunks of some thousands."""
+        ...
+
+
+class Labels(Protocol):
+    """True values, with the history of their corrections."""
+
+    def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
+        """Keep labels; gives how many of their predictions are in the log."""
+        ...
+
+    def labelled(
+        self, tenant: TenantId, model: str, window: Window, known_at: int | None
+    ) -> dict[tuple[int, Role], LabelledRows]:
+        """The window's predictions whose label was known at a time (None: now), by version and role."""
+        ...
+
+
+class Versions(Protocol):
+    """What the registry knows of a version."""
+
+    def manifest(self, tenant: TenantId, model: str, version: int) -> Manifest:
+        """The version's manifest. Raises `NotFound`, or `Unavailable` when it was never read and cannot be now."""
+        ...
+
+
+class Verdicts(Protocol):
+    """Verdicts as they were given."""
+
+    def add(self, tenant: TenantId, record: VerdictRecord) -> None:
+        """Keep one."""
+        ...
+
+    def latest(self, tenant: TenantId) -> Mapping[str, VerdictRecord]:
+        """The newest of each model."""
+        ...
+
+    def history(self, tenant: TenantId, model: str, limit: int) -> list[VerdictRecord]:
+        """Newest first."""
+        ...
+
+
+class Fleet(Protocol):
+    """The view over all tenants, for the background evaluator only."""
+
+    def active(self, since: int) -> list[tuple[TenantId, str, int]]:
+        """Models that answered at or after `since`, each with a number that grows with each batch and label call."""
+        ...
+
+
+class Gauges(Protocol):
+    """Where the evaluator shows what it found."""
+
+    def show(self, report: Report) -> None:
+        """Set the gauges of one model."""
+        ...

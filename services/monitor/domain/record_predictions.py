@@ -1,0 +1,113 @@
+"""Take a batch of the prediction log: checked, typed column by column, kept once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from services.monitor.domain.model import Column, NumericColumn, PredictionBatch, Role, TextColumn
+from tenon.core.errors import Invalid, Place
+from tenon.core.names import check_resource_name
+from tenon.core.tenancy import TenantId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from services.monitor.domain.ports import PredictionLog
+
+MAX_ROWS = 5_000
+_TEXTS = ("batch_id", "replica", "protocol")
+
+
+class RecordPredictions:
+    """The use case behind the log's stream. Taking the same batch again changes nothing."""
+
+    def __init__(self, log: PredictionLog, recorded: Callable[[PredictionBatch], object]) -> None:
+        self._log = log
+        self._recorded = recorded
+
+    def __call__(self, document: object) -> bool:
+        """Keep the batch in `document`; False when it was kept before. Raises `Invalid` when it is not a batch."""
+        batch = batch_from_document(document)
+        if not self._log.store(batch.tenant, batch):
+            return False
+        self._recorded(batch)
+        return True
+
+
+def batch_from_document(document: object) -> PredictionBatch:
+    """A batch from the decoded JSON of a log entry. Raises `Invalid` naming the field."""
+    if not isinstance(document, dict):
+        raise Invalid("BATCH_INVALID", "a batch of the prediction log is a JSON object")
+    for field in _TEXTS:
+        if not isinstance(document.get(field), str):
+            raise _wrong(field, "must be text")
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise _wrong("version", "must be a whole number from 1")
+    try:
+        role = Role(document.get("role"))  # type: ignore[arg-type]
+    except ValueError:
+        raise _wrong("role", f"must be one of {', '.join(Role)}") from None
+    ids = document.get("prediction_id")
+    if not isinstance(ids, list) or not ids or len(ids) > MAX_ROWS or not all(isinstance(one, str) for one in ids):
+        raise _wrong("prediction_id", f"must be a list of 1 to {MAX_ROWS:,} texts")
+    rows = len(ids)
+    requests = document.get("request_id")
+    if not isinstance(requests, list) or len(requests) != rows:
+        raise _wrong("request_id", f"must be a list of {rows} texts")
+    columns = document.get("columns")
+    if not isinstance(columns, dict):
+        raise _wrong("columns", "must be an object of lists")
+    return PredictionBatch(
+        batch_id=document["batch_id"],
+        replica=document["replica"],
+        tenant=TenantId(str(document.get("tenant"))),
+        model=check_resource_name(str(document.get("model")), "model"),
+        version=version,
+        role=role,
+        protocol=document["protocol"],
+        prediction_ids=tuple(ids),
+        request_ids=tuple(str(one) for one in requests),
+        at=_instants(document, "at", rows),
+        event_time=_instants(document, "event_time", rows),
+        score=_numbers(document.get("score"), "score", rows),
+        columns={str(name): _column(values, f"columns.{name}", rows) for name, values in columns.items()},
+    )
+
+
+def _wrong(field: str, problem: str) -> Invalid:
+    return Invalid("BATCH_INVALID", f"{field} of a prediction log batch {problem}", place=Place(field=field))
+
+
+def _instants(document: dict[str, Any], field: str, rows: int) -> npt.NDArray[np.int64]:
+    values = document.get(field)
+    if not isinstance(values, list) or len(values) != rows or not all(type(one) is int for one in values):
+        raise _wrong(field, f"must be a list of {rows} whole numbers (microseconds)")
+    try:
+        return np.asarray(values, dtype=np.int64)
+    except OverflowError:
+        raise _wrong(field, "holds a time beyond 64 bits") from None
+
+
+def _numbers(values: object, field: str, rows: int) -> npt.NDArray[np.float64]:
+    if not isinstance(values, list) or len(values) != rows:
+        raise _wrong(field, f"must be a list of {rows} numbers")
+    try:
+        # None becomes NaN, true and false become 1 and 0.
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(field, "holds something that is no number") from None
+
+
+def _column(values: object, field: str, rows: int) -> Column:
+    if not isinstance(values, list) or len(values) != rows:
+        raise _wrong(field, f"must be a list of {rows} values")
+    if not any(isinstance(one, str) for one in values):
+        return NumericColumn(_numbers(values, field, rows))
+    places: dict[str, int] = {}
+    codes = [-1 if one is None else places.setdefault(str(one), len(places)) for one in values]
+    return TextColumn(np.asarray(codes, dtype=np.int32), tuple(places))

@@ -1,0 +1,113 @@
+"""Builds monitor and runs it."""
+
+from __future__ import annotations
+
+import time
+
+from services.monitor import metrics
+from services.monitor.api_grpc import FULL_NAME, MonitorServicer
+from services.monitor.api_http import UseCases, add_routes
+from services.monitor.clients.registry import RegistryVersions
+from services.monitor.domain.build_report import BuildReport
+from services.monitor.domain.drift import DriftPolicy
+from services.monitor.domain.evaluate import Evaluate
+from services.monitor.domain.quality import QualityPolicy
+from services.monitor.domain.record_labels import RecordLabels
+from services.monitor.domain.record_predictions import RecordPredictions
+from services.monitor.settings import MonitorSettings
+from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
+from services.monitor.worker import GROUP, batch_handler
+from tenon.api.monitor.v1 import monitor_pb2_grpc
+from tenon.core.timestamps import parse_duration
+from tenon.kit.config import load_settings
+from tenon.kit.credentials import build_authenticator
+from tenon.kit.events import PREDICTIONS, Consumer
+from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.http import create_app
+from tenon.kit.process import Periodic, run_service
+from tenon.kit.sql import Database, migrate
+from tenon.kit.telemetry import configure_telemetry
+
+DESCRIPTION = "The prediction log, labels, and verdicts on drift and quality."
+
+
+def now_micros() -> int:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def main() -> None:
+    """Start, serve until told to stop, stop cleanly."""
+    settings = load_settings(MonitorSettings, "database_url", "redis_url", "registry_grpc")
+    configure_telemetry("monitor", settings.log_level, settings.otlp_endpoint)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    authenticator = build_authenticator(settings)
+
+    database = Database(settings.database_url)
+    migrate(database, "services.monitor.migrations")
+    ids = ModelIds()
+    log, labels = SqlPredictionLog(database, ids), SqlLabels(database, ids)
+    verdicts, manifests = SqlVerdicts(database, ids), SqlManifests(database, ids)
+    registry = open_channel(settings, settings.registry_grpc)
+    versions = RegistryVersions(registry, manifests)
+
+    build_report = BuildReport(
+        log,
+        labels,
+        versions,
+        drift=DriftPolicy(
+            false_discovery_rate=settings.monitor_false_discovery_rate,
+            min_rows=settings.monitor_min_rows,
+            effect_floor=settings.monitor_effect_floor,
+            psi_floor=settings.monitor_psi_floor,
+            share_floor=settings.monitor_share_floor,
+        ),
+        quality=QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin),
+    )
+    record_labels = RecordLabels(labels, log, versions, now_micros)
+    window = parse_duration(settings.monitor_window)
+    record = RecordPredictions(log, lambda batch: metrics.count_predictions(batch, now_micros()))
+    evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
+
+    consumer = Consumer(
+        settings.redis_url,
+        PREDICTIONS,
+        GROUP,
+        batch_handler(record),
+        claim_after_seconds=settings.monitor_claim_after_seconds,
+    )
+
+    def evaluate_once() -> None:
+        with metrics.EVALUATION.time(), metrics.EVALUATION_FAILURES.count_exceptions():
+            evaluate()
+
+    def ready() -> dict[str, str]:
+        problem = database.check()
+        return {"database": problem} if problem else {}
+
+    app = create_app(
+        service="monitor",
+        authenticator=authenticator,
+        ready=ready,
+        max_body_bytes=settings.max_body_mib << 20,
+        description=DESCRIPTION,
+    )
+    add_routes(app, UseCases(build_report, record_labels, log, verdicts, now_micros, window))
+    servicer = MonitorServicer(build_report, record_labels, now_micros, window)
+    door = create_server(
+        settings,
+        authenticator,
+        [Servicer(monitor_pb2_grpc.add_MonitorServiceServicer_to_server, servicer, FULL_NAME)],
+    )
+    run_service(
+        app,
+        settings,
+        grpc_server=door.server,
+        background=[
+            authenticator.background,
+            consumer,
+            Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
+        ],
+        on_stop=[registry.close, database.close],
+    )

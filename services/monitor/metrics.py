@@ -1,0 +1,112 @@
+"""Every metric of monitor. Labels are bounded by the tenants' models, never by columns or ids."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.monitor.domain.model import Drift, PredictionBatch, Quality, Report
+
+if TYPE_CHECKING:
+    from services.monitor.domain.record_labels import LabelsRecorded
+
+PREDICTIONS = Counter(
+    "tenon_monitor_predictions_total", "Predictions taken into the log.", ["tenant", "model", "version", "role"]
+)
+LABELS = Counter("tenon_monitor_labels_total", "Labels accepted.", ["tenant", "model", "matched"])
+LOG_LAG = Gauge("tenon_monitor_log_lag_seconds", "Age of the newest prediction of the batch that was taken last.")
+VERDICT = Gauge(
+    "tenon_monitor_verdict",
+    "1 for the verdict that holds, 0 for the others; kind is drift or quality.",
+    ["tenant", "model", "kind", "verdict"],
+)
+COLUMNS = Gauge("tenon_monitor_columns", "Columns of the model by their drift verdict.", ["tenant", "model", "verdict"])
+DRIFT_SCORE = Gauge(
+    "tenon_monitor_drift_score",
+    "Effect (KS distance or share of changed levels) of the column that drifts most; absent while none does.",
+    ["tenant", "model", "column"],
+)
+MATURED = Gauge(
+    "tenon_monitor_labels_matured_ratio", "Share of the window's predictions whose label is known.", ["tenant", "model"]
+)
+LABEL_DELAY = Gauge(
+    "tenon_monitor_label_delay_seconds", "Median time from the event to its label.", ["tenant", "model", "version"]
+)
+QUALITY = Gauge(
+    "tenon_monitor_quality", "The metric on matured labels.", ["tenant", "model", "version", "metric", "bound"]
+)
+WINDOW_PREDICTIONS = Gauge(
+    "tenon_monitor_window_predictions", "Predictions in the window that was judged.", ["tenant", "model"]
+)
+EVALUATION = Histogram(
+    "tenon_monitor_evaluation_duration_seconds",
+    "Time of one look at all active models.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
+)
+EVALUATION_FAILURES = Counter(
+    "tenon_monitor_evaluation_failures_total", "Looks at all active models in which one could not be judged."
+)
+REPORTS = Histogram(
+    "tenon_monitor_report_duration_seconds", "Time to build one report.", buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+)
+
+
+def count_predictions(batch: PredictionBatch, now: int) -> None:
+    """A batch was taken, for the first time."""
+    PREDICTIONS.labels(batch.tenant.value, batch.model, str(batch.version), batch.role.value).inc(len(batch))
+    LOG_LAG.set(max(0.0, (now - int(batch.at.max())) / 1e6))
+
+
+def count_labels(tenant: str, model: str, recorded: LabelsRecorded) -> None:
+    """Labels were taken."""
+    LABELS.labels(tenant, model, "yes").inc(recorded.matched)
+    LABELS.labels(tenant, model, "no").inc(recorded.unmatched)
+
+
+class ReportGauges:
+    """See `domain.ports.Gauges`. What no longer holds is taken away, so that an old alarm does not stay lit."""
+
+    def __init__(self) -> None:
+        self._worst: dict[tuple[str, str], str] = {}
+        self._figures: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def show(self, report: Report) -> None:
+        """Set one model's gauges."""
+        key = (report.tenant, report.model)
+        for drift in Drift:
+            VERDICT.labels(*key, "drift", drift.value).set(report.drift is drift)
+            COLUMNS.labels(*key, drift.value).set(sum(column.verdict is drift for column in report.columns))
+        for quality in Quality:
+            VERDICT.labels(*key, "quality", quality.value).set(report.quality is quality)
+        MATURED.labels(*key).set(report.label_coverage)
+        WINDOW_PREDICTIONS.labels(*key).set(report.predictions)
+        for one in report.versions:
+            if one.label_delay_median_seconds is not None:
+                LABEL_DELAY.labels(*key, str(one.version)).set(one.label_delay_median_seconds)
+        with self._lock:
+            self._show_worst(key, report)
+            self._show_figures(key, report)
+
+    def _show_worst(self, key: tuple[str, str], report: Report) -> None:
+        worst = report.worst_column
+        before = self._worst.pop(key, None)
+        if before is not None and (worst is None or worst.column != before):
+            DRIFT_SCORE.remove(*key, before)
+        if worst is not None:
+            DRIFT_SCORE.labels(*key, worst.column).set(worst.effect)
+            self._worst[key] = worst.column
+
+    def _show_figures(self, key: tuple[str, str], report: Report) -> None:
+        shown: set[tuple[str, ...]] = set()
+        for figure in report.figures:
+            bounds = {"value": figure.value, "low": figure.low, "high": figure.high, "expected": figure.expected}
+            for bound, value in bounds.items():
+                names = (*key, str(figure.version), figure.metric, bound)
+                QUALITY.labels(*names).set(value)
+                shown.add(names)
+        for old in self._figures.get(key, set()) - shown:
+            QUALITY.remove(*old)
+        self._figures[key] = shown

@@ -1,0 +1,39 @@
+"""Monitor's settings; the only place that reads the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from tenon.core.errors import Invalid
+from tenon.core.timestamps import parse_duration
+from tenon.kit.config import ServiceSettings
+
+
+class MonitorSettings(ServiceSettings):
+    """What monitor reads beyond the settings that all services have."""
+
+    monitor_evaluate_seconds: float = Field(default=30.0, gt=0, description="Pause between two looks at all models.")
+    monitor_window: str = Field(default="7d", description="What the background evaluator and a report look back on.")
+    monitor_min_rows: int = Field(default=100, ge=20, description="Rows below which nothing is said of a column.")
+    monitor_min_labels: int = Field(default=100, ge=20, description="Labels below which nothing is said of quality.")
+    monitor_false_discovery_rate: float = Field(default=0.05, gt=0, lt=1, description="Over the columns of a report.")
+    monitor_effect_floor: float = Field(
+        default=0.1, ge=0, lt=1, description="KS distance (or share of changed levels) below which it is no drift."
+    )
+    monitor_psi_floor: float = Field(default=0.1, ge=0, description="PSI less its noise below which it is no drift.")
+    monitor_share_floor: float = Field(default=0.05, ge=0, lt=1, description="As above, for missing and unseen shares.")
+    monitor_quality_margin: float = Field(
+        default=0.05, ge=0, lt=1, description="Relative difference from the test figure below which it is as expected."
+    )
+    monitor_claim_after_seconds: float = Field(
+        default=60.0, gt=0, description="Idle time after which a dead consumer's log entries go to another."
+    )
+
+    @field_validator("monitor_window")
+    @classmethod
+    def _check_window(cls, value: str) -> str:
+        try:
+            parse_duration(value, "TENON_MONITOR_WINDOW")
+        except Invalid as err:
+            raise ValueError(f"{err.message}; {err.hint}") from None
+        return value

@@ -1,0 +1,1 @@
+"""Monitor's own database: the prediction log, labels, manifests and verdicts."""

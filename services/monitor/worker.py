@@ -1,0 +1,30 @@
+"""The door of the prediction log's stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from tenon.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GROUP = "monitor"
+
+
+def batch_handler(record: Callable[[object], bool]) -> Callable[[str, Mapping[bytes, bytes]], None]:
+    """What the stream's consumer calls for each entry; taking one twice changes nothing."""
+
+    def handle(entry_id: str, fields: Mapping[bytes, bytes]) -> None:
+        body = fields.get(b"batch")
+        if body is None:
+            raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log has no field `batch`")
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as err:
+            raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log is not JSON: {err.msg}") from err
+        record(document)
+
+    return handle

@@ -1,0 +1,80 @@
+"""Predictions by entity over gRPC: the twin of POST /v1/models/{model}:predict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf.struct_pb2 import Struct, Value
+
+from services.predictor.api_grpc.tenants import tenant_of_call
+from services.predictor.domain.instances import columns_of_instances
+from services.predictor.domain.model import Ask
+from services.predictor.domain.ports import Observer
+from services.predictor.domain.predict import Predictor
+from tenon.api.predictor.v1 import predictor_pb2 as pb
+from tenon.api.predictor.v1 import predictor_pb2_grpc
+from tenon.core.errors import Invalid, Place, TenonError
+from tenon.kit import context
+
+_MAX_ID = 256
+
+
+class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
+    """Translates and calls the one use case."""
+
+    def __init__(self, predictor: Predictor, observer: Observer) -> None:
+        self._predictor = predictor
+        self._observer = observer
+
+    def Predict(self, request: pb.PredictRequest, call: grpc.ServicerContext) -> pb.PredictResponse:  # noqa: N802
+        """Predictions, in the order of the instances."""
+        named = ""
+        try:
+            tenant = tenant_of_call(call, request.tenant)
+            named = tenant.value
+            if len(request.request_id) > _MAX_ID:
+                raise Invalid(
+                    "ID_INVALID", f"`request_id` has at most {_MAX_ID} characters", place=Place(field="request_id")
+                )
+            instances = [
+                {"entity": _plain(instance.entity), "features": _plain(instance.features)}
+                for instance in request.instances
+            ]
+            rows, columns, partial = columns_of_instances(instances)
+            request_id = request.request_id or context.request_id.get()
+            ask = Ask(request.model, None, "grpc", request_id, rows, columns, split_rows=True, partial=partial)
+            answers = self._predictor.predict(tenant, ask)
+        except TenonError as err:
+            self._observer.refused(named, "grpc", err.reason)
+            raise
+        predictions: list[Any] = [None] * rows
+        for answer in answers:
+            places = range(rows) if answer.rows is None else answer.rows.tolist()
+            scores = answer.scores.tolist()
+            for index, place in enumerate(places):
+                predictions[place] = pb.Prediction(
+                    prediction_id=answer.prediction_ids[index],
+                    value=scores[index],
+                    model_version=answer.served.version,
+                    role=answer.role.value,
+                    feature_age_seconds=answer.feature_age_seconds,
+                    fallback=answer.fallback,
+                )
+        return pb.PredictResponse(model=request.model, tenant=named, predictions=predictions)
+
+
+def _plain(struct: Struct) -> dict[str, Any]:
+    return {name: _value(value) for name, value in struct.fields.items()}
+
+
+def _value(value: Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "number_value":
+        return value.number_value
+    if kind == "string_value":
+        return value.string_value
+    if kind == "bool_value":
+        return value.bool_value
+    # What is nested is refused below with the column's name; here it only has to stay what it is.
+    return {"struct_value": {}, "list_value": []}.get(kind or "")

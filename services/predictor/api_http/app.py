@@ -1,0 +1,155 @@
+"""The HTTP door: health, metadata and repository index by FastAPI; predictions by `PredictDoor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response
+
+import tenon
+from services.predictor.api_http.door import PredictDoor, tenant_of
+from services.predictor.domain.model import Serving
+from services.predictor.domain.ports import Observer
+from services.predictor.domain.predict import Predictor
+from services.predictor.domain.tensors import metadata_of
+from tenon.core.errors import Invalid, Place
+from tenon.core.tenancy import TenantId
+from tenon.kit.auth import Authenticator
+from tenon.kit.http import JsonResponse, create_app, parse_json, principal_of
+
+EXTENSIONS = ["binary_tensor_data", "model_repository"]
+
+
+def _tenant(request: Request) -> TenantId:
+    return tenant_of(principal_of(request), request.headers.get("x-tenon-tenant"))
+
+
+Tenant = Annotated[TenantId, Depends(_tenant)]
+
+
+def metadata(versions: list[Serving], serving: Serving) -> dict[str, Any]:
+    """A model's metadata in the form of the protocol."""
+    served = serving.served
+    sources = {column.name: column for column in served.columns}
+    return {
+        "name": served.model,
+        "versions": [str(item.served.version) for item in versions],
+        "platform": served.engine.replace("-", "_"),
+        "inputs": [
+            {
+                "name": name,
+                "datatype": datatype,
+                "shape": shape,
+                "parameters": {"source": sources[name].source, "nullable": sources[name].nullable},
+            }
+            for name, datatype, shape in metadata_of(served.columns)
+        ],
+        "outputs": [
+            {"name": served.output, "datatype": "FP64", "shape": [-1]},
+            {"name": "prediction_id", "datatype": "BYTES", "shape": [-1]},
+        ],
+    }
+
+
+def build_app(
+    *,
+    predictor: Predictor,
+    authenticator: Authenticator,
+    observer: Observer,
+    ready: Callable[[], dict[str, str]],
+    max_body_bytes: int,
+    max_inflated_bytes: int,
+    inline_rows: int,
+) -> FastAPI:
+    """The app."""
+    app = create_app(
+        service="predictor",
+        authenticator=authenticator,
+        ready=ready,
+        max_body_bytes=max_body_bytes,
+        description="Predictions: Open Inference Protocol V2 (/v2) and by entity (/v1).",
+    )
+    table = predictor.table
+
+    def find(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
+        entry = table.find(tenant, model)
+        serving = table.find_version(tenant, model, version) if version is not None else entry.answering()[0]
+        return list(entry.answering()), serving
+
+    @app.get("/v2")
+    @app.get("/v2/", include_in_schema=False)
+    def server_metadata(request: Request) -> JsonResponse:
+        """Server metadata."""
+        principal_of(request)
+        return JsonResponse({"name": "tenon", "version": tenon.__version__, "extensions": EXTENSIONS})
+
+    @app.get("/v2/health/live")
+    def live() -> JsonResponse:
+        """Whether the process answers; needs no key."""
+        return JsonResponse({"live": True})
+
+    @app.get("/v2/health/ready")
+    def server_ready() -> JsonResponse:
+        """Whether every model that must be served is; needs no key. Both keys, because clients differ in which they read."""
+        is_ready = not ready()
+        return JsonResponse({"ready": is_ready, "live": True}, status_code=200 if is_ready else 503)
+
+    @app.get("/v2/models")
+    def models(tenant: Tenant) -> JsonResponse:
+        """The tenant's models."""
+        return JsonResponse({"models": table.models(tenant)})
+
+    @app.get("/v2/models/{model}")
+    @app.get("/v2/models/{model}/versions/{version}")
+    def model_metadata(tenant: Tenant, model: str, version: str | None = None) -> JsonResponse:
+        """What a model takes and gives."""
+        return JsonResponse(metadata(*find(tenant, model, version)))
+
+    @app.get("/v2/models/{model}/ready")
+    @app.get("/v2/models/{model}/versions/{version}/ready")
+    def model_ready(tenant: Tenant, model: str, version: str | None = None) -> JsonResponse:
+        """Whether a model answers; 404 when it does not."""
+        find(tenant, model, version)
+        return JsonResponse({"name": model, "ready": True})
+
+    @app.post("/v2/repository/index")
+    async def index(request: Request, tenant: Tenant) -> JsonResponse:
+        """What is served, version by version; the body may be empty."""
+        body = await request.body()
+        options = parse_json(body) if body.strip() else {}
+        if not isinstance(options, dict):
+            raise Invalid("REQUEST_INVALID", "the body is not a JSON object", place=Place(line=1, column=1))
+        found = [
+            {"name": model, "version": str(serving.served.version), "state": "READY", "reason": serving.role.value}
+            for model in table.models(tenant)
+            for serving in table.find(tenant, model).answering()
+        ]
+        return JsonResponse(found)
+
+    _document_predict_paths(app)
+    app.add_middleware(
+        PredictDoor,
+        predictor=predictor,
+        authenticator=authenticator,
+        observer=observer,
+        max_body_bytes=max_body_bytes,
+        max_inflated_bytes=max_inflated_bytes,
+        inline_rows=inline_rows,
+    )
+    return app
+
+
+def _document_predict_paths(app: FastAPI) -> None:
+    """Entries for /docs and for wrong methods; `PredictDoor` answers POST before these are reached."""
+
+    @app.post("/v2/models/{model}/infer")
+    @app.post("/v2/models/{model}/versions/{version}/infer")
+    def infer(model: str, version: str | None = None) -> Response:  # noqa: ARG001
+        """Open Inference Protocol V2 inference: JSON, or binary tensors with `Inference-Header-Content-Length`."""
+        raise Invalid("REQUEST_INVALID", "not reached")
+
+    @app.post("/v1/models/{model}:predict")
+    def predict(model: str) -> Response:  # noqa: ARG001
+        """Predictions by entity: `{"instances": [{"entity": {…}, "features": {…}}]}`."""
+        raise Invalid("REQUEST_INVALID", "not reached")

@@ -1,0 +1,203 @@
+"""The Open Inference Protocol's JSON and binary bodies."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from services.predictor.domain import tensors
+from services.predictor.domain.model import Answer, Ask
+from services.predictor.domain.tensors import Tensor
+from tenon.core.errors import Invalid, Place, TooLarge, UnsupportedMedia
+from tenon.kit.http import parse_json
+
+MAX_INPUTS = 2000
+MAX_ID = 256
+
+
+class Wanted:
+    """What a request asks to get back, and how."""
+
+    __slots__ = ("binary", "id", "names")
+
+    def __init__(self, names: list[str], binary: dict[str, bool], default: bool, request_id: str | None) -> None:
+        self.names = names
+        self.binary = lambda name: binary.get(name, default)
+        self.id = request_id
+
+
+def inflate(body: bytes, encoding: str, cap: int) -> bytes:
+    """The body without its Content-Encoding. Raises `UnsupportedMedia`, `TooLarge` or `Invalid`."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UnsupportedMedia(
+            "ENCODING_UNSUPPORTED",
+            f"Content-Encoding {encoding[:40]!r} is not read",
+            hint="send gzip, deflate or nothing",
+        )
+    # 47: a gzip or zlib header, whichever is there.
+    machine = zlib.decompressobj(47)
+    try:
+        data = machine.decompress(body, cap + 1)
+    except zlib.error:
+        raise Invalid("BODY_NOT_COMPRESSED", f"the body is not valid {encoding}") from None
+    if len(data) > cap:
+        raise TooLarge("BODY_TOO_LARGE", f"the body unpacks to more than {cap >> 20} MiB")
+    if not machine.eof:
+        raise Invalid("BODY_NOT_COMPRESSED", f"the {encoding} body is cut short")
+    return data
+
+
+def parse_infer(
+    body: bytes, header_length: str | None, *, model: str, version: str | None, request_id: str
+) -> tuple[Ask, Wanted]:
+    """An inference request. Raises `Invalid` naming the input and row."""
+    tail = memoryview(b"")
+    if header_length is not None:
+        if not header_length.isdecimal() or int(header_length) > len(body):
+            raise Invalid("HEADER_LENGTH_INVALID", "Inference-Header-Content-Length is not a length within the body")
+        cut = int(header_length)
+        body, tail = body[:cut], memoryview(body)[cut:]
+    request = parse_json(body)
+    if not isinstance(request, dict):
+        raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
+    inputs = _list_of_objects(request, "inputs", required=True)
+    found, place = [], 0
+    for item in inputs:
+        tensor, place = _input(item, tail, place)
+        found.append(tensor)
+    if place != len(tail):
+        raise Invalid("DATA_SIZE", f"the body has {len(tail) - place} bytes after the last binary tensor")
+    given = request.get("id")
+    if given is not None and (not isinstance(given, str) or len(given) > MAX_ID):
+        raise Invalid("ID_INVALID", f"`id` must be text of at most {MAX_ID} characters", place=Place(field="id"))
+    wanted = _wanted(request, given)
+    rows, columns, matrix = tensors.columns_of(found)
+    return Ask(model, version, "rest", given or request_id, rows, columns, matrix), wanted
+
+
+def render_infer(answer: Answer, wanted: Wanted) -> tuple[bytes, int | None]:
+    """(body, length of its JSON part when tensors follow). Raises `Invalid` for an unknown output."""
+    served, rows = answer.served, len(answer.scores)
+    tails: list[bytes] = []
+    outputs: list[dict[str, Any]] = []
+    for name in tensors.check_outputs(wanted.names, served.output):
+        is_id = name == tensors.PREDICTION_ID
+        output: dict[str, Any] = {"name": name, "datatype": "BYTES" if is_id else "FP64", "shape": [rows]}
+        if wanted.binary(name):
+            data = tensors.join_bytes(answer.prediction_ids) if is_id else answer.scores.astype("<f8").tobytes()
+            output["parameters"] = {"binary_data_size": len(data)}
+            tails.append(data)
+        else:
+            output["data"] = answer.prediction_ids if is_id else answer.scores.tolist()
+        outputs.append(output)
+    body: dict[str, Any] = {"model_name": served.model, "model_version": str(served.version)}
+    if wanted.id is not None:
+        body["id"] = wanted.id
+    body["parameters"] = parameters_of(answer)
+    body["outputs"] = outputs
+    data = orjson.dumps(body)
+    if not tails:
+        return data, None
+    return b"".join((data, *tails)), len(data)
+
+
+def parameters_of(answer: Answer) -> dict[str, Any]:
+    """What every answer says: tenant, version, role; and what was missing, and how old the history was."""
+    found: dict[str, Any] = {
+        "tenant": answer.served.tenant.value,
+        "version": str(answer.served.version),
+        "role": answer.role.value,
+    }
+    if len(answer.prediction_ids) == 1:
+        found["prediction_id"] = answer.prediction_ids[0]
+    if answer.feature_age_seconds is not None:
+        found["feature_age_seconds"] = answer.feature_age_seconds
+    if answer.fallback:
+        found["fallback"] = ",".join(answer.fallback)
+    return found
+
+
+def render_entities(model: str, tenant: str, request_id: str, rows: int, answers: Sequence[Answer]) -> bytes:
+    """The answer of the entity-keyed door, in the order of the instances."""
+    predictions: list[Any] = [None] * rows
+    for answer in answers:
+        places = range(rows) if answer.rows is None else answer.rows.tolist()
+        scores = answer.scores.tolist()
+        for index, place in enumerate(places):
+            line = {
+                "prediction_id": answer.prediction_ids[index],
+                "value": scores[index],
+                "output": answer.served.output,
+                "model_version": answer.served.version,
+                "role": answer.role.value,
+            }
+            if answer.feature_age_seconds is not None:
+                line["feature_age_seconds"] = answer.feature_age_seconds
+            line["fallback"] = answer.fallback
+            predictions[place] = line
+    return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
+
+
+def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, int]:
+    name = item.get("name")
+    if not isinstance(name, str) or not name:
+        raise Invalid("INPUT_NAME_MISSING", "an input has no name", place=Place(field="inputs"))
+    datatype = tensors.check_datatype(name, item.get("datatype"))
+    shape = item.get("shape")
+    if not isinstance(shape, list):
+        raise tensors.refuse(name, "SHAPE_INVALID", "`shape` must be a list of whole numbers")
+    rows, width = tensors.check_shape(name, shape)
+    parameters = item.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is None:
+        return tensors.from_json(name, datatype, rows, width, item.get("data")), place
+    if type(size) is not int or size < 0 or place + size > len(tail):
+        raise tensors.refuse(name, "DATA_SIZE", "`binary_data_size` goes beyond the body")
+    if "data" in item:
+        raise tensors.refuse(name, "DATA_TWICE", "it has both `data` and `binary_data_size`")
+    return tensors.from_raw(name, datatype, rows, width, tail[place : place + size]), place + size
+
+
+def _wanted(request: dict[str, Any], given: str | None) -> Wanted:
+    parameters = request.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise Invalid("REQUEST_INVALID", "`parameters` must be an object", place=Place(field="parameters"))
+    default = bool(parameters and parameters.get("binary_data_output") is True)
+    names, binary = [], {}
+    for item in _list_of_objects(request, "outputs", required=False):
+        name = item.get("name")
+        if not isinstance(name, str):
+            raise Invalid("REQUEST_INVALID", "an output has no name", place=Place(field="outputs"))
+        names.append(name)
+        options = item.get("parameters")
+        if isinstance(options, dict) and isinstance(options.get("binary_data"), bool):
+            binary[name] = options["binary_data"]
+    return Wanted(names, binary, default, given)
+
+
+def _list_of_objects(request: dict[str, Any], key: str, *, required: bool) -> list[dict[str, Any]]:
+    items = request.get(key)
+    if items is None and not required:
+        return []
+    if not isinstance(items, list) or (required and not items):
+        raise Invalid(
+            "REQUEST_INVALID",
+            f"`{key}` must be a list" + (" with at least one entry" if required else ""),
+            place=Place(field=key),
+        )
+    if len(items) > MAX_INPUTS:
+        raise Invalid(
+            "REQUEST_INVALID",
+            f"`{key}` has {len(items)} entries, at most {MAX_INPUTS} are read",
+            place=Place(field=key),
+        )
+    for item in items:
+        if not isinstance(item, dict):
+            raise Invalid("REQUEST_INVALID", f"each of `{key}` must be an object", place=Place(field=key))
+    return items

@@ -1,0 +1,268 @@
+"""The predict paths: plain ASGI inside the FastAPI app, because a framework's request costs more than the prediction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from services.predictor.api_http import codec
+from services.predictor.domain.instances import columns_of_instances
+from services.predictor.domain.model import Ask
+from services.predictor.domain.ports import Observer
+from services.predictor.domain.predict import Plan, Predictor
+from services.predictor.domain.tensors import check_outputs
+from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge
+from tenon.core.tenancy import Principal, Scope, TenantId
+from tenon.kit import context
+from tenon.kit.auth import Authenticator
+from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, parse_json, refusal_body
+from tenon.kit.telemetry import get_logger
+
+log = get_logger(__name__)
+
+_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_PREDICT = re.compile(r"/v1/models/([^/:]+):predict")
+_JSON = (b"content-type", b"application/json")
+_HEAVY_BYTES = 64 << 10
+_KEY_SECONDS = 1.0
+
+
+class _Gone(Exception):
+    """The caller went away before the request was complete."""
+
+
+class _Slow(Exception):
+    """The caller did not send its request in time."""
+
+
+def tenant_of(principal: Principal, named: str | None) -> TenantId:
+    """The tenant that is asked for: the key's own, or for the platform's keys the one they name. Raises `TenonError`."""
+    if named:
+        tenant = TenantId(named)
+    elif principal.tenant is not None:
+        tenant = principal.tenant
+    else:
+        raise Invalid(
+            "TENANT_MISSING",
+            "a platform key must say for which tenant it asks",
+            place=Place(field="x-tenon-tenant"),
+            hint="send the header `x-tenon-tenant: NAME`",
+        )
+    principal.require(tenant, Scope.PREDICT)
+    return tenant
+
+
+class PredictDoor:
+    """Middleware that answers the predict paths itself and hands everything else on."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        predictor: Predictor,
+        authenticator: Authenticator,
+        observer: Observer,
+        max_body_bytes: int,
+        max_inflated_bytes: int,
+        inline_rows: int,
+        body_seconds: float = 30.0,
+    ) -> None:
+        self._app = app
+        self._predictor = predictor
+        self._authenticator = authenticator
+        self._observer = observer
+        self._max_body = max_body_bytes
+        self._max_inflated = max_inflated_bytes
+        self._inline_rows = inline_rows
+        self._body_seconds = body_seconds
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
+        self._principals: dict[bytes, tuple[Principal, float]] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"]
+            match = _INFER.fullmatch(path)
+            if match is not None:
+                await self._serve(self._infer, match, scope, receive, send)
+                return
+            match = _PREDICT.fullmatch(path)
+            if match is not None:
+                await self._serve(self._predict, match, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _serve(self, handle: Any, match: re.Match[str], scope: Any, receive: Any, send: Any) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = context.accept_request_id(headers.get(b"x-request-id"))
+        context.request_id.set(request_id)
+        protocol, tenant = "rest", ""
+        extra: list[tuple[bytes, bytes]] = []
+        try:
+            principal = await self._principal(headers)
+            asked = tenant_of(principal, headers.get(b"x-tenon-tenant"))
+            tenant = asked.value
+            body = await self._body(headers, receive)
+            status = 200
+            data, extra = await handle(asked, match, body, headers, request_id)
+        except _Gone:
+            return
+        except _Slow:
+            self._observer.refused(tenant, protocol, "BODY_TIMEOUT")
+            status, data = (
+                408,
+                JsonResponse(
+                    {"error": "the body did not arrive in time", "reason": "BODY_TIMEOUT", "request_id": request_id}
+                ).body,
+            )
+            extra = [(b"connection", b"close")]
+        except TenonError as error:
+            self._observer.refused(tenant, protocol, error.reason)
+            status, data = STATUS[error.kind], JsonResponse(refusal_body(error)).body
+            if error.kind is Kind.UNAUTHENTICATED:
+                extra = [(b"www-authenticate", b"Bearer")]
+            elif error.kind is Kind.TOO_LARGE:
+                # The rest of the body is not read, so the connection cannot be used again.
+                extra = [(b"connection", b"close")]
+        except Exception:
+            # The door: an unforeseen error is logged with its traceback; the caller gets only the request id.
+            UNKNOWN_ERRORS.labels("http").inc()
+            self._observer.refused(tenant, protocol, "INTERNAL")
+            log.exception("prediction failed", path=scope["path"])
+            refusal = {
+                "error": f"internal error; request id {request_id}",
+                "reason": "INTERNAL",
+                "request_id": request_id,
+            }
+            status, data = 500, JsonResponse(refusal).body
+        kind = () if any(name == b"content-type" for name, _ in extra) else (_JSON,)
+        head = [*kind, (b"content-length", str(len(data)).encode()), (b"x-request-id", request_id.encode()), *extra]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": data})
+
+    async def _infer(
+        self, tenant: TenantId, match: re.Match[str], body: bytes, headers: dict[bytes, str], request_id: str
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        def begin() -> tuple[Plan, codec.Wanted]:
+            plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
+            ask, wanted = codec.parse_infer(
+                plain,
+                headers.get(b"inference-header-content-length"),
+                model=match[1],
+                version=match[2],
+                request_id=request_id,
+            )
+            plan = self._predictor.plan(tenant, ask)
+            check_outputs(wanted.names, plan.parts[0].serving.served.output)
+            return plan, wanted
+
+        heavy = len(body) > _HEAVY_BYTES or b"content-encoding" in headers
+        plan, wanted = await self._beside(begin) if heavy else begin()
+        answers = await self._finish(plan)
+        data, length = codec.render_infer(answers[0], wanted)
+        if length is None:
+            return data, []
+        return data, [
+            (b"content-type", b"application/octet-stream"),
+            (b"inference-header-content-length", str(length).encode()),
+        ]
+
+    async def _predict(
+        self, tenant: TenantId, match: re.Match[str], body: bytes, headers: dict[bytes, str], request_id: str
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        def begin() -> Plan:
+            plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
+            request = parse_json(plain)
+            if not isinstance(request, dict):
+                raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
+            for name in request:
+                if name not in ("instances", "request_id"):
+                    raise Invalid(
+                        "REQUEST_INVALID",
+                        f"unknown key {name[:80]!r}",
+                        place=Place(field=name[:80]),
+                        hint="keys: instances, request_id",
+                    )
+            rows, columns, partial = columns_of_instances(request.get("instances"))
+            given = request.get("request_id")
+            if given is not None and (not isinstance(given, str) or len(given) > codec.MAX_ID):
+                raise Invalid("ID_INVALID", "`request_id` must be short text", place=Place(field="request_id"))
+            ask = Ask(match[1], None, "rest", given or request_id, rows, columns, split_rows=True, partial=partial)
+            return self._predictor.plan(tenant, ask)
+
+        heavy = len(body) > _HEAVY_BYTES or b"content-encoding" in headers
+        plan = await self._beside(begin) if heavy else begin()
+        answers = await self._finish(plan)
+        ask = plan.ask
+        return codec.render_entities(ask.model, tenant.value, ask.request_id, ask.rows, answers), []
+
+    async def _finish(self, plan: Plan) -> Any:
+        if plan.waits:
+            await self._beside(lambda: self._predictor.look_up(plan))
+        if plan.ask.rows > self._inline_rows:
+            return await self._beside(lambda: self._predictor.answer(plan))
+        return self._predictor.answer(plan)
+
+    async def _beside(self, work: Callable[[], Any]) -> Any:
+        """Run what may take long on a thread, with the request's context."""
+        carried = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, carried.run, work)
+
+    async def _principal(self, headers: dict[bytes, str]) -> Principal:
+        authorization = headers.get(b"authorization")
+        if authorization is None and (key := headers.get(b"x-api-key")):
+            authorization = f"Bearer {key}"
+        if authorization is None:
+            return self._authenticator.authenticate(None)
+        # The digest, so that no key lies about in memory; for a second, so that a revoked key ends soon.
+        digest = hashlib.blake2b(authorization.encode("latin-1"), digest_size=16).digest()
+        now = time.monotonic()
+        known = self._principals.get(digest)
+        if known is not None and known[1] > now:
+            return known[0]
+        # A key nobody knows makes the authenticator ask the registry, which may take its time.
+        principal: Principal = await self._beside(lambda: self._authenticator.authenticate(authorization))
+        if len(self._principals) > 10_000:
+            self._principals.clear()
+        self._principals[digest] = (principal, now + _KEY_SECONDS)
+        return principal
+
+    async def _body(self, headers: dict[bytes, str], receive: Any) -> bytes:
+        length = headers.get(b"content-length", "")
+        if length.isdecimal() and int(length) > self._max_body:
+            raise self._too_large()
+        message = await self._receive(receive, self._body_seconds)
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+        chunks, size, until = [body], len(body), time.monotonic() + self._body_seconds
+        while message.get("more_body"):
+            message = await self._receive(receive, until - time.monotonic())
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._max_body:
+                raise self._too_large()
+        return b"".join(chunks)
+
+    async def _receive(self, receive: Any, seconds: float) -> Any:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                message = await receive()
+        except TimeoutError:
+            raise _Slow from None
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        return message
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            "BODY_TOO_LARGE",
+            f"the body is over the cap of {self._max_body >> 20} MiB",
+            data={"cap_bytes": self._max_body},
+        )

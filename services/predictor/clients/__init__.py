@@ -1,0 +1,1 @@
+"""The services the predictor asks: registry and features."""

@@ -1,0 +1,217 @@
+"""The nouns of serving: releases and their tracks, loaded versions, what is asked and what is answered."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from services.predictor.domain.ports import Evaluator
+from tenon.core.tenancy import TenantId
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Role(enum.StrEnum):
+    """What a version does in a release."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    SHADOW = "shadow"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One version of a release; `weight_permille` is the canary's share."""
+
+    role: Role
+    version: int
+    bundle_sha256: str
+    weight_permille: int = 0
+
+
+class ModelKey(NamedTuple):
+    """A tenant's model."""
+
+    tenant: TenantId
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the registry wants served for one model. No tracks: the release was withdrawn."""
+
+    tenant: TenantId
+    model: str
+    revision: int
+    tracks: tuple[Track, ...]
+
+    @property
+    def key(self) -> ModelKey:
+        """Whose model it is."""
+        return ModelKey(self.tenant, self.model)
+
+
+class Kind(enum.Enum):
+    """How a column's values are held."""
+
+    NUMBER = "number"  # float64, NaN is missing
+    INTEGER = "integer"  # the same, and only whole numbers
+    BOOLEAN = "boolean"  # the same, and only 0 and 1
+    TEXT = "text"  # str or None
+    TIMESTAMP = "timestamp"  # RFC 3339
+
+
+KIND_OF_TYPE = {
+    "float": Kind.NUMBER,
+    "decimal": Kind.NUMBER,
+    "integer": Kind.INTEGER,
+    "boolean": Kind.BOOLEAN,
+    "string": Kind.TEXT,
+    "date": Kind.TEXT,
+    "timestamp": Kind.TIMESTAMP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a version's signature. `source` is request, history, entity or event_time."""
+
+    name: str
+    type: str
+    source: str
+    nullable: bool
+
+    @property
+    def kind(self) -> Kind:
+        """How its values are held."""
+        return KIND_OF_TYPE[self.type]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded, verified and self-tested version. Nothing in it changes."""
+
+    tenant: TenantId
+    model: str
+    version: int
+    sha256: str
+    engine: str
+    output: str
+    columns: tuple[Column, ...]
+    views: Mapping[str, tuple[str, ...]]
+    evaluator: Evaluator = field(repr=False)
+    nbytes: int = 0
+    by_name: Mapping[str, Column] = field(init=False, repr=False)
+    inputs: tuple[Column, ...] = field(init=False, repr=False)
+    history: tuple[Column, ...] = field(init=False, repr=False)
+    features_of: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
+    lookups: tuple[Column, ...] = field(init=False, repr=False)
+    event_time: Column | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "by_name", {column.name: column for column in self.columns})
+        put(self, "inputs", tuple(column for column in self.columns if column.source in ("request", "history")))
+        history = tuple(column for column in self.columns if column.source == "history")
+        put(self, "history", history)
+        features: dict[str, list[str]] = {}
+        for column in history:
+            features.setdefault(column.name.partition(".")[0], []).append(column.name)
+        put(self, "features_of", {view: tuple(names) for view, names in features.items()})
+        put(self, "event_time", next((column for column in self.columns if column.source == "event_time"), None))
+        put(self, "lookups", self._lookups())
+
+    def _lookups(self) -> tuple[Column, ...]:
+        """The columns that identify the entity: as the bundle says, else those that can only be meant for that."""
+        named = {name for names in self.views.values() for name in names}
+        if named:
+            return tuple(column for column in self.columns if column.name in named)
+        entities = tuple(column for column in self.columns if column.source == "entity")
+        if entities or not self.history:
+            return entities
+        exact = ("string", "integer", "boolean", "date")
+        return tuple(column for column in self.columns if column.source == "request" and column.type in exact)
+
+
+class Serving(NamedTuple):
+    """One version and its role, as it answers."""
+
+    served: Served
+    role: Role
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is in effect for one model: an immutable row of the table that requests are routed by."""
+
+    revision: int
+    stable: Served
+    canary: Served | None = None
+    weight_permille: int = 0
+    shadow: Served | None = None
+
+    def answering(self) -> tuple[Serving, ...]:
+        """The versions that may answer."""
+        stable = Serving(self.stable, Role.STABLE)
+        return (stable,) if self.canary is None else (stable, Serving(self.canary, Role.CANARY))
+
+    def tracks(self) -> tuple[Track, ...]:
+        """What is really loaded, by the digest of the bytes loaded."""
+        found = [Track(Role.STABLE, self.stable.version, self.stable.sha256)]
+        if self.canary is not None:
+            found.append(Track(Role.CANARY, self.canary.version, self.canary.sha256, self.weight_permille))
+        if self.shadow is not None:
+            found.append(Track(Role.SHADOW, self.shadow.version, self.shadow.sha256))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One line of the report to the registry; `problem` says why the desired revision is not served."""
+
+    tenant: TenantId
+    model: str
+    revision: int
+    tracks: tuple[Track, ...]
+    problem: str = ""
+
+
+Values = npt.NDArray[Any] | Sequence[Any]
+"""A column as a door got it: a numpy array of a datatype, or a list of plain values (None is missing)."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request as a door understood it. `version` None: the release decides.
+
+    With `matrix` the values are one numeric matrix (rows, columns in the signature's order) instead of `columns`.
+    `partial` names the columns that only some rows gave. With `split_rows` each row is routed by its own entity; else the whole request by its first row's.
+    """
+
+    model: str
+    version: str | None
+    protocol: str
+    request_id: str
+    rows: int
+    columns: Mapping[str, Values]
+    matrix: npt.NDArray[Any] | None = None
+    split_rows: bool = False
+    partial: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Answer:
+    """Rows answered by one version, in the order of `rows` (positions in the request)."""
+
+    served: Served
+    role: Role
+    rows: npt.NDArray[np.intp] | None
+    scores: FloatArray
+    prediction_ids: list[str]
+    fallback: tuple[str, ...]
+    feature_age_seconds: float | None

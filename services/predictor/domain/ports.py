@@ -1,0 +1,132 @@
+"""What the domain needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tenon.core.tenancy import TenantId
+
+if TYPE_CHECKING:
+    from services.predictor.domain.model import Release, Role, Served, ServedModel, Track
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Evaluator(Protocol):
+    """Answers rows; thread-safe."""
+
+    def predict(self, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """One float64 for each row."""
+        ...
+
+
+class Loader(Protocol):
+    """Gets versions ready to answer."""
+
+    def load(self, tenant: TenantId, model: str, track: Track) -> Served:
+        """Fetch, verify, load and self-test. Raises `Refused` for bytes that will never do, and any other
+        `TenonError` for what may work later."""
+        ...
+
+
+class ReleaseStore(Protocol):
+    """The last known releases, over restarts and the registry's absence."""
+
+    def load(self) -> list[Release] | None:
+        """What was saved; None when nothing was."""
+        ...
+
+    def save(self, releases: Sequence[Release]) -> None:
+        """Keep all of these and nothing else."""
+        ...
+
+
+class Reporter(Protocol):
+    """Tells the registry what is really served."""
+
+    def report(self, models: Sequence[ServedModel], *, leaving: bool = False) -> None:
+        """Send the whole state. Raises `TenonError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Entity keys of each row, and the time of each."""
+
+    views: tuple[str, ...]
+    keys: Sequence[Mapping[str, str]]
+    at: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Feature values by reference, and the age of the freshest view of each row in seconds (NaN: none)."""
+
+    values: Mapping[str, FloatArray]
+    age_seconds: FloatArray
+
+
+class HistorySource(Protocol):
+    """Looks features up."""
+
+    def fetch(self, tenant: TenantId, query: HistoryQuery) -> History | None:
+        """The features of all rows in one call; None when they cannot be had in time (the caller goes on without)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Rows answered together by one version; goes to the prediction log."""
+
+    tenant: TenantId
+    model: str
+    version: int
+    role: Role
+    protocol: str
+    request_id: str
+    prediction_ids: Sequence[str]
+    at: int
+    event_time: Sequence[int]
+    scores: FloatArray
+    columns: Mapping[str, npt.NDArray[Any]]
+
+
+class PredictionLog(Protocol):
+    """Where answered predictions go before they are answered."""
+
+    def append(self, entries: Sequence[Logged]) -> None:
+        """Make the rows survive the end of this process. Never raises for a full disk: that is counted and shouted."""
+        ...
+
+
+class Observer(Protocol):
+    """Counts what happens."""
+
+    def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
+        """A version answered rows."""
+        ...
+
+    def refused(self, tenant: str, protocol: str, outcome: str) -> None:
+        """A request was refused."""
+        ...
+
+    def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
+        """Rows were answered without the history they should have had."""
+        ...
+
+    def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:
+        """How old the freshest history used was."""
+        ...
+
+    def shadow(self, outcome: str) -> None:
+        """A shadow evaluation was done, failed or dropped."""
+        ...
+
+    def serving(self, models: Sequence[ServedModel], loaded: Sequence[Served]) -> None:
+        """What is served changed."""
+        ...

@@ -1,0 +1,314 @@
+"""The one use case behind all four doors: route, clean, look history up, evaluate, log, answer.
+
+`plan` and `answer` only compute; `look_up` may wait for features, so that a door on an event loop can put just that
+on a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.predictor.domain import columns as clean
+from services.predictor.domain.model import Answer, Ask, Column, Entry, Kind, Role, Served, Serving, Values
+from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Logged, Observer, PredictionLog
+from services.predictor.domain.routing import Table, choose
+from services.predictor.domain.shadow import ShadowQueue
+from tenon.core.errors import Invalid, Place, TooLarge, did_you_mean
+from tenon.core.tenancy import TenantId
+
+
+@dataclass(slots=True)
+class Part:
+    """The rows of a request that one version answers."""
+
+    serving: Serving
+    rows: npt.NDArray[np.intp] | None
+    count: int
+    columns: dict[str, npt.NDArray[Any]]
+    event_time: list[int]
+    query: HistoryQuery | None = None
+    keys: list[dict[str, str]] = field(default_factory=list)
+    fallback: tuple[str, ...] = ()
+    feature_age: float | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """A request on its way."""
+
+    tenant: TenantId
+    ask: Ask
+    entry: Entry
+    parts: list[Part]
+    started: float
+
+    @property
+    def waits(self) -> bool:
+        """Whether history has to be looked up."""
+        return any(part.query is not None for part in self.parts)
+
+
+class Predictor:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        table: Table,
+        history: HistorySource,
+        log: PredictionLog,
+        shadows: ShadowQueue,
+        observer: Observer,
+        *,
+        max_rows: int = 10_000,
+    ) -> None:
+        self.table = table
+        self._history = history
+        self._log = log
+        self._shadows = shadows
+        self._observer = observer
+        self._max_rows = max_rows
+
+    def predict(self, tenant: TenantId, ask: Ask) -> list[Answer]:
+        """All steps in one; see `plan`."""
+        plan = self.plan(tenant, ask)
+        if plan.waits:
+            self.look_up(plan)
+        return self.answer(plan)
+
+    def plan(self, tenant: TenantId, ask: Ask) -> Plan:
+        """Route and clean a request. Raises `NotFound` and `Invalid`, naming the column and row."""
+        started = time.perf_counter()
+        if ask.version is None:
+            entry, fixed = self.table.find(tenant, ask.model), None
+        else:
+            fixed = self.table.find_version(tenant, ask.model, ask.version)
+            entry = self.table.find(tenant, ask.model)
+        if ask.rows < 1:
+            raise Invalid("NO_ROWS", "the request has no rows")
+        if ask.rows > self._max_rows:
+            raise TooLarge(
+                "TOO_MANY_ROWS", f"the request has {ask.rows} rows; at most {self._max_rows} are answered at once"
+            )
+        now = time.time_ns() // 1000
+        lead = fixed.served if fixed else entry.stable
+        if ask.matrix is not None:
+            ask.columns = _split_matrix(lead, ask.matrix)
+        if fixed is not None or entry.canary is None:
+            serving = fixed or Serving(entry.stable, Role.STABLE)
+            parts = [self._part(serving, ask, ask.columns, None, ask.rows, now)]
+        else:
+            parts = [
+                self._part(
+                    serving, ask, _take(ask.columns, rows), rows, len(rows) if rows is not None else ask.rows, now
+                )
+                for serving, rows in self._route(tenant, ask, entry)
+            ]
+        return Plan(tenant, ask, entry, parts, started)
+
+    def look_up(self, plan: Plan) -> None:
+        """Fetch the history that the plan needs, one call for each version that answers; never raises for a failure of
+        features: the values are then missing and the answer says so."""
+        for part in plan.parts:
+            if part.query is not None:
+                self._fill(plan, part, self._history.fetch(plan.tenant, part.query))
+                part.query = None
+
+    def answer(self, plan: Plan) -> list[Answer]:
+        """Evaluate, log, and answer; what the shadow says is found out later."""
+        ask, answers, logged = plan.ask, [], []
+        at = time.time_ns() // 1000
+        for part in plan.parts:
+            served, role = part.serving
+            scores = served.evaluator.predict(part.columns)
+            ids = prediction_ids(at, part.count)
+            answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.feature_age))
+            logged.append(
+                Logged(
+                    plan.tenant, ask.model, served.version, role, ask.protocol, ask.request_id, ids, at,
+                    part.event_time, scores, part.columns,
+                )
+            )  # fmt: skip
+        self._log.append(logged)
+        elapsed = time.perf_counter() - plan.started
+        for part, answer in zip(plan.parts, answers, strict=True):
+            self._observer.answered(answer.served, answer.role, ask.protocol, part.count, elapsed)
+        shadow = plan.entry.shadow
+        if shadow is not None and ask.version is None:
+            for entry in logged:
+                self._shadows.offer(shadow, entry)
+        return answers
+
+    def _route(self, tenant: TenantId, ask: Ask, entry: Entry) -> list[tuple[Serving, npt.NDArray[np.intp] | None]]:
+        lookups = entry.stable.lookups
+        columns = [column for column in lookups if column.name in ask.columns]
+        if not columns:
+            return [(choose(entry, tenant, ask.model, (ask.request_id,)), None)]
+        rows = ask.rows if ask.split_rows else 1
+        texts = [clean.key_texts(column, ask.columns[column.name][:rows]) for column in columns]
+        keys = list(zip(*texts, strict=True))
+        if rows == 1:
+            return [(choose(entry, tenant, ask.model, _key(keys[0], ask)), None)]
+        chosen = [choose(entry, tenant, ask.model, _key(key, ask)) for key in keys]
+        groups = []
+        for serving in entry.answering():
+            found = np.array([row for row, item in enumerate(chosen) if item.role is serving.role], np.intp)
+            if len(found):
+                groups.append((serving, found if len(found) < ask.rows else None))
+        return groups
+
+    def _part(
+        self,
+        serving: Serving,
+        ask: Ask,
+        given: dict[str, Values] | Any,
+        rows: npt.NDArray[np.intp] | None,
+        count: int,
+        now: int,
+    ) -> Part:
+        served = serving.served
+        _refuse_unknown(served, given)
+        columns: dict[str, npt.NDArray[Any]] = {}
+        wanted: dict[str, None] = {}
+        for column in served.inputs:
+            values = given.get(column.name)
+            if values is not None:
+                if ask.partial and column.source == "history" and column.name in ask.partial:
+                    raise Invalid(
+                        "HISTORY_PARTIAL",
+                        f"history feature {column.name!r} is given for some rows only; give it for all or for none",
+                        place=Place(field=column.name),
+                    )
+                columns[column.name] = (
+                    clean.texts(column, values) if column.kind is Kind.TEXT else clean.numbers(column, values)
+                )
+            elif column.source == "history":
+                wanted[column.name.partition(".")[0]] = None
+            elif column.nullable:
+                columns[column.name] = clean.missing(column, count)
+            else:
+                raise _input_missing(served, column)
+        times = [now] * count
+        if served.event_time is not None and (values := given.get(served.event_time.name)) is not None:
+            times = clean.moments(served.event_time, values, now)
+        part = Part(serving, rows, count, columns, times)
+        if wanted:
+            part.query = self._query(served, given, tuple(wanted), count, times)
+        return part
+
+    def _query(
+        self, served: Served, given: dict[str, Values], views: tuple[str, ...], count: int, times: list[int]
+    ) -> HistoryQuery:
+        needed = {name for view in views for name in served.views.get(view, ())}
+        keys: list[dict[str, str]] = [{} for _ in range(count)]
+        for column in served.lookups:
+            values = given.get(column.name)
+            if values is None:
+                if column.name in needed or (not served.views and column.source == "entity"):
+                    raise Invalid(
+                        "INPUT_MISSING",
+                        f"input {column.name!r} is missing: the history of {', '.join(views)} is looked up by it",
+                        place=Place(field=column.name),
+                        hint=f"send {column.name!r}, or the history features themselves",
+                    )
+                continue
+            for row, text in enumerate(clean.key_texts(column, values)):
+                if text is not None:
+                    keys[row][column.name] = text
+        return HistoryQuery(views, keys, times)
+
+    def _fill(self, plan: Plan, part: Part, history: History | None) -> None:
+        served = part.serving.served
+        absent = [column for column in served.history if column.name not in part.columns]
+        lost = []
+        for column in absent:
+            values = history.values.get(column.name) if history is not None else None
+            if values is None:
+                lost.append(column.name)
+                values = np.full(part.count, np.nan)
+            part.columns[column.name] = values
+        if lost:
+            part.fallback = tuple(lost)
+            self._observer.history_missing(plan.tenant, served.model, part.count)
+        if history is not None and len(history.age_seconds):
+            known = history.age_seconds[~np.isnan(history.age_seconds)]
+            if len(known):
+                part.feature_age = max(0.0, float(known.min()))
+                self._observer.feature_age(plan.tenant, served.model, part.feature_age)
+
+
+def prediction_ids(at: int, count: int) -> list[str]:
+    """Fresh ids in the form of UUID version 7: they sort by time and never repeat."""
+    moment = f"{at // 1000 & 0xFFFFFFFFFFFF:012x}"
+    start = f"{moment[:8]}-{moment[8:]}-7"
+    noise = os.urandom(10 * count).hex()
+    ids = []
+    for place in range(0, 20 * count, 20):
+        text = noise[place : place + 20]
+        ids.append(f"{start}{text[:3]}-{'89ab'[int(text[3], 16) & 3]}{text[4:7]}-{text[7:19]}")
+    return ids
+
+
+def _key(parts: Sequence[str | None], ask: Ask) -> Sequence[str]:
+    """An entity that is missing altogether cannot be sticky; the request id stands in for it."""
+    if all(part is None for part in parts):
+        return (ask.request_id,)
+    return tuple("" if part is None else f"={part}" for part in parts)
+
+
+def _take(columns: Any, rows: npt.NDArray[np.intp] | None) -> Any:
+    if rows is None:
+        return columns
+    return {
+        name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
+        for name, values in columns.items()
+    }
+
+
+def _split_matrix(served: Served, matrix: npt.NDArray[Any]) -> dict[str, Values]:
+    """A matrix stands for the request columns, or for request and history columns, in the signature's order."""
+    width = matrix.shape[1]
+    request = [column for column in served.inputs if column.source == "request"]
+    for names in (request, list(served.inputs)):
+        if len(names) == width and names:
+            for column in names:
+                if column.kind is Kind.TEXT:
+                    raise Invalid(
+                        "MATRIX_NEEDS_NUMBERS",
+                        f"column {column.name!r} is text, so the inputs cannot be one matrix; send one tensor per column",
+                        place=Place(field=column.name),
+                    )
+            return {column.name: matrix[:, index] for index, column in enumerate(names)}
+    raise Invalid(
+        "MATRIX_SHAPE",
+        f"the matrix has {width} columns; model {served.model!r} takes {len(request)}: "
+        f"{', '.join(column.name for column in request)[:300]}",
+        hint="send one tensor per column, named as in the model's metadata",
+    )
+
+
+def _refuse_unknown(served: Served, given: dict[str, Values]) -> None:
+    for name in given:
+        if name not in served.by_name:
+            near = did_you_mean(name, served.by_name)
+            hint = f"did you mean {near!r}?" if near else f"inputs: {', '.join(served.by_name)}"[:500]
+            raise Invalid(
+                "INPUT_UNKNOWN",
+                f"model {served.model!r} has no input {name[:80]!r}",
+                place=Place(field=name[:80]),
+                hint=hint,
+            )
+
+
+def _input_missing(served: Served, column: Column) -> Invalid:
+    return Invalid(
+        "INPUT_MISSING",
+        f"input {column.name!r} ({column.type}) of model {served.model!r} is missing",
+        place=Place(field=column.name),
+    )

@@ -1,0 +1,87 @@
+"""Shadow versions are asked after the answer, in the background; nothing they do can reach the caller."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from services.predictor.domain.columns import missing
+from services.predictor.domain.model import Role, Served
+from services.predictor.domain.ports import Logged, Observer, PredictionLog
+
+
+class ShadowQueue:
+    """A bounded queue and one worker. What does not fit is dropped and counted: answers never wait for a shadow."""
+
+    def __init__(
+        self,
+        log: PredictionLog,
+        observer: Observer,
+        new_ids: Callable[[int, int], list[str]],
+        on_error: Callable[[Served, Exception], None],
+        *,
+        size: int = 1000,
+    ) -> None:
+        self._queue: queue.Queue[tuple[Served, Logged] | None] = queue.Queue(size)
+        self._log = log
+        self._observer = observer
+        self._new_ids = new_ids
+        self._on_error = on_error
+        self._thread: threading.Thread | None = None
+
+    def offer(self, shadow: Served, entry: Logged) -> None:
+        """Have the rows of `entry` evaluated by `shadow` some time."""
+        try:
+            self._queue.put_nowait((shadow, entry))
+        except queue.Full:
+            self._observer.shadow("dropped")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._loop, name="shadow", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Evaluate what is waiting (for at most a second), then end."""
+        if self._thread is None:
+            return
+        try:
+            self._queue.put(None, timeout=1)
+        except queue.Full:
+            return
+        self._thread.join(timeout=1)
+
+    def _loop(self) -> None:
+        while (item := self._queue.get()) is not None:
+            shadow, entry = item
+            try:
+                self._evaluate(shadow, entry)
+                self._observer.shadow("evaluated")
+            except Exception as err:  # noqa: BLE001
+                # A background loop is a door: a shadow may fail in any way and must not stop the others.
+                self._observer.shadow("failed")
+                self._on_error(shadow, err)
+
+    def _evaluate(self, shadow: Served, entry: Logged) -> None:
+        rows = len(entry.prediction_ids)
+        columns: dict[str, Any] = {}
+        for column in shadow.inputs:
+            values = entry.columns.get(column.name)
+            # A shadow with other inputs than the version that answered sees those as missing.
+            columns[column.name] = missing(column, rows) if values is None else values
+        scores = np.asarray(shadow.evaluator.predict(columns))
+        at = time.time_ns() // 1000
+        self._log.append(
+            [
+                replace(
+                    entry, version=shadow.version, role=Role.SHADOW, prediction_ids=self._new_ids(at, rows), at=at,
+                    scores=scores, columns=columns,
+                )
+            ]
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""From verified bundle bytes to something that answers."""

@@ -1,0 +1,110 @@
+"""From a release's track to a version that answers: fetch, verify, load, self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from services.predictor.domain.columns import missing
+from services.predictor.domain.model import Column, Kind, Served, Track
+from services.predictor.domain.releases import Refused
+from tenon.bundle import Bundle, Evaluator, load_evaluator, open_bundle
+from tenon.core.errors import Invalid, TenonError
+from tenon.core.errors import Kind as ErrorKind
+from tenon.core.tenancy import TenantId
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+class Cache(Protocol):
+    """Keeps bundles by digest."""
+
+    def get(self, sha256: str) -> bytes | None:
+        """The intact bytes, or None."""
+        ...
+
+    def put(self, sha256: str, data: bytes) -> None:
+        """Keep them."""
+        ...
+
+
+class BundleLoader:
+    """See `Loader`."""
+
+    def __init__(
+        self, download: Callable[[TenantId, str, int], bytes], cache: Cache, verify_key: Ed25519PublicKey
+    ) -> None:
+        self._download = download
+        self._cache = cache
+        self._verify_key = verify_key
+
+    def load(self, tenant: TenantId, model: str, track: Track) -> Served:
+        """Fetch, verify, load and self-test. Raises `Refused` for bytes that will never do."""
+        data = self._cache.get(track.bundle_sha256)
+        fresh = data is None
+        if data is None:
+            data = self._download(tenant, model, track.version)
+        try:
+            bundle = open_bundle(data, self._verify_key, sha256=track.bundle_sha256)
+            served = _served(tenant, model, track.version, bundle)
+            self_test(served)
+        except Refused:
+            raise
+        except TenonError as err:
+            if err.kind in (ErrorKind.INVALID, ErrorKind.TOO_LARGE):
+                raise Refused(err.reason, f"version {track.version}: {err.message}") from err
+            raise
+        if fresh:
+            self._cache.put(track.bundle_sha256, data)
+        return served
+
+
+def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Served:
+    manifest = bundle.manifest
+    if manifest.tenant != tenant.value or manifest.model != model:
+        # The signature says who made the bundle, not whom it may answer: that is checked here.
+        raise Refused("BUNDLE_WRONG_OWNER", f"version {version}: the bundle is of another tenant or model")
+    evaluator: Evaluator = load_evaluator(bundle)
+    columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
+    try:
+        for column in columns:
+            _ = column.kind
+    except KeyError as err:
+        raise Refused("SIGNATURE_INVALID", f"version {version}: unknown column type {err}") from None
+    return Served(
+        tenant=tenant,
+        model=model,
+        version=version,
+        sha256=bundle.sha256,
+        engine=manifest.engine,
+        output=manifest.signature.output,
+        columns=columns,
+        views={view: tuple(names) for view, names in manifest.signature.views.items()},
+        evaluator=evaluator,
+        nbytes=evaluator.nbytes,
+    )
+
+
+def self_test(served: Served) -> None:
+    """Have the version answer two synthetic rows, one with everything missing. Raises `Refused`."""
+    rows: dict[str, Any] = {}
+    for column in served.inputs:
+        values = missing(column, 2)
+        values[0] = "" if column.kind is Kind.TEXT else 0.0
+        rows[column.name] = values
+    try:
+        scores = served.evaluator.predict(rows)
+        wrong = scores.shape != (2,) or not np.all(np.isfinite(scores))
+        if served.output == "probability":
+            wrong = wrong or bool(np.any((scores < 0) | (scores > 1)))
+    except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, Invalid) as err:
+        raise Refused(
+            "SELF_TEST_FAILED", f"version {served.version} failed on a synthetic row: {type(err).__name__}"
+        ) from err
+    if wrong:
+        raise Refused(
+            "SELF_TEST_FAILED", f"version {served.version} did not answer a synthetic row with a {served.output}"
+        )

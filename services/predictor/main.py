@@ -1,0 +1,192 @@
+"""Builds the predictor and runs it; the only place that builds things."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import socket
+import sys
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from services.predictor import metrics
+from services.predictor.api_grpc.entity import PredictionServicer
+from services.predictor.api_grpc.inference import InferenceServicer
+from services.predictor.api_http.app import build_app
+from services.predictor.clients.features import Breaker, FeaturesClient
+from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
+from services.predictor.domain.model import Release, Served
+from services.predictor.domain.predict import Predictor, prediction_ids
+from services.predictor.domain.releases import Follower
+from services.predictor.domain.routing import Table
+from services.predictor.domain.shadow import ShadowQueue
+from services.predictor.engine.loader import BundleLoader
+from services.predictor.settings import PredictorSettings
+from services.predictor.storage.bundle_cache import BundleCache
+from services.predictor.storage.releases_file import ReleasesFile
+from services.predictor.storage.shipping import Shipper
+from services.predictor.storage.spool import Spool
+from tenon.api.inference.v2 import inference_pb2_grpc
+from tenon.api.predictor.v1 import predictor_pb2_grpc
+from tenon.bundle import load_verify_key
+from tenon.core.errors import Invalid, TenonError
+from tenon.kit.config import load_settings
+from tenon.kit.credentials import build_authenticator
+from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.process import Background, Periodic, run_service
+from tenon.kit.redis import connect
+from tenon.kit.telemetry import configure_telemetry, get_logger
+
+log = get_logger(__name__)
+
+_INFERENCE = "inference.GRPCInferenceService"
+_PREDICTION = "tenon.api.predictor.v1.PredictionService"
+
+
+def main() -> None:
+    """Run until told to stop."""
+    settings = load_settings(PredictorSettings, "registry_grpc", "verify_key_file")
+    configure_telemetry("predictor", settings.log_level, settings.otlp_endpoint)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    verify_key = _verify_key(settings)
+
+    observer = metrics.PrometheusObserver()
+    authenticator = build_authenticator(settings)
+    registry = open_channel(settings, settings.registry_grpc)
+    features = open_channel(settings, settings.features_grpc or "127.0.0.1:1")
+
+    spool = Spool(
+        settings.data_dir / "spool",
+        replica,
+        max_bytes=settings.predictor_spool_max_mib << 20,
+        on_dropped=metrics.SPOOL_DROPPED.inc,
+    )
+    metrics.SPOOL_BYTES.set_function(lambda: spool.size)
+    shadows = ShadowQueue(spool, observer, prediction_ids, _shadow_failed, size=settings.predictor_shadow_queue)
+    cache = BundleCache(settings.data_dir / "bundles")
+    table = Table()
+    follower = Follower(
+        BundleLoader(RegistryBundles(registry).download, cache, verify_key),
+        ReleasesFile(settings.data_dir / "releases.json"),
+        table,
+        observer,
+        on_trouble=_release_failed,
+        grace_seconds=settings.predictor_grace_seconds,
+    )
+    history = FeaturesClient(
+        features,
+        timeout_seconds=settings.predictor_history_timeout_ms / 1000,
+        breaker=Breaker(),
+        on_call=observer.feature_call,
+    )
+    predictor = Predictor(table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows)
+    watch = ReleaseWatch(registry, follower, settings.predictor_tenants)
+    metrics.RELEASES_CONNECTED.set_function(lambda: float(watch.connected))
+    reporter = RegistryReporter(registry, replica)
+    report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)
+
+    def changed() -> None:
+        # What was loaded stays for long; leaving it out of later collections keeps their pauses short.
+        gc.collect()
+        gc.freeze()
+        report.trigger()
+
+    follower.on_change = changed
+    app = build_app(
+        predictor=predictor,
+        authenticator=authenticator,
+        observer=observer,
+        ready=follower.problems,
+        max_body_bytes=settings.max_body_mib << 20,
+        max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
+        inline_rows=settings.predictor_inline_rows,
+    )
+    door = create_server(
+        settings,
+        authenticator,
+        [
+            Servicer(
+                inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
+                InferenceServicer(predictor, observer, follower.problems),
+                _INFERENCE,
+            ),
+            Servicer(
+                predictor_pb2_grpc.add_PredictionServiceServicer_to_server,
+                PredictionServicer(predictor, observer),
+                _PREDICTION,
+            ),
+        ],
+        open_methods=(f"/{_INFERENCE}/ServerLive", f"/{_INFERENCE}/ServerReady"),
+        log_calls=False,
+    )
+
+    def show_health() -> None:
+        # The unnamed service says that the process lives; the named ones say that it can serve what it must.
+        from grpc_health.v1.health_pb2 import HealthCheckResponse  # here: grpc's home is the door, main only wires it
+
+        status = HealthCheckResponse.NOT_SERVING if follower.problems() else HealthCheckResponse.SERVING
+        for name in (_INFERENCE, _PREDICTION):
+            door.health.set(name, status)
+
+    follower.restore()
+    background: list[Background] = [
+        authenticator.background,
+        follower,
+        watch,
+        shadows,
+        report,
+        Periodic("health", show_health, 0.5),
+        Periodic("spool-sync", spool.sync, 0.2),
+        Periodic("bundle-prune", lambda: cache.prune({served.sha256 for served in follower.loaded()}), 3600.0),
+    ]
+    if settings.redis_url:
+        background.append(
+            Shipper(
+                spool,
+                connect(settings.redis_url),
+                on_shipped=metrics.SHIPPED.inc,
+                on_failed=metrics.SHIP_FAILURES.inc,
+            )
+        )
+    else:
+        log.warning("TENON_REDIS_URL is not set: predictions stay in the spool")
+
+    def leave() -> None:
+        try:
+            reporter.report([], leaving=True)
+        except TenonError:
+            log.info("the registry could not be told that this replica leaves")
+        spool.close()
+
+    run_service(app, settings, grpc_server=door.server, background=background, on_stop=[leave])
+
+
+def _verify_key(settings: PredictorSettings) -> Ed25519PublicKey:
+    try:
+        return load_verify_key(settings.verify_key_file)
+    except Invalid as err:
+        sys.stderr.write(f"error: TENON_VERIFY_KEY_FILE: {err.message}\n")
+        sys.exit(2)
+
+
+def _release_failed(release: Release, err: Exception) -> None:
+    log.error(
+        "a release could not be put into effect; what served before stays",
+        tenant=release.tenant.value,
+        model=release.model,
+        revision=release.revision,
+        error=str(err),
+        exc_info=None if isinstance(err, TenonError) else err,
+    )
+
+
+def _shadow_failed(served: Served, err: Exception) -> None:
+    log.warning(
+        "a shadow version failed",
+        tenant=served.tenant.value,
+        model=served.model,
+        version=served.version,
+        error=type(err).__name__,
+    )

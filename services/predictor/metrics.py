@@ -1,0 +1,109 @@
+"""Every metric of the predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.predictor.domain.model import Role, Served, ServedModel
+from tenon.core.tenancy import TenantId
+
+_FAST = (
+    0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5,
+)  # fmt: skip
+_ANSWER = ("tenant", "model", "version", "role", "protocol", "outcome")
+
+REQUESTS = Counter("tenon_predictor_requests_total", "Requests by what answered them and how it ended.", _ANSWER)
+DURATION = Histogram(
+    "tenon_predictor_request_duration_seconds",
+    "From the decoded request to the logged answer.",
+    ("tenant", "model", "role", "protocol"),
+    buckets=_FAST,
+)
+ROWS = Counter("tenon_predictor_rows_total", "Rows answered.", ("tenant", "model", "version", "role", "protocol"))
+FETCH = Histogram("tenon_predictor_feature_fetch_duration_seconds", "Calls to features.", ("outcome",), buckets=_FAST)
+FEATURE_AGE = Histogram(
+    "tenon_predictor_feature_age_seconds",
+    "Age of the freshest history used.",
+    ("tenant", "model"),
+    buckets=(1, 10, 60, 600, 3600, 21_600, 86_400, 604_800, 2_592_000),
+)
+FALLBACK_ROWS = Counter(
+    "tenon_predictor_fallback_rows_total", "Rows answered without the history they should have.", ("tenant", "model")
+)
+SHADOW = Counter("tenon_predictor_shadow_evaluations_total", "What became of shadow evaluations.", ("outcome",))
+SPOOL_BYTES = Gauge("tenon_predictor_spool_bytes", "Prediction log on disk that is not shipped yet.")
+SPOOL_DROPPED = Counter("tenon_predictor_spool_dropped_rows_total", "Answered rows that could not be logged: alarm.")
+SHIPPED = Counter("tenon_predictor_shipped_rows_total", "Logged rows that reached the stream.")
+SHIP_FAILURES = Counter("tenon_predictor_ship_failures_total", "Attempts to ship that failed.")
+LOADED_BYTES = Gauge("tenon_predictor_loaded_bytes", "Memory of all loaded models.")
+MODELS = Gauge("tenon_predictor_models", "Models in effect.")
+MODEL_PROBLEMS = Gauge("tenon_predictor_model_problems", "Models whose desired revision is not served.")
+MODEL_INFO = Gauge(
+    "tenon_predictor_model_info", "Always 1: what is in effect.", ("tenant", "model", "version", "role", "digest")
+)
+RELEASES_CONNECTED = Gauge("tenon_predictor_releases_connected", "1 while the registry's releases are watched.")
+
+
+class PrometheusObserver:
+    """See `Observer`. Children of labels are kept at hand: looking them up costs more than counting."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[int, Role, str], tuple[Any, Any, Any]] = {}
+        self._infos: set[tuple[str, ...]] = set()
+
+    def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
+        """A version answered rows."""
+        key = (id(served), role, protocol)
+        children = self._answers.get(key)
+        if children is None:
+            names = (served.tenant.value, served.model, str(served.version), role.value, protocol)
+            children = (
+                REQUESTS.labels(*names, "answered"),
+                ROWS.labels(*names),
+                DURATION.labels(served.tenant.value, served.model, role.value, protocol),
+            )
+            self._answers[key] = children
+        children[0].inc()
+        children[1].inc(rows)
+        children[2].observe(seconds)
+
+    def refused(self, tenant: str, protocol: str, outcome: str) -> None:
+        """A request was refused. The model's name is not a label: callers could invent any number of them."""
+        REQUESTS.labels(tenant, "", "", "", protocol, outcome).inc()
+
+    def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
+        """Rows were answered without history."""
+        FALLBACK_ROWS.labels(tenant.value, model).inc(rows)
+
+    def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:
+        """How old the freshest history used was."""
+        FEATURE_AGE.labels(tenant.value, model).observe(seconds)
+
+    def shadow(self, outcome: str) -> None:
+        """A shadow evaluation was done, failed or dropped."""
+        SHADOW.labels(outcome).inc()
+
+    def feature_call(self, outcome: str, seconds: float) -> None:
+        """A call to features ended, or was skipped."""
+        FETCH.labels(outcome).observe(seconds)
+
+    def serving(self, models: Sequence[ServedModel], loaded: Sequence[Served]) -> None:
+        """What is served changed."""
+        # Ids of versions that are gone may come back as other objects.
+        self._answers = {}
+        LOADED_BYTES.set(sum(served.nbytes for served in loaded))
+        MODELS.set(sum(1 for model in models if model.tracks))
+        MODEL_PROBLEMS.set(sum(1 for model in models if model.problem))
+        infos: set[tuple[str, ...]] = {
+            (model.tenant.value, model.model, str(track.version), track.role.value, track.bundle_sha256[:12])
+            for model in models
+            for track in model.tracks
+        }
+        for labels in self._infos - infos:
+            MODEL_INFO.remove(*labels)
+        for labels in infos:
+            MODEL_INFO.labels(*labels).set(1)
+        self._infos = infos

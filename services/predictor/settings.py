@@ -1,0 +1,35 @@
+"""What the predictor reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tenon.kit.config import ServiceSettings
+
+
+class PredictorSettings(ServiceSettings):
+    """Settings of the predictor, beside those of every service."""
+
+    verify_key_file: str = Field(
+        default="", description="PEM file of the Ed25519 public key that bundles are verified with."
+    )
+    predictor_tenants: list[str] = Field(
+        default_factory=list, description='Only these tenants, as JSON: ["clinic"]; empty: all.'
+    )
+    predictor_history_timeout_ms: float = Field(
+        default=200, gt=0, le=60_000, description="How long a prediction waits for features."
+    )
+    predictor_max_rows: int = Field(default=10_000, ge=1, description="Most rows of one request.")
+    predictor_max_inflated_mib: int = Field(
+        default=64, ge=1, description="Most MiB that a compressed body may unpack to."
+    )
+    predictor_spool_max_mib: int = Field(default=1024, ge=1, description="Cap of the prediction spool on disk.")
+    predictor_inline_rows: int = Field(
+        default=256, ge=1, description="Requests with more rows are computed beside the event loop."
+    )
+    predictor_shadow_queue: int = Field(
+        default=1000, ge=1, description="Shadow evaluations that may wait; more are dropped."
+    )
+    predictor_grace_seconds: float = Field(
+        default=60, ge=0, description="How long a replaced version is kept for a quick rollback."
+    )

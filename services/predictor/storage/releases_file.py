@@ -1,0 +1,70 @@
+"""The last known releases as a JSON file, replaced atomically."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from services.predictor.domain.model import Release, Role, Track
+from tenon.core.errors import Invalid
+from tenon.core.tenancy import TenantId
+from tenon.kit.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+class ReleasesFile:
+    """See `ReleaseStore`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> list[Release] | None:
+        """What was saved; None when nothing was, or when it is not readable."""
+        try:
+            data = orjson.loads(self._path.read_bytes())
+            return [
+                Release(
+                    TenantId(item["tenant"]),
+                    item["model"],
+                    int(item["revision"]),
+                    tuple(
+                        Track(Role(role), int(version), sha, int(weight))
+                        for role, version, sha, weight in item["tracks"]
+                    ),
+                )
+                for item in data["releases"]
+            ]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, Invalid) as err:
+            log.warning("last known releases are unreadable, starting without them", error=str(err))
+            return None
+
+    def save(self, releases: Sequence[Release]) -> None:
+        """Keep all of these and nothing else. A disk that refuses is logged: serving goes on."""
+        items = [
+            {
+                "tenant": release.tenant.value,
+                "model": release.model,
+                "revision": release.revision,
+                "tracks": [
+                    [track.role.value, track.version, track.bundle_sha256, track.weight_permille]
+                    for track in release.tracks
+                ],
+            }
+            for release in releases
+        ]
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(orjson.dumps({"releases": items}, option=orjson.OPT_INDENT_2))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except OSError as err:
+            log.warning("last known releases could not be saved", error=str(err))

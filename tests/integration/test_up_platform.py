@@ -1,0 +1,162 @@
+"""`tenon up` with the real services: what it says, what it leaves on disk, how it recovers and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
+
+
+def tenon(*words: str, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tenon.cli.main", *words],
+        cwd=folder, env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """The condition's value once it is true; fails the test when it does not become true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    pytest.fail("it did not become true in time")
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Every process whose environment or command line names the data folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if state != "Z" and str(folder / ".tenon").encode() in text:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose platform is stopped at the end."""
+    yield tmp_path
+    tenon("down", folder=tmp_path)
+    for pid in processes_of(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+
+
+def start(folder: Path, *more: str) -> dict[str, Any]:
+    """Start a detached platform on ports of its own."""
+    base = random.randint(20_000, 50_000)
+    done = tenon("up", "--detach", "--json", "--port-base", str(base), *more, folder=folder)
+    assert done.returncode == 0, done.stderr
+    body: dict[str, Any] = json.loads(done.stdout)
+    return body
+
+
+def test_up_is_ready_when_it_says_so_recovers_and_leaves_nothing(folder: Path) -> None:
+    """Everything answers when `up` returns; a killed service comes back; `down` ends every process within 10 seconds."""
+    body = start(folder)
+    assert body["schema"] == "tenon.platform/v1"
+    for name in SERVICES:
+        with urllib.request.urlopen(f"{body['services'][name]['http']}/readyz", timeout=5) as answer:
+            assert answer.status == 200
+
+    data = folder / ".tenon"
+    for path in (data, data / "keys", data / "logs"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+    for path in (
+        data / "credentials.json",
+        data / "platform.json",
+        data / "keys" / "signing.pem",
+        data / "redis" / "redis.conf",
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    secrets = json.loads((data / "credentials.json").read_text())
+    for log in (data / "logs").glob("*.log"):
+        text = log.read_text()
+        assert not any(secrets[name] in text for name in ("admin_key", "service_token", "redis_password")), log
+
+    again = tenon("up", folder=folder)
+    assert again.returncode == 1
+    assert f"a platform is already running in {data} (pid {body['pid']})" in again.stdout
+    assert body["services"]["registry"]["http"] in again.stdout
+
+    killed = body["services"]["monitor"]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    eventually(
+        lambda: json.loads((data / "platform.json").read_text())["services"]["monitor"]["pid"] not in (killed, None)
+    )
+    eventually(lambda: tenon("status", folder=folder).returncode == 0)
+    assert '"event": "crashed", "name": "monitor"' in (data / "logs" / "up.log").read_text()
+
+    started = time.monotonic()
+    done = tenon("down", folder=folder)
+    assert done.returncode == 0
+    assert time.monotonic() - started < 10
+    assert processes_of(folder) == []
+    stopped = tenon("status", folder=folder)
+    assert stopped.returncode == 3
+    assert "is not running" in stopped.stderr
+    assert "hint: tenon up" in stopped.stderr
+
+
+def test_up_survives_its_own_kill(folder: Path) -> None:
+    """After kill -9 of `tenon up` nothing stays behind, and the next `up` on the folder keeps its keys and its data."""
+    body = start(folder)
+    made = tenon("init", folder=folder)
+    assert made.returncode == 0
+    assert tenon("apply", "-f", "example", folder=folder).returncode == 0
+    key = (folder / ".tenon" / "credentials.json").read_text()
+    os.kill(body["pid"], signal.SIGKILL)
+    eventually(lambda: processes_of(folder) == [])
+    again = tenon("up", "--detach", "--json", folder=folder)
+    assert again.returncode == 0, again.stderr
+    assert (folder / ".tenon" / "credentials.json").read_text() == key
+    unchanged = tenon("apply", "-f", "example", folder=folder)
+    assert unchanged.stdout.strip() == "unchanged: 4 documents, 0 changes"
+
+
+def test_up_in_the_foreground_ends_on_ctrl_c(folder: Path) -> None:
+    """Lines appear within two seconds, no URL before its service is ready, and SIGINT ends everything in 10 seconds."""
+    base = random.randint(20_000, 50_000)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
+    log = folder / "screen"
+    with log.open("wb") as screen:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "tenon.cli.main", "up", "--port-base", str(base)],
+            cwd=folder, stdout=screen, stderr=subprocess.STDOUT,
+            env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )  # fmt: skip
+    eventually(lambda: "starting redis" in log.read_text(), 2.0)
+    eventually(lambda: "Ctrl-C stops it" in log.read_text(), 90.0)
+    started = time.monotonic()
+    up.send_signal(signal.SIGINT)
+    assert up.wait(15) == 0
+    assert time.monotonic() - started < 10
+    assert processes_of(folder) == []
+    lines = log.read_text().splitlines()
+    for name in SERVICES:
+        first = next(line for line in lines if f":{base + SERVICES.index(name)}" in line)
+        assert "ready in" in first
