@@ -1,9 +1,12 @@
 """What every suite shares: markers by folder, and the real data sets where they are at hand."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.platform import Platform, running_platform
 
 ROOT = Path(__file__).resolve().parent.parent
 # A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.
@@ -35,3 +38,10 @@ def data_sets() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets are absent; set TENON_TEST_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One platform for the whole session, started when first asked for; each test takes tenants of its own."""
+    with running_platform(tmp_path_factory.mktemp("platform") / "data") as running:
+        yield running

@@ -69,8 +69,10 @@ gates:
 
 REQUEST = """\
 {"instances": [
-  {"ordered_at": "2024-12-31T12:00:00Z", "customer": "C007", "channel": "web", "items": 3, "amount": 189.90},
-  {"ordered_at": "2024-12-31T12:00:00Z", "customer": "C042", "channel": "shop", "items": 1, "amount": 12.50}
+  {"entity": {"customer": "C007"},
+   "features": {"ordered_at": "2024-12-31T12:00:00Z", "channel": "web", "items": 3, "amount": 189.90}},
+  {"entity": {"customer": "C042"},
+   "features": {"ordered_at": "2024-12-31T12:00:00Z", "channel": "shop", "items": 1, "amount": 12.50}}
 ]}
 """
 

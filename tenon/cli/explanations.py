@@ -92,7 +92,7 @@ HISTORY_PARTIAL | A history feature was sent for some rows only. | Send it for a
 IDEMPOTENCY_KEY_INVALID | The idempotency key is too long or not printable. | Use a short text, such as a UUID.
 ID_INVALID | A request's id is too long or not text. | Use a short text.
 INPUTS_MISSING | The request has no inputs. | Send one tensor per column.
-INPUT_MISSING | A column that the model needs was not sent. | `tenon predict` shows its name; GET /v2/models/MODEL lists all inputs.
+INPUT_MISSING | A column that the model needs was not sent. | Send it too: --set NAME=VALUE; GET /v2/models/MODEL of the predictor lists all inputs.
 INPUT_NAME_MISSING | A tensor has no name. | Name it as the column.
 INPUT_TWICE | A column was sent twice. | Leave one out.
 INPUT_UNKNOWN | A column was sent that the model does not have. | Correct its name or leave it out; nothing is ignored in silence.

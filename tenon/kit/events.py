@@ -96,12 +96,11 @@ class Consumer:
                     self._claim_stale()
                 self._read_new()
                 failures = 0
-            except redis.ResponseError as err:
-                # The group vanishes with the stream when Redis comes back empty.
-                ready = not str(err).startswith("NOGROUP")
-                if ready:
-                    raise
             except (redis.RedisError, TenonError) as err:
+                if str(err).startswith("NOGROUP"):
+                    # The group vanishes with the stream when Redis comes back empty.
+                    ready = False
+                    continue
                 failures += 1
                 log.warning("stream cannot be read", stream=self._stream, error=str(err)[:200], failures=failures)
                 self._ending.wait(min(0.2 * 2 ** min(failures, 6), 5.0))

@@ -80,8 +80,8 @@ class Database:
         try:
             with self._sessions.begin() as session:
                 yield session
-        except sa.exc.OperationalError as err:
-            raise Unavailable("DATABASE_UNAVAILABLE", "the database cannot be reached or is locked") from err
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as err:
+            raise Unavailable("DATABASE_UNAVAILABLE", "the database cannot be reached, or all its connections are busy") from err
 
     def check(self) -> str | None:
         """What is wrong with the database, or None; for readiness."""

@@ -53,10 +53,10 @@ class World:
     other_key: str
 
     def http(self, service: str) -> str:
-        return self.platform.services[service]["http"]
+        return self.platform.urls[service]
 
     def grpc(self, service: str) -> str:
-        return self.platform.services[service]["grpc"]
+        return self.platform.targets[service]
 
 
 @pytest.fixture(scope="module")

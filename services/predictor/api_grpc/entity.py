@@ -18,6 +18,7 @@ from tenon.core.errors import Invalid, Place, TenonError
 from tenon.kit import context
 
 _MAX_ID = 256
+_EXACT = 2**53
 
 
 class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
@@ -71,7 +72,9 @@ def _plain(struct: Struct) -> dict[str, Any]:
 def _value(value: Value) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "number_value":
-        return value.number_value
+        # A Struct knows only doubles; whole ones become integers again, so that both doors say and mean the same.
+        number = value.number_value
+        return int(number) if number.is_integer() and abs(number) <= _EXACT else number
     if kind == "string_value":
         return value.string_value
     if kind == "bool_value":

@@ -89,11 +89,11 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
 
 
 def self_test(served: Served) -> None:
-    """Have the version answer two synthetic rows, one with everything missing. Raises `Refused`."""
+    """Have the version answer two synthetic rows, one with everything missing that may be. Raises `Refused`."""
     rows: dict[str, Any] = {}
     for column in served.inputs:
         values = missing(column, 2)
-        values[0] = "" if column.kind is Kind.TEXT else 0.0
+        values[: 1 if column.nullable else 2] = "" if column.kind is Kind.TEXT else 0.0
         rows[column.name] = values
     try:
         scores = served.evaluator.predict(rows)

@@ -33,12 +33,13 @@ def numeric_baseline(values: Floats) -> NumericBaseline:
     """Bins with about equally many values each, at most `MAX_BINS`.
 
     A column with fewer different values than that gets one bin for each; ties never share an edge, so a heavily tied
-    column has fewer bins. `counts[i]` are the values in (edges[i-1], edges[i]], open at both ends.
+    column has fewer bins. `counts[i]` are the values in (edges[i-1], edges[i]], open at both ends. The outermost bins
+    are empty: what falls there later lies outside everything that training saw.
 
     >>> import numpy as np
     >>> found = numeric_baseline(np.array([1.0, 1.0, 2.0, 3.0, np.nan]))
-    >>> found.edges, found.counts, found.missing
-    ([1.0, 2.0], [2, 1, 1], 1)
+    >>> found.edges[1:], found.counts, found.missing
+    ([1.0, 2.0, 3.0], [0, 2, 1, 1, 0], 1)
     """
     present = values[~np.isnan(values)]
     missing = len(values) - len(present)
@@ -48,7 +49,7 @@ def numeric_baseline(values: Floats) -> NumericBaseline:
     if len(distinct) > MAX_BINS:
         shares = np.arange(1, MAX_BINS) / MAX_BINS
         distinct = np.unique(np.append(np.quantile(present, shares, method="inverted_cdf"), distinct[-1]))
-    edges = distinct[:-1]
+    edges = np.concatenate([[np.nextafter(present.min(), -np.inf)], distinct])
     counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
     lower, upper = np.quantile(present, [0.25, 0.75])
     return NumericBaseline(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenon.cli.context import json_option
+from tenon.cli.context import data_option, json_option
 from tenon.cli.failures import BadFile, BadUsage
 from tenon.cli.output import Output, count
 
@@ -14,10 +14,13 @@ from tenon.cli.output import Output, count
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=True), default="example")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option("--apply", "and_apply", is_flag=True, help="Apply it at once.")
+@data_option()
 @json_option
-@click.pass_obj
-def init(output: Output, folder: Path, force: bool) -> None:
+@click.pass_context
+def init(ctx: click.Context, folder: Path, force: bool, and_apply: bool, data: str | None) -> None:
     """Make a folder with a tenant, a data set, features, a model and (simulated) data that work as they are."""
+    output = ctx.ensure_object(Output)
     # The example is simulated data, made in 20 ms by a command that is called once.
     from tenon.cli.example import files
 
@@ -48,9 +51,15 @@ def init(output: Output, folder: Path, force: bool) -> None:
             output.line(
                 f"  {name:<22} {first[2:] if first.startswith('# ') else count(len(text.splitlines()) - 1, 'line')}"
             )
-    if output.json:
+    if and_apply:
+        # Documents cost 90 ms, which plain `init` does not need.
+        from tenon.cli.commands.apply import apply
+
+        ctx.invoke(apply, path=folder, also=None, diff=False, tenant=None, data=data)
+    elif output.json:
         output.result("init", {"folder": str(folder), "files": list(made)})
+    first = "" if and_apply else f"\n  tenon apply -f {folder}"
     output.line(
-        f"\nNext:\n  tenon apply -f {folder}\n  tenon ingest orders {folder / 'orders.csv'}\n  tenon train returned --release\n"
+        f"\nNext:{first}\n  tenon ingest orders {folder / 'orders.csv'}\n  tenon train returned --release\n"
         f"  tenon predict returned -f {folder / 'request.json'}"
     )

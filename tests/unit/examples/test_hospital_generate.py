@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_files_cover_two_years_and_a_month() -> None:
     files = exports()
     assert [file.name for file in files][-2:] == ["visits-2025Q1.csv", "visits-2025-04.csv"]
     assert len(files) == 10
-    assert all(one.end == other.start for one, other in zip(files, files[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(files))
 
 
 def test_planted_dirt_is_counted(made: tuple[Path, dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def story() -> Iterator[Story]:
+def story() -> Story:
     """A story on a screen that is no terminal."""
-    yield Story()
+    return Story()
 
 
 def ending(outcome: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
@@ -59,7 +59,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_failed_command_is_a_failed_step(tmp_path: Path) -> None:
     """What the command said is in the message; the exit code that was expected is no failure."""
     command = Command(tmp_path / "nothing")
-    with pytest.raises(StepFailed, match="NO_PLATFORM|no folder"):
+    with pytest.raises(StepFailed, match=r"NO_PLATFORM|no folder"):
         command.run("status")
     assert command.run("status", expect=3)
 

@@ -16,7 +16,7 @@ from services.predictor.storage.bundle_cache import BundleCache
 from services.predictor.storage.releases_file import ReleasesFile
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.tenancy import TenantId
-from tests.support.fakes_predictor import sha256, signing_key, stump_forest, visit_bundle
+from tests.support.fakes_predictor import linear_bundle, sha256, signing_key, stump_forest, visit_bundle
 from tests.support.predictor_parts import ACME, GLOBEX, BrokenEvaluator, FakeObserver, served
 
 KEY = ModelKey(ACME, "stay")
@@ -264,8 +264,8 @@ def test_a_bundle_that_is_not_the_one_released_is_refused(tmp_path: Path, case: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_version_that_cannot_answer_a_synthetic_row_is_refused() -> None:
-    """Exceptions, answers that are not finite, and probabilities beyond 1."""
+def test_a_version_that_cannot_answer_a_synthetic_row_is_refused(tmp_path: Path) -> None:
+    """A linear model without missing values can; exceptions, answers that are not finite, and probabilities beyond 1 are refused."""
     from dataclasses import replace
 
     import numpy as np
@@ -284,6 +284,7 @@ def test_a_version_that_cannot_answer_a_synthetic_row_is_refused() -> None:
             raise ValueError("no")
 
     self_test(served(1))
+    loader_for(tmp_path, lambda *_: linear_bundle()).load(ACME, "price", Track(Role.STABLE, 1, sha256(linear_bundle())))
     assert stump_forest(2).trees == 2
     for evaluator in (Failing(), Odd([np.nan, 1.0]), Odd([np.inf, 0.0]), Odd([1.0])):
         with pytest.raises(Refused):

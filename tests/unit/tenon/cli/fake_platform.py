@@ -321,7 +321,7 @@ class FakePlatform:
         known = self._served_columns(tenant, model)
         predictions = []
         for row, instance in enumerate(body["instances"]):
-            for name, value in instance["features"].items():
+            for name, value in (instance.get("entity", {}) | instance["features"]).items():
                 if name not in known:
                     near = did_you_mean(name, known)
                     raise Refusal(

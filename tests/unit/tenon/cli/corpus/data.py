@@ -21,7 +21,7 @@ MISTAKES = [
             needs="example"),
     Mistake("api-key-unknown", ("keys", "revoke", "k9"), ("'k9'",), "tenon keys list", code=1, needs="example"),
     Mistake("input-typo", ("predict", "returned", "--set", "custmer=C1"), ("'custmer'",), "customer", code=1, needs="example"),
-    Mistake("input-of-wrong-type", ("predict", "returned", "--set", "items=many"), ("'items'", "row 0", "'many'"), "", code=1, needs="example"),
+    Mistake("input-of-wrong-type", ("predict", "returned", "--set", "items=many", "--set", "channel=web", "--set", "amount=1"), ("'items'", "row 0", "'many'"), "", code=1, needs="example"),
     Mistake("request-not-json", ("predict", "returned", "-f", "r.json"), ("not valid JSON",), '{"instances"', code=1, needs="example",
             place="r.json:2:", files={"r.json": '{"instances": [\n  {"customer": "C1",}\n]}\n'}),
     Mistake("request-with-single-quotes", ("predict", "returned", "{'instances': []}"), ("not valid JSON",), '{"instances"', code=1,
@@ -46,5 +46,5 @@ MISTAKES = [
     Mistake("labels-empty", ("labels", "returned", "l.csv"), ("l.csv",), "prediction_id", code=1, needs="example",
             files={"l.csv": "prediction_id,value\n"}),
     Mistake("labels-not-text", ("labels", "returned", "l.csv"), ("l.csv", "UTF-8"), "UTF-8", code=1, needs="example", files={"l.csv": b"\xff\xfe\x00"}),
-    Mistake("report-before-any-prediction", ("report", "returned"), ("'returned'",), "predictions first", code=1, needs="example"),
+    Mistake("report-before-any-prediction", ("report", "othr"), ("'othr'",), "returned", code=1, needs="example"),
 ]  # fmt: skip
