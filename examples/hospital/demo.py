@@ -65,29 +65,39 @@ def _sum_up(world: World, *, keep: bool) -> None:
                 steps_monitor.tint(report["drift_verdict"]), steps_monitor.tint(report["quality_verdict"]),
             ]
         )  # fmt: skip
-    numbers = ["rows in", "quarantined", "naive MAE", "model MAE", "random split"]
+    numbers = ["rows in", "quarantined", "naive", "model", "random"]
     world.story.table(["hospital", *numbers, "serves", "drift", "quality"], rows, right=numbers)
     world.story.say(
-        "MAE: by how much a prediction is off on average, version 1, in the hospital's own currency. All simulated."
+        "naive, model, random: by how much the best constant, version 1, and version 1 under a random split are off on "
+        "average (MAE), in the hospital's own currency. All data are simulated."
     )
     if not keep:
         world.story.say("Keep it running and look around: [bold]make demo KEEP=1[/]")
         return
-    tenon = shutil.which("tenon") or str(Path(sys.executable).with_name("tenon"))
-    lines = [
-        ("", f"export TENON_HOME={world.command.folder}"),
+    _show_ways_on(world)
+
+
+def _show_ways_on(world: World) -> None:
+    tenon = "tenon" if shutil.which("tenon") else _short(Path(sys.executable).with_name("tenon"))
+    ways = [
+        ("this platform is meant", f"export TENON_HOME={_short(world.command.folder)}"),
         ("what serves where", f"{tenon} status"),
         ("the drifted hospital", f"{tenon} report {MODEL} --tenant {DRIFTED}"),
-        ("all versions", f"{tenon} versions {MODEL} --tenant {CALM}"),
         ("bring version 2 back", f"{tenon} release rollback {MODEL} --to 3 --tenant {CALM}"),
-        ("train on the new month", f"{tenon} train {MODEL} --wait --release --tenant {DRIFTED}"),
+        ("learn from the new month", f"{tenon} train {MODEL} --wait --release --tenant {DRIFTED}"),
         ("stop everything", f"{tenon} down"),
     ]
     world.story.say("It keeps running. To go on:")
-    for what, words in lines:
-        world.story.console.print(f"     {words}" + (f"   [dim]# {what}[/]" if what else ""))
+    for what, words in ways:
+        world.story.say(f"  [dim]# {what}[/]")
+        world.story.say(f"  {escape(words)}")
     for name, url in world.doors.urls.items():
-        world.story.console.print(f"     {name:<10} {url}/docs")
+        world.story.say(f"  {name:<10} {url}/docs")
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def main() -> int:

@@ -101,7 +101,7 @@ def _show_verdicts(world: World) -> None:
         report = world.reports[tenant]
         story.say(f"[bold]{tenant}[/]: {escape(report['summary'])}")
         drifted = [column for column in report["columns"] if column["verdict"] == "drift"]
-        for column in drifted or report["columns"][:2]:
+        for column in drifted[:5] or report["columns"][:2]:
             story.say(f"   {tint(column['verdict'])} {column['column']}: [dim]{escape(column['summary'])}[/]")
         for figure in (one for one in report["quality"] if one["metric"] == "mae"):
             story.say(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -48,7 +49,12 @@ class Story:
 
     def say(self, text: str) -> None:
         """A sentence of the story; may have rich markup."""
-        self.console.print(f"   {text}")
+        if self.console.is_terminal:
+            # What is too long for the line goes on below, still indented.
+            indent = len(text) - len(text.lstrip())
+            self.console.print(Padding(text.lstrip(), (0, 0, 0, 3 + indent)))
+        else:
+            self.console.print(f"   {text}")
 
     def command(self, words: str) -> None:
         """A command as the reader would type it."""
@@ -72,8 +78,9 @@ class Story:
     ) -> None:
         """A table; cells may have rich markup."""
         table = Table(box=SIMPLE, title=title, title_justify="left", title_style="bold", pad_edge=False)
-        for name in columns:
-            table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        for number, name in enumerate(columns):
+            # Names of things stay in one piece; what has to break are the words further right.
+            table.add_column(name, justify="right" if name in right else "left", no_wrap=number == 0 or name in right)
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

@@ -134,7 +134,7 @@ class Loader:
 
     def _postpone(self, batch: Batch, *, counted: bool) -> None:
         metrics.FILES.labels("postponed").inc()
-        pause = 0.0 if self._signal.ending.is_set() else min(0.5 * 2 ** min(batch.attempts, 6), 30.0)
+        pause = 0.0 if self._signal.ending.is_set() else 0.2 * 2 ** min(batch.attempts, 5)
         self._queue.postpone(batch.tenant, batch.id, pause, counted=counted)
 
     def _give_up(self, batch: Batch) -> None:

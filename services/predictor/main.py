@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.predictor import metrics
 from services.predictor.api_grpc.entity import PredictionServicer
+from services.predictor.api_grpc.health import HealthSigns
 from services.predictor.api_grpc.inference import InferenceServicer
 from services.predictor.api_http.app import build_app
 from services.predictor.clients.features import Breaker, FeaturesClient
@@ -89,6 +90,7 @@ def main() -> None:
 
     def changed() -> None:
         # What was loaded stays for long; leaving it out of later collections keeps their pauses short.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         report.trigger()
@@ -122,22 +124,17 @@ def main() -> None:
         log_calls=False,
     )
 
-    def show_health() -> None:
-        # The unnamed service says that the process lives; the named ones say that it can serve what it must.
-        from grpc_health.v1.health_pb2 import HealthCheckResponse  # here: grpc's home is the door, main only wires it
-
-        status = HealthCheckResponse.NOT_SERVING if follower.problems() else HealthCheckResponse.SERVING
-        for name in (_INFERENCE, _PREDICTION):
-            door.health.set(name, status)
+    signs = HealthSigns(door.health, (_INFERENCE, _PREDICTION), follower.problems)
 
     follower.restore()
+    signs.update()
     background: list[Background] = [
         authenticator.background,
         follower,
         watch,
         shadows,
         report,
-        Periodic("health", show_health, 0.5),
+        Periodic("health", signs.update, 0.5),
         Periodic("spool-sync", spool.sync, 0.2),
         Periodic("bundle-prune", lambda: cache.prune({served.sha256 for served in follower.loaded()}), 3600.0),
     ]

@@ -129,8 +129,8 @@ class Client:
             body = json.loads(answer.data) if answer.data else {}
         except ValueError:
             body = None
-        if answer.status < 300 and body is not None:
-            return body
+        if answer.status < 300 and isinstance(body, dict):
+            return _Answer(body, service, base)
         request_id = answer.headers.get("x-request-id", "")
         if not isinstance(body, dict) or "reason" not in body:
             raise ServiceFailed(
@@ -191,6 +191,21 @@ class Client:
             yield
         finally:
             timer.cancel()
+
+
+class _Answer(dict[str, Any]):
+    """The body of an answer; a key it lacks is the service's fault and said as such."""
+
+    def __init__(self, body: dict[str, Any], service: str, base: str) -> None:
+        super().__init__(body)
+        self._service, self._base = service, base
+
+    def __missing__(self, key: str) -> Any:
+        raise ServiceFailed(
+            "NOT_TENON",
+            f"{self._service} at {self._base} answered without {key!r}; is it of another version than this command?",
+            hint=f"check TENON_{self._service.upper()}_URL; `tenon doctor` shows what is used",
+        )
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -72,10 +73,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     registry.add("acme", "split", 1, visit_bundle(model="split"))
     registry.add("acme", "split", 2, visit_bundle(model="split", shift=1.0))
     registry.release("acme", "split", 1, canary=2, permille=300)
-    predictor = PredictorProcess(
-        tmp_path_factory.mktemp("predictor"), registry=registry.port, features=features.port, TENON_MAX_BODY_MIB="4",
-        TENON_PREDICTOR_MAX_INFLATED_MIB="8",
-    )  # fmt: skip
+    caps = {"TENON_MAX_BODY_MIB": "4", "TENON_PREDICTOR_MAX_INFLATED_MIB": "8"}
+    folder = tmp_path_factory.mktemp("predictor")
+    predictor = PredictorProcess(folder, registry=registry.port, features=features.port, extra=caps)
     try:
         predictor.start()
         yield Place(registry, features, predictor)
@@ -236,6 +236,22 @@ def test_encodings_are_read_or_refused(place: Place, headers: dict[str, str], bo
     assert answer.status_code == status, answer.text
 
 
+def test_a_body_without_a_length_is_capped_too(place: Place) -> None:
+    """Chunked: small ones are read, endless ones refused."""
+
+    def chunks(count: int) -> Iterator[bytes]:
+        yield json.dumps(visit_request()).encode()
+        for _ in range(count):
+            yield b" " * (1 << 20)
+
+    url = f"{place.predictor.url}/v2/models/stay/infer"
+    assert httpx.post(url, content=chunks(1), headers=AUTH, timeout=10).status_code == 200
+    # The door does not wait for the rest, and the client may notice that before it reads the answer.
+    with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):
+        assert httpx.post(url, content=chunks(50), headers=AUTH, timeout=10).status_code == 413
+    assert place.post("/v2/models/stay/infer", visit_request()).status_code == 200
+
+
 def test_keys_and_tenants(place: Place) -> None:
     """No key, a wrong key, another tenant's key, a platform key with and without a tenant; refused before the body counts."""
     url = f"{place.predictor.url}/v2/models/stay/infer"
@@ -250,7 +266,10 @@ def test_keys_and_tenants(place: Place) -> None:
     assert ask(**{"x-api-key": KEYS["acme"]}).status_code == 200
     stranger = ask(authorization=f"Bearer {KEYS['globex']}")
     absent = httpx.post(
-        url.replace("stay", "void"), json=visit_request(), headers={"authorization": f"Bearer {KEYS['globex']}"}, timeout=10
+        url.replace("stay", "void"),
+        json=visit_request(),
+        headers={"authorization": f"Bearer {KEYS['globex']}"},
+        timeout=10,
     )
     assert (stranger.status_code, absent.status_code) == (404, 404)
     assert stranger.json()["error"].replace("stay", "void") == absent.json()["error"]
@@ -327,7 +346,8 @@ def test_wrong_instances_are_refused_by_row(place: Place) -> None:
             predictor_pb2_grpc.PredictionServiceStub(channel).Predict(request, metadata=list(AUTH.items()), timeout=10)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert caught.value.details() == refusal.json()["error"]
-    for body in ({}, {"instances": []}, {"instances": [1]}, {"instances": [good], "extra": 1}, []):
+    bodies: list[Any] = [{}, {"instances": []}, {"instances": [1]}, {"instances": [good], "extra": 1}, []]
+    for body in bodies:
         assert place.post("/v1/models/visit:predict", body).status_code == 400
 
 
@@ -442,16 +462,18 @@ def test_a_slow_features_service_is_not_waited_for(place: Place) -> None:
     try:
         started = time.monotonic()
         first = place.post("/v1/models/visit:predict", body)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 1.5
         assert first.json()["predictions"][0]["fallback"] == ["visits.cost_mean_30d", "visits.count_30d"]
-        for _ in range(5):
-            place.post("/v1/models/visit:predict", body)
-        started = time.monotonic()
-        assert place.post("/v1/models/visit:predict", body).status_code == 200
-        assert time.monotonic() - started < 0.15
+        skipped = 'tenon_predictor_feature_fetch_duration_seconds_count{outcome="skipped"}'
+
+        def spared() -> bool:
+            assert place.post("/v1/models/visit:predict", body).status_code == 200
+            return place.predictor.metric(skipped) >= 3
+
+        wait_until(spared, "calls that are not even tried", 30)
     finally:
         place.features.delay = 0.0
-    assert place.predictor.metric("tenon_predictor_fallback_rows_total") >= 7
+    assert place.predictor.metric("tenon_predictor_fallback_rows_total") >= 4
 
     def fresh() -> bool:
         return not place.post("/v1/models/visit:predict", body).json()["predictions"][0]["fallback"]

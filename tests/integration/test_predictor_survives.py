@@ -170,8 +170,12 @@ def test_no_request_fails_and_no_version_lies_while_releases_change(
                 return served is not None and served.revision == wanted
 
             wait_until(in_effect, f"revision {revision} in effect")
-            count = len(load.seen)
-            wait_until(lambda count=count: len(load.seen) > count + 20 or load.failures, "some answers")
+            enough = len(load.seen) + 20
+
+            def answered(enough: int = enough) -> bool:
+                return len(load.seen) > enough or bool(load.failures)
+
+            wait_until(answered, "some answers")
     assert load.failures == []
     assert {version for _, version in load.seen} == {"1", "2"}
     assert len({score for score, version in load.seen if version == "1"}) == 1
@@ -277,7 +281,10 @@ def test_an_overfull_spool_drops_loudly_and_answers_go_on(
 ) -> None:
     """The disk is bounded."""
     predictor = PredictorProcess(
-        tmp_path, registry=registry.port, redis_url="redis://127.0.0.1:1/0", TENON_PREDICTOR_SPOOL_MAX_MIB="1"
+        tmp_path,
+        registry=registry.port,
+        redis_url="redis://127.0.0.1:1/0",
+        extra={"TENON_PREDICTOR_SPOOL_MAX_MIB": "1"},
     )
     started.append(predictor.start())
     while predictor.metric("tenon_predictor_spool_dropped_rows_total") == 0:
@@ -311,7 +318,7 @@ def test_the_process_holds_nothing_heavy(tmp_path: Path, registry: FakeRegistry)
 )
 def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, change: dict[str, str], word: str) -> None:
     """Naming the variable; exit code 2."""
-    predictor = PredictorProcess(tmp_path, registry=1, **change)
+    predictor = PredictorProcess(tmp_path, registry=1, extra=change)
     run = subprocess.run(
         [sys.executable, "-m", "services.predictor"],
         env=predictor.env,

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         started = time.monotonic()
         try:
             for words in (
-                ("up", "--detach", "--port-base", str(random.randint(20_000, 50_000))),
+                ("up", "--detach", "--port-base", str(random.randint(20_000, 32_000))),
                 ("init", "--apply"),
                 ("ingest", "orders", "example/orders.csv"),
                 ("train", "returned", "--release"),

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,17 @@ def processes_of(folder: Path) -> list[int]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder whose platform is stopped at the end."""
-    yield tmp_path
-    tenon("down", folder=tmp_path)
-    for pid in processes_of(tmp_path):
+    place = tmp_path / "my models ü"  # names with spaces and accents are names like any other
+    place.mkdir()
+    yield place
+    tenon("down", folder=place)
+    for pid in processes_of(place):
         os.kill(pid, signal.SIGKILL)
 
 
 def start(folder: Path, *more: str) -> dict[str, Any]:
     """Start a detached platform on ports of its own."""
-    base = random.randint(20_000, 50_000)
+    base = random.randint(20_000, 32_000)
     done = tenon("up", "--detach", "--json", "--port-base", str(base), *more, folder=folder)
     assert done.returncode == 0, done.stderr
     body: dict[str, Any] = json.loads(done.stdout)
@@ -140,7 +143,7 @@ def test_up_survives_its_own_kill(folder: Path) -> None:
 
 def test_up_in_the_foreground_ends_on_ctrl_c(folder: Path) -> None:
     """Lines appear within two seconds, no URL before its service is ready, and SIGINT ends everything in 10 seconds."""
-    base = random.randint(20_000, 50_000)
+    base = random.randint(20_000, 32_000)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
     log = folder / "screen"
     with log.open("wb") as screen:
@@ -160,3 +163,34 @@ def test_up_in_the_foreground_ends_on_ctrl_c(folder: Path) -> None:
     for name in SERVICES:
         first = next(line for line in lines if f":{base + SERVICES.index(name)}" in line)
         assert "ready in" in first
+
+
+def test_two_platforms_started_at_once_do_not_meet(folder: Path) -> None:
+    """Two `up`s at the same moment both come up, each on ports of its own, whoever was first."""
+    places = [folder, folder / "second"]
+    places[1].mkdir()
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda place: tenon("up", "--detach", "--json", folder=place), places))
+    try:
+        assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+        urls = [
+            {entry["http"] for entry in json.loads(one.stdout)["services"].values() if "http" in entry} for one in done
+        ]
+        assert not urls[0] & urls[1]
+        assert all(tenon("status", folder=place).returncode == 0 for place in places)
+    finally:
+        tenon("down", folder=places[1])
+
+
+def test_up_outlives_the_death_of_redis(folder: Path) -> None:
+    """After a kill of Redis the platform comes back by itself: data set, training and prediction work on."""
+    body = start(folder)
+    for words in (("init", "--apply"), ("ingest", "orders", "example/orders.csv")):
+        assert tenon(*words, folder=folder).returncode == 0
+    os.kill(body["services"]["redis"]["pid"], signal.SIGKILL)
+    platform = folder / ".tenon" / "platform.json"
+    pid = body["services"]["redis"]["pid"]
+    eventually(lambda: json.loads(platform.read_text())["services"]["redis"]["pid"] not in (pid, None))
+    trained = tenon("train", "returned", "--release", folder=folder)
+    assert trained.returncode == 0, trained.stderr
+    assert tenon("predict", "returned", "-f", "example/request.json", folder=folder).returncode == 0

@@ -266,7 +266,7 @@ def test_up_killed_with_9_leaves_no_process(stubs: Stubs, tmp_path: Path) -> Non
 
 def test_up_moves_away_from_a_taken_port_and_names_the_holder() -> None:
     """Without an explicit base a taken port is replaced; with one it is refused, naming port, holder and a free base."""
-    base = 20_000 + os.getpid() % 20_000
+    base = 20_000 + os.getpid() % 12_000
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", base + 1))
         taken.listen()

@@ -52,13 +52,14 @@ def stump_forest(features: int, *, shift: float = 0.0, objective: str = "logisti
         threshold += [0.5, -0.25, 0.25 + index / 8]
         default += [False, False, False]
     offsets = np.arange(0, 3 * features + 1, 3, dtype=np.int32)
-    ints = [np.array(values, np.int32) for values in (left, right, feature)]
     return Forest(
         features,
         np.float32(shift),
         objective,
         offsets,
-        *ints,
+        np.array(left, np.int32),
+        np.array(right, np.int32),
+        np.array(feature, np.int32),
         np.array(threshold, np.float32),
         np.array(default, np.bool_),
     )
@@ -344,7 +345,15 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -
 class PredictorProcess:
     """A real predictor process."""
 
-    def __init__(self, folder: Path, *, registry: int, features: int = 1, redis_url: str = "", **extra: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        registry: int,
+        features: int = 1,
+        redis_url: str = "",
+        extra: dict[str, str] | None = None,
+    ) -> None:
         self.http, self.grpc = free_port(), free_port()
         self.folder = folder
         verify = folder / "verify.pem"
@@ -362,7 +371,7 @@ class PredictorProcess:
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_VERIFY_KEY_FILE": str(verify),
             "TENON_LOG_LEVEL": "INFO",
-            **extra,
+            **(extra or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self.http}"

@@ -83,6 +83,7 @@ class World:
 
     folder: Path
     database_url: str = ""
+    blob_url: str = ""
     now: int = 1_700_000_000_000_000
     chunk_rows: int = 2
     accidents: dict[str, int] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class World:
         self.database = Database(self.database_url or f"sqlite:///{path}")
         if self.database_url:
             migrate(self.database, "services.ingest.migrations")
-        self.blobs = open_blobs((self.folder / "blobs").absolute().as_uri())
+        self.blobs = open_blobs(self.blob_url or (self.folder / "blobs").absolute().as_uri())
         self.outbox = Outbox(self.database, outbox_rows, NOBODY_LISTENS)
         self.datasets, self.batches = SqlDatasets(self.database), SqlBatches(self.database)
         self.queue = SqlLoadQueue(self.database, self.outbox, "the-instance")
@@ -122,7 +123,7 @@ class World:
     def reopen(self) -> World:
         """The same folder and database, as a new process sees them."""
         self.database.close()
-        world = World(self.folder, self.database_url, self.now, self.chunk_rows)
+        world = World(self.folder, self.database_url, self.blob_url, self.now, self.chunk_rows)
         world.queue.release_own()
         return world
 

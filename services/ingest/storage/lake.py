@@ -119,7 +119,7 @@ def _any_known(table: DeltaTable, spec: DatasetSpec, frames: Frames) -> bool:
     if table.count() == 0:
         return False
     schema = {name: lake_schema(spec)[name] for name in spec.primary_key}
-    hashes = pl.concat([frame.select(schema).hash_rows() for frame in frames()]).sort()
+    hashes = pl.concat([frame.select(list(schema)).hash_rows() for frame in frames()]).sort()
     wanted = ", ".join(f'"{name}"' for name in spec.primary_key)
     # Column names are letters, digits and underscores, and quoted.
     select = f"SELECT {wanted} FROM t"  # noqa: S608

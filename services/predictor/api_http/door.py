@@ -22,7 +22,7 @@ from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.auth import Authenticator
 from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, parse_json, refusal_body
-from tenon.kit.telemetry import get_logger
+from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
 log = get_logger(__name__)
 
@@ -82,6 +82,7 @@ class PredictDoor:
         self._inline_rows = inline_rows
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
+        self._tracer = tracer("tenon.predictor.http")
         self._principals: dict[bytes, tuple[Principal, float]] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -102,6 +103,24 @@ class PredictDoor:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request_id = context.accept_request_id(headers.get(b"x-request-id"))
         context.request_id.set(request_id)
+        if b"traceparent" in headers:
+            # Only what is traced already is traced here: a span for every request would cost as much as the prediction.
+            carrier = {name.decode("latin-1"): value for name, value in headers.items()}
+            with self._tracer.start_as_current_span("predict", context=incoming_context(carrier)):
+                await self._answer(handle, match, scope, receive, send, headers, request_id)
+        else:
+            await self._answer(handle, match, scope, receive, send, headers, request_id)
+
+    async def _answer(
+        self,
+        handle: Any,
+        match: re.Match[str],
+        scope: Any,
+        receive: Any,
+        send: Any,
+        headers: dict[bytes, str],
+        request_id: str,
+    ) -> None:
         protocol, tenant = "rest", ""
         extra: list[tuple[bytes, bytes]] = []
         try:
@@ -124,6 +143,7 @@ class PredictDoor:
             extra = [(b"connection", b"close")]
         except TenonError as error:
             self._observer.refused(tenant, protocol, error.reason)
+            log.info("refused", reason=error.reason, kind=error.kind.value, tenant=tenant)
             status, data = STATUS[error.kind], JsonResponse(refusal_body(error)).body
             if error.kind is Kind.UNAUTHENTICATED:
                 extra = [(b"www-authenticate", b"Bearer")]

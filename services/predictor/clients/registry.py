@@ -86,8 +86,8 @@ class ReleaseWatch:
                     self._follower.receive(release_from_proto(message.release))
                 except Invalid as err:
                     log.warning("a release was not understood", error=err.message)
-            if message.synced:
-                self._follower.synced()
+            if message.synced and not self._follower.synced():
+                log.error("the registry has no release at all; serving the last known")
             if self._ending.is_set():
                 return
 

@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
 """Trees compare in float32; a number beyond it could not be told from infinity."""
 EXACT = 2**53
+LONGEST = 10_000
+"""No category or key is longer; what is would only fill the prediction log."""
 
 _REAL = frozenset({int, float})
 _REAL_OR_NONE = frozenset({int, float, type(None)})
@@ -50,6 +52,10 @@ def texts(column: Column, values: Values) -> npt.NDArray[np.object_]:
     out = np.empty(len(values), object)
     for row, value in enumerate(values):
         if value is None or type(value) is str:
+            if value is not None and len(value) > LONGEST:
+                raise refuse(
+                    column, row, "VALUE_RANGE", f"the text has {len(value)} characters; at most {LONGEST} are taken"
+                )
             out[row] = value
         else:
             raise refuse(column, row, "VALUE_TYPE", f"text is expected, not {_say(value)}")

@@ -5,15 +5,22 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from services.predictor.domain.ports import Evaluator
 from tenon.core.tenancy import TenantId
 
 FloatArray = npt.NDArray[np.float64]
+
+
+class Evaluator(Protocol):
+    """Answers rows; thread-safe."""
+
+    def predict(self, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """One float64 for each row."""
+        ...
 
 
 class Role(enum.StrEnum):

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from services.predictor.domain.model import Release, Role, Served, ServedModel, Track
 from tenon.core.tenancy import TenantId
 
-if TYPE_CHECKING:
-    from services.predictor.domain.model import Release, Role, Served, ServedModel, Track
-
 FloatArray = npt.NDArray[np.float64]
-
-
-class Evaluator(Protocol):
-    """Answers rows; thread-safe."""
-
-    def predict(self, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """One float64 for each row."""
-        ...
 
 
 class Loader(Protocol):

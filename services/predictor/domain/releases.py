@@ -85,16 +85,23 @@ class Follower:
                 self._save()
             self._lock.notify_all()
 
-    def synced(self) -> None:
-        """The set is complete: what did not come is no longer released."""
+    def synced(self) -> bool:
+        """The set is complete: what did not come is no longer released.
+
+        An empty set while something is served is not believed (a registry that lost its database says this; one that
+        withdraws says so for each model): everything stays, and the answer is False.
+        """
         with self._lock:
             arriving = self._arriving if self._arriving is not None else dict(self._desired)
             self._arriving = None
-            for key in [key for key in self._desired if key not in arriving]:
-                self._want(Release(key.tenant, key.model, self._desired[key].revision + 1, ()))
+            believed = bool(arriving) or not any(release.tracks for release in self._desired.values())
+            if believed:
+                for key in [key for key in self._desired if key not in arriving]:
+                    self._want(Release(key.tenant, key.model, self._desired[key].revision + 1, ()))
             self._known = True
             self._save()
             self._lock.notify_all()
+            return believed
 
     # --- to those who ask
 
@@ -162,6 +169,7 @@ class Follower:
                 key = self._next()
                 while key is None and not self._ending:
                     self._lock.wait(self._pause())
+                    self._forget()
                     key = self._next()
                 if self._ending or key is None:
                     return

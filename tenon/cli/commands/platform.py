@@ -85,7 +85,7 @@ def down(output: Output, data: str) -> None:
         time.sleep(0.05)
     with suppress(ProcessLookupError):
         # The lock is given up a moment before the process ends.
-        for _ in range(40):
+        for _ in range(10):
             os.kill(pid, 0)
             time.sleep(0.02)
     if output.json:
@@ -170,6 +170,8 @@ class _Run:
                 self._catch_signals()
                 try:
                     self._supervisor.run(self._on_up, self._write_file)
+                    if not self._started_at:
+                        raise Stop(exits.INTERRUPTED)
                     return
                 except StartFailed as failure:
                     if failure.port_taken and self._port_base is None and attempt < 3:
@@ -224,15 +226,20 @@ class _Run:
 
     def _tell(self, event: dict[str, Any]) -> None:
         text = json.dumps({"@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"), **event})
-        self._log.write(text + "\n")
+        # Telling must never keep us from stopping what was started: the disk may be full, the terminal closed, and
+        # whoever started us detached has what it waited for and is gone.
+        with suppress(OSError):
+            self._log.write(text + "\n")
         if self._events is not None:
             try:
                 self._events.write(text + "\n")
             except OSError:
-                # Whoever started us has what it waited for and is gone.
                 self._events = None
         if self._view is not None:
-            self._view(event)
+            try:
+                self._view(event)
+            except OSError:
+                self._view = None
 
     def _wait_for_leftovers(self) -> None:
         """Let the processes of a supervisor that was killed end, so that they hold neither ports nor databases."""

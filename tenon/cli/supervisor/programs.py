@@ -75,6 +75,8 @@ def _common_environment(folder: Path, ports: Mapping[str, int], credentials: Cre
     targets = {f"TENON_{name.upper()}_GRPC": f"{LOOPBACK}:{ports[f'{name} gRPC']}" for name in SERVICES}
     return environment | targets | {
         "PYTHONUNBUFFERED": "1",
+        # A proxy of the user's has nothing to do between processes of one machine.
+        "no_proxy": ",".join(filter(None, [environment.get("no_proxy", environment.get("NO_PROXY", "")), LOOPBACK])),
         "TENON_HTTP_HOST": LOOPBACK,
         "TENON_GRPC_HOST": LOOPBACK,
         "TENON_REDIS_URL": f"redis://:{credentials.redis_password}@{LOOPBACK}:{ports['redis']}/0",

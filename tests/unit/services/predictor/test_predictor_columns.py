@@ -79,7 +79,7 @@ def test_what_is_no_value_is_refused_by_column_and_row(column: Column, values: A
 def test_texts_are_text() -> None:
     """Strings and missing values; numbers are refused, also as an array."""
     assert list(texts(TEXT, ["a", None, ""])) == ["a", None, ""]
-    for wrong in ([1], [True], [["a"]], np.array([1.0])):
+    for wrong in ([1], [True], [["a"]], ["x" * 10_001], np.array([1.0])):
         with pytest.raises(Invalid):
             texts(TEXT, wrong)
     with pytest.raises(Invalid) as caught:

@@ -14,7 +14,15 @@ from services.predictor.domain.predict import prediction_ids
 from services.predictor.domain.routing import split_bucket
 from tenon.core.errors import Invalid, NotFound, TooLarge
 from tests.support.predictor_parts import (
-    ACME, AGE, ARRIVED, COST, PATIENT, WITH_HISTORY, BrokenEvaluator, World, served,
+    ACME,
+    AGE,
+    ARRIVED,
+    COST,
+    PATIENT,
+    WITH_HISTORY,
+    BrokenEvaluator,
+    World,
+    served,
 )  # fmt: skip
 
 

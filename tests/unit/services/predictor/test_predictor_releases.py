@@ -173,9 +173,33 @@ def test_what_is_withdrawn_or_gone_from_the_set_is_taken_out() -> None:
     here.follower.receive(Release(ACME, "stay", 2, ()))
     here.settle()
     assert here.versions() == []
-    here.sync()
+    here.sync(Release(ACME, "stay", 2, ()))
     assert here.versions(ModelKey(GLOBEX, "stay")) == []
     assert here.store.saved == []
+
+
+def test_a_registry_that_forgot_everything_takes_nothing_away() -> None:
+    """A whole set without any release is what a lost database looks like, and is not believed."""
+    here = Setting()
+    here.sync(release(1))
+    here.follower.begin_sync()
+    assert not here.follower.synced()
+    here.settle()
+    assert here.versions() == [("stable", 1)]
+    assert here.store.saved == [release(1)]
+
+
+def test_replaced_versions_are_forgotten_after_their_grace() -> None:
+    """They stay in memory for a quick rollback, and not longer."""
+    here = Setting()
+    here.follower._grace = -1.0
+    here.sync(release(1))
+    here.follower.receive(release(2, 2))
+    here.settle()
+    assert here.follower._recent == {}
+    here.follower.receive(release(1, 3))
+    here.settle()
+    assert here.loader.loads == [1, 2, 1]
 
 
 def test_a_stream_that_ends_before_it_is_synced_takes_nothing_away() -> None:

@@ -11,7 +11,7 @@ from tenon.cli.explanations import EXPLANATIONS
 
 ROOT = Path(__file__).resolve().parents[4]
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-NOT_CODES = re.compile(r"(TENON|AWS|OMP|GRPC|OTEL)_.*|NO_COLOR|INT\d+|FP\d+")
+NOT_CODES = re.compile(r"(TENON|AWS|OMP|GRPC|OTEL)_.*|NO_COLOR|NO_PROXY|INT\d+|FP\d+")
 
 
 def codes_in(source: str) -> Iterator[str]:

@@ -1,0 +1,60 @@
+"""Raw files, quarantine and lake tables in a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+
+from services.ingest.domain.model import BatchState
+from tenon.kit.blobs import open_blobs
+from tests.support.ingest_world import ACME, Accident, World, csv_of
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a prefix in an empty bucket of a local S3 server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="tenon")
+    yield "s3://tenon/some/prefix"
+    server.stop()
+
+
+def test_a_bucket_serves_as_well_as_a_folder(tmp_path: Path, bucket: str) -> None:
+    """Load, replace, quarantine, and a kill between the lake's commit and the ledger's: the same on S3."""
+    world = World(tmp_path, blob_url=bucket)
+    world.apply()
+    world.send(csv_of((1, "a", 1), ("x", "a", 1)), "first.csv")
+    world.load_all()
+    world.accidents = {"after DeltaLake.upsert": 0}
+    world.send(csv_of((1, "b", 2), (2, "b", 2)), "second.csv")
+    with pytest.raises(Accident):
+        world.load_all()
+    world = world.reopen()
+    world.load_all()
+    second, first = world.batches.list(ACME, "visits", 10)
+    assert [(batch.state, batch.table_version) for batch in (first, second)] == [
+        (BatchState.COMMITTED, 1),
+        (BatchState.COMMITTED, 2),
+    ]
+    assert [row.reason for row in world.read_quarantine.first(ACME, "visits", first.id, 10)[0]] == ["NOT_INTEGER"]
+    table = world.datasets.table(ACME, "visits")
+    assert table is not None
+    assert table.uri == f"{bucket}/lake/acme/visits"
+    frame = pl.read_delta(table.uri, version=table.version, storage_options=open_blobs(bucket).storage_options())
+    assert frame.sort("visit")["ward"].to_list() == ["b", "b"]
