@@ -29,28 +29,28 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     ) -> None:
         self._views, self._training, self._online, self._now = views, training, online, now
 
-    def GetFeatureView(  # noqa: N802
+    def GetFeatureView(
         self,
         request: pb.GetFeatureViewRequest,
-        context: grpc.ServicerContext,  # noqa: ARG002
+        context: grpc.ServicerContext,
     ) -> pb.GetFeatureViewResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         return pb.GetFeatureViewResponse(view=_view(self._views.get(tenant, request.view)))
 
-    def ListFeatureViews(  # noqa: N802
+    def ListFeatureViews(
         self,
         request: pb.ListFeatureViewsRequest,
-        context: grpc.ServicerContext,  # noqa: ARG002
+        context: grpc.ServicerContext,
     ) -> pb.ListFeatureViewsResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         return pb.ListFeatureViewsResponse(views=[_view(view) for view in self._views.list(tenant)])
 
-    def BuildTrainingSet(  # noqa: N802
+    def BuildTrainingSet(
         self,
         request: pb.BuildTrainingSetRequest,
-        context: grpc.ServicerContext,  # noqa: ARG002
+        context: grpc.ServicerContext,
     ) -> pb.BuildTrainingSetResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
@@ -64,10 +64,10 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             view_digests=made.view_digests,
         )
 
-    def GetOnlineFeatures(  # noqa: N802
+    def GetOnlineFeatures(
         self,
         request: pb.GetOnlineFeaturesRequest,
-        context: grpc.ServicerContext,  # noqa: ARG002
+        context: grpc.ServicerContext,
     ) -> pb.GetOnlineFeaturesResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.PREDICT)

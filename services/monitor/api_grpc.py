@@ -35,8 +35,8 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     now: Callable[[], int]
     window: int
 
-    def RecordLabels(  # noqa: N802 - named by the proto
-        self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext  # noqa: ARG002
+    def RecordLabels(
+        self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext
     ) -> monitor_pb2.RecordLabelsResponse:  # fmt: skip
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
@@ -49,8 +49,8 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         metrics.count_labels(tenant.value, request.model, recorded)
         return monitor_pb2.RecordLabelsResponse(accepted=recorded.accepted, matched=recorded.matched)
 
-    def GetReport(  # noqa: N802 - named by the proto
-        self, request: monitor_pb2.GetReportRequest, context: grpc.ServicerContext  # noqa: ARG002
+    def GetReport(
+        self, request: monitor_pb2.GetReportRequest, context: grpc.ServicerContext
     ) -> monitor_pb2.GetReportResponse:  # fmt: skip
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)

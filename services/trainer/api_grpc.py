@@ -1,7 +1,5 @@
 """The gRPC door: the same as the HTTP door, for services."""
 
-# ruff: noqa: N802, ARG002 - gRPC decides how methods are named, and hands a context to each.
-
 from __future__ import annotations
 
 import json

@@ -85,7 +85,7 @@ def principal_from(key: str, credentials: Mapping[str, Credential]) -> Principal
 class CachedAuthenticator:
     """Keeps every credential's hash at hand and refreshes them in the background.
 
-    A key that is not known triggers one refresh (at most one a second for the whole process), so a fresh key works
+    A key that is not known triggers one refresh (at most ten a second for the whole process), so a fresh key works
     at once and a storm of wrong keys does not reach the registry. With the registry down the last known set holds,
     also over a restart.
     """
@@ -108,7 +108,7 @@ class CachedAuthenticator:
         """See `Authenticator`."""
         key = bearer(authorization)
         found = principal_from(key, self._platform) or principal_from(key, self._known)
-        if found is None and time.monotonic() - self._last_refresh > 1.0:
+        if found is None and time.monotonic() - self._last_refresh > 0.1:
             self._last_refresh = time.monotonic()
             try:
                 self.refresh()

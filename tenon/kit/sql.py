@@ -81,7 +81,9 @@ class Database:
             with self._sessions.begin() as session:
                 yield session
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as err:
-            raise Unavailable("DATABASE_UNAVAILABLE", "the database cannot be reached, or all its connections are busy") from err
+            raise Unavailable(
+                "DATABASE_UNAVAILABLE", "the database cannot be reached, or all its connections are busy"
+            ) from err
 
     def check(self) -> str | None:
         """What is wrong with the database, or None; for readiness."""

@@ -15,7 +15,6 @@ from services.trainer.storage.runs import SqlRuns
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import TenantId
 from tenon.kit.sql import Database
-from tests.support.postgres import postgres_server, postgres_url  # noqa: F401 - fixtures
 from tests.support.trainer_data import model_spec
 
 NORTH, SOUTH = TenantId("north"), TenantId("south")

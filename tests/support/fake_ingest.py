@@ -59,11 +59,11 @@ class FakeIngest(ingest_pb2_grpc.DatasetServiceServicer):
         """Where the data set's table is."""
         return f"file://{self._folder}/{tenant}/{dataset}"
 
-    def GetDataset(self, request: pb.GetDatasetRequest, context: grpc.ServicerContext) -> pb.GetDatasetResponse:  # noqa: N802
+    def GetDataset(self, request: pb.GetDatasetRequest, context: grpc.ServicerContext) -> pb.GetDatasetResponse:
         """See the proto."""
         return pb.GetDatasetResponse(dataset=self._dataset(request.tenant, request.dataset, context))
 
-    def GetTable(self, request: pb.GetTableRequest, context: grpc.ServicerContext) -> pb.GetTableResponse:  # noqa: N802
+    def GetTable(self, request: pb.GetTableRequest, context: grpc.ServicerContext) -> pb.GetTableResponse:
         """See the proto."""
         dataset = self._dataset(request.tenant, request.dataset, context)
         uri = self.uri(request.tenant, request.dataset)

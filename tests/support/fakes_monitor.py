@@ -44,7 +44,7 @@ class FakeRegistry(registry_pb2_grpc.CredentialServiceServicer, registry_pb2_grp
     manifests: dict[tuple[str, str, int], Manifest] = field(default_factory=dict)
     version_calls: int = 0
 
-    def ListCredentials(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def ListCredentials(self, request: Any, context: grpc.ServicerContext) -> Any:
         credentials = [
             registry_pb2.Credential(
                 key_id=f"key-{tenant}", key_sha256=hashlib.sha256(key.encode()).hexdigest(), tenant=tenant,
@@ -54,7 +54,7 @@ class FakeRegistry(registry_pb2_grpc.CredentialServiceServicer, registry_pb2_grp
         ]  # fmt: skip
         return registry_pb2.ListCredentialsResponse(revision=1, credentials=credentials)
 
-    def GetVersion(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def GetVersion(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.version_calls += 1
         manifest = self.manifests.get((request.tenant, request.model, request.version))
         if manifest is None:

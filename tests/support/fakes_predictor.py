@@ -235,7 +235,7 @@ class _Credentials(registry_pb2_grpc.CredentialServiceServicer):
     def __init__(self, fake: FakeRegistry) -> None:
         self._fake = fake
 
-    def ListCredentials(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListCredentials(self, request: Any, context: Any) -> Any:
         answer = pb.ListCredentialsResponse(revision=1)
         for tenant, key in self._fake.keys.items():
             digest = hashlib.sha256(key.encode()).hexdigest()
@@ -247,7 +247,7 @@ class _Versions(registry_pb2_grpc.VersionServiceServicer):
     def __init__(self, fake: FakeRegistry) -> None:
         self._fake = fake
 
-    def DownloadBundle(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+    def DownloadBundle(self, request: Any, context: Any) -> Iterator[Any]:
         self._fake.downloads += 1
         data = self._fake.bundles.get((request.tenant, request.model, request.version))
         if data is None:
@@ -261,7 +261,7 @@ class _Releases(registry_pb2_grpc.ReleaseServiceServicer):
     def __init__(self, fake: FakeRegistry) -> None:
         self._fake = fake
 
-    def WatchReleases(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+    def WatchReleases(self, request: Any, context: Any) -> Iterator[Any]:
         news = self._fake.watch()
         for release in list(self._fake.releases.values()):
             yield pb.WatchReleasesResponse(release=release)
@@ -276,7 +276,7 @@ class _Releases(registry_pb2_grpc.ReleaseServiceServicer):
                 return
             yield pb.WatchReleasesResponse(release=release)
 
-    def ReportServing(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ReportServing(self, request: Any, context: Any) -> Any:
         self._fake.reports.append(request)
         return pb.ReportServingResponse()
 
@@ -308,7 +308,7 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             self._server.stop(0).wait()
             self._server = None
 
-    def GetOnlineFeatures(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetOnlineFeatures(self, request: Any, context: Any) -> Any:
         """Two features of the view `visits`."""
         self.calls.append(request)
         if self.delay:

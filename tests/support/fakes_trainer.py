@@ -55,7 +55,7 @@ class TrainerNeighbours:
 
 
 class _Datasets(ingest_pb2_grpc.DatasetServiceServicer):
-    def GetDataset(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetDataset(self, request: Any, context: Any) -> Any:
         if request.dataset != "visits":
             context.abort(grpc.StatusCode.NOT_FOUND, f"no data set {request.dataset}")
         spec = json.dumps(visits_spec().canonical()).encode()
@@ -68,7 +68,7 @@ class _Features(features_pb2_grpc.FeatureServiceServicer):
     def __init__(self, world: TrainerNeighbours) -> None:
         self._world = world
 
-    def ListFeatureViews(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListFeatureViews(self, request: Any, context: Any) -> Any:
         view = history_spec()
         return features_pb2.ListFeatureViewsResponse(
             views=[
@@ -82,7 +82,7 @@ class _Features(features_pb2_grpc.FeatureServiceServicer):
             ]
         )
 
-    def BuildTrainingSet(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def BuildTrainingSet(self, request: Any, context: Any) -> Any:
         world = self._world
         world.builds += 1
         while not world.hold.wait(0.05):
@@ -107,7 +107,7 @@ class _Versions(registry_pb2_grpc.VersionServiceServicer):
     def __init__(self, world: TrainerNeighbours) -> None:
         self._world = world
 
-    def RegisterVersion(self, request_iterator: Iterator[Any], context: Any) -> Any:  # noqa: N802
+    def RegisterVersion(self, request_iterator: Iterator[Any], context: Any) -> Any:
         header = next(request_iterator).header
         data = b"".join(part.chunk for part in request_iterator)
         if hashlib.sha256(data).hexdigest() != header.bundle_sha256 or len(data) != header.size_bytes:
@@ -123,7 +123,7 @@ class _Credentials(registry_pb2_grpc.CredentialServiceServicer):
     def __init__(self, world: TrainerNeighbours) -> None:
         self._world = world
 
-    def ListCredentials(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListCredentials(self, request: Any, context: Any) -> Any:
         return registry_pb2.ListCredentialsResponse(
             revision=1,
             credentials=[

@@ -53,14 +53,14 @@ class FakeRegistry(registry_pb2_grpc.TenantServiceServicer, registry_pb2_grpc.Cr
         """End at once."""
         self._server.stop(None).wait()
 
-    def GetTenant(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetTenant(self, request: Any, context: Any) -> Any:
         """See the proto."""
         self.asked.append(request.tenant)
         if request.tenant not in self.tenants:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no tenant {request.tenant!r}")
         return registry_pb2.GetTenantResponse(tenant=registry_pb2.Tenant(name=request.tenant, revision=1))
 
-    def ListCredentials(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListCredentials(self, request: Any, context: Any) -> Any:
         """See the proto."""
 
         def credential(tenant: str, kind: str, scopes: list[str]) -> Any:

@@ -9,7 +9,7 @@ import polars as pl
 from arro3.core import RecordBatchReader
 from arro3.core import Table as ArrowTable
 from deltalake import CommitProperties, DeltaTable, Field, QueryBuilder, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
 from services.ingest.domain.model import Table, lake_schema
@@ -29,14 +29,15 @@ class DeltaLake:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
-        self._options = blobs.storage_options()
+        options = blobs.storage_options()
+        self._options = options | ({"timeout": "60s", "connect_timeout": "5s"} if options else {})
 
     def find(self, tenant: TenantId, dataset: str, batch_id: str) -> Table | None:
         """See `Lake`."""
         uri = self.uri(tenant, dataset)
-        if not DeltaTable.is_deltatable(uri, self._options):
+        table = self._existing(uri)
+        if table is None:
             return None
-        table = DeltaTable(uri, storage_options=self._options)
         # The transaction id stays in every snapshot, while the history may have been cleaned up.
         if table.transaction_version(_app_id(batch_id)) is None:
             return None
@@ -79,15 +80,22 @@ class DeltaLake:
         """Where a data set's table is."""
         return self._blobs.uri(f"lake/{tenant}/{dataset}")
 
+    def _existing(self, uri: str) -> DeltaTable | None:
+        # `is_deltatable` would do, but it keeps the whole process waiting for the bucket.
+        try:
+            return DeltaTable(uri, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+
     def _open(self, uri: str, spec: DatasetSpec) -> DeltaTable:
         schema = lake_schema(spec)
-        if not DeltaTable.is_deltatable(uri, self._options):
+        table = self._existing(uri)
+        if table is None:
             fields = [Field(name, PrimitiveType(_delta_type(dtype)), nullable=True) for name, dtype in schema.items()]
             return DeltaTable.create(
                 uri, Schema(fields), mode="ignore", storage_options=self._options,
                 configuration={"delta.logRetentionDuration": "interval 3650 days"},
             )  # fmt: skip
-        table = DeltaTable(uri, storage_options=self._options)
         present = {field.name for field in table.schema().fields}
         new = [
             Field(name, PrimitiveType(_delta_type(dtype)), nullable=True)

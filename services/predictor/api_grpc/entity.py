@@ -28,7 +28,7 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
         self._predictor = predictor
         self._observer = observer
 
-    def Predict(self, request: pb.PredictRequest, call: grpc.ServicerContext) -> pb.PredictResponse:  # noqa: N802
+    def Predict(self, request: pb.PredictRequest, call: grpc.ServicerContext) -> pb.PredictResponse:
         """Predictions, in the order of the instances."""
         named = ""
         try:

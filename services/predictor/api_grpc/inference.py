@@ -47,19 +47,19 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._observer = observer
         self._ready = ready
 
-    def ServerLive(self, request: Any, call: grpc.ServicerContext) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
+    def ServerLive(self, request: Any, call: grpc.ServicerContext) -> pb.ServerLiveResponse:
         """Whether the process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    def ServerReady(self, request: Any, call: grpc.ServicerContext) -> pb.ServerReadyResponse:  # noqa: N802, ARG002
+    def ServerReady(self, request: Any, call: grpc.ServicerContext) -> pb.ServerReadyResponse:
         """Whether every model that must be served is."""
         return pb.ServerReadyResponse(ready=not self._ready())
 
-    def ServerMetadata(self, request: Any, call: grpc.ServicerContext) -> pb.ServerMetadataResponse:  # noqa: N802, ARG002
+    def ServerMetadata(self, request: Any, call: grpc.ServicerContext) -> pb.ServerMetadataResponse:
         """Name and version."""
         return pb.ServerMetadataResponse(name="tenon", version=tenon.__version__, extensions=EXTENSIONS)
 
-    def ModelReady(self, request: pb.ModelReadyRequest, call: grpc.ServicerContext) -> pb.ModelReadyResponse:  # noqa: N802
+    def ModelReady(self, request: pb.ModelReadyRequest, call: grpc.ServicerContext) -> pb.ModelReadyResponse:
         """Whether a model answers; NOT_FOUND when there is none."""
         tenant = tenant_of_call(call)
         table = self._predictor.table
@@ -69,7 +69,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             table.find(tenant, request.name)
         return pb.ModelReadyResponse(ready=True)
 
-    def ModelMetadata(self, request: pb.ModelMetadataRequest, call: grpc.ServicerContext) -> pb.ModelMetadataResponse:  # noqa: N802
+    def ModelMetadata(self, request: pb.ModelMetadataRequest, call: grpc.ServicerContext) -> pb.ModelMetadataResponse:
         """What a model takes and gives."""
         tenant = tenant_of_call(call)
         table = self._predictor.table
@@ -90,9 +90,9 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             ],
         )
 
-    def RepositoryIndex(  # noqa: N802
+    def RepositoryIndex(
         self,
-        request: pb.RepositoryIndexRequest,  # noqa: ARG002
+        request: pb.RepositoryIndexRequest,
         call: grpc.ServicerContext,
     ) -> pb.RepositoryIndexResponse:
         """What is served, version by version."""
@@ -107,7 +107,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             ]
         )
 
-    def ModelInfer(self, request: pb.ModelInferRequest, call: grpc.ServicerContext) -> pb.ModelInferResponse:  # noqa: N802
+    def ModelInfer(self, request: pb.ModelInferRequest, call: grpc.ServicerContext) -> pb.ModelInferResponse:
         """Predictions."""
         named = ""
         try:

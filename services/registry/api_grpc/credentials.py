@@ -18,7 +18,7 @@ class CredentialServicer(registry_pb2_grpc.CredentialServiceServicer):
     def __init__(self, keys: KeyRing) -> None:
         self._keys = keys
 
-    def ListCredentials(  # noqa: N802 - the name is the proto's
+    def ListCredentials(
         self, request: registry_pb2.ListCredentialsRequest, _context: Any
     ) -> registry_pb2.ListCredentialsResponse:
         """See the proto."""
@@ -36,16 +36,12 @@ class TenantServicer(registry_pb2_grpc.TenantServiceServicer):
     def __init__(self, tenants: TenantBook) -> None:
         self._tenants = tenants
 
-    def GetTenant(  # noqa: N802 - the name is the proto's
-        self, request: registry_pb2.GetTenantRequest, _context: Any
-    ) -> registry_pb2.GetTenantResponse:
+    def GetTenant(self, request: registry_pb2.GetTenantRequest, _context: Any) -> registry_pb2.GetTenantResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         return registry_pb2.GetTenantResponse(tenant=tenant_message(self._tenants.get(tenant)))
 
-    def ListTenants(  # noqa: N802 - the name is the proto's
-        self, _request: registry_pb2.ListTenantsRequest, _context: Any
-    ) -> registry_pb2.ListTenantsResponse:
+    def ListTenants(self, _request: registry_pb2.ListTenantsRequest, _context: Any) -> registry_pb2.ListTenantsResponse:
         """All for the platform, its own for a tenant's key."""
         principal = current_principal()
         principal.require(principal.tenant or TenantId("all"), Scope.READ)

@@ -32,16 +32,12 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         self._serving = serving
         self._feed = feed
 
-    def GetRelease(  # noqa: N802 - the name is the proto's
-        self, request: registry_pb2.GetReleaseRequest, _context: Any
-    ) -> registry_pb2.GetReleaseResponse:
+    def GetRelease(self, request: registry_pb2.GetReleaseRequest, _context: Any) -> registry_pb2.GetReleaseResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         return registry_pb2.GetReleaseResponse(release=release_message(self._releases.current(tenant, request.model)))
 
-    def SetRelease(  # noqa: N802 - the name is the proto's
-        self, request: registry_pb2.SetReleaseRequest, _context: Any
-    ) -> registry_pb2.SetReleaseResponse:
+    def SetRelease(self, request: registry_pb2.SetReleaseRequest, _context: Any) -> registry_pb2.SetReleaseResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
         wish = Wish(
@@ -58,7 +54,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         )
         return registry_pb2.SetReleaseResponse(release=_counted(outcome), changed=outcome.changed)
 
-    def PromoteRelease(  # noqa: N802 - the name is the proto's
+    def PromoteRelease(
         self, request: registry_pb2.PromoteReleaseRequest, _context: Any
     ) -> registry_pb2.PromoteReleaseResponse:
         """See the proto."""
@@ -72,7 +68,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         )
         return registry_pb2.PromoteReleaseResponse(release=_counted(outcome))
 
-    def RollbackRelease(  # noqa: N802 - the name is the proto's
+    def RollbackRelease(
         self, request: registry_pb2.RollbackReleaseRequest, _context: Any
     ) -> registry_pb2.RollbackReleaseResponse:
         """See the proto."""
@@ -89,7 +85,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         )
         return registry_pb2.RollbackReleaseResponse(release=_counted(outcome))
 
-    def ListReleaseHistory(  # noqa: N802 - the name is the proto's
+    def ListReleaseHistory(
         self, request: registry_pb2.ListReleaseHistoryRequest, _context: Any
     ) -> registry_pb2.ListReleaseHistoryResponse:
         """See the proto."""
@@ -99,7 +95,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         found = self._releases.history(tenant, request.model, request.limit or DEFAULT_HISTORY)
         return registry_pb2.ListReleaseHistoryResponse(releases=[release_message(release) for release in found])
 
-    def WatchReleases(  # noqa: N802 - the name is the proto's
+    def WatchReleases(
         self, request: registry_pb2.WatchReleasesRequest, context: Any
     ) -> Iterator[registry_pb2.WatchReleasesResponse]:
         """See the proto. Holds a thread of the pool, which is larger by the number of watchers allowed (main)."""
@@ -115,7 +111,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
                 release = release_message(notice.release) if notice.release else None
                 yield registry_pb2.WatchReleasesResponse(release=release, synced=notice.synced)
 
-    def ReportServing(  # noqa: N802 - the name is the proto's
+    def ReportServing(
         self, request: registry_pb2.ReportServingRequest, _context: Any
     ) -> registry_pb2.ReportServingResponse:
         """See the proto. Only the platform's services are believed."""
@@ -129,9 +125,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         SERVING_CHANGES.inc(written)
         return registry_pb2.ReportServingResponse()
 
-    def GetServing(  # noqa: N802 - the name is the proto's
-        self, request: registry_pb2.GetServingRequest, _context: Any
-    ) -> registry_pb2.GetServingResponse:
+    def GetServing(self, request: registry_pb2.GetServingRequest, _context: Any) -> registry_pb2.GetServingResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         view = self._serving.view(tenant, request.model or None)

@@ -28,7 +28,7 @@ class VersionServicer(registry_pb2_grpc.VersionServiceServicer):
         self._max_bytes = max_bundle_bytes
         self._slots = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
 
-    def RegisterVersion(  # noqa: N802 - the name is the proto's
+    def RegisterVersion(
         self, request_iterator: Iterator[registry_pb2.RegisterVersionRequest], _context: Any
     ) -> registry_pb2.RegisterVersionResponse:
         """See the proto."""
@@ -53,15 +53,13 @@ class VersionServicer(registry_pb2_grpc.VersionServiceServicer):
         VERSIONS_REGISTERED.labels(str(version.gates_passed).lower()).inc()
         return registry_pb2.RegisterVersionResponse(version=version_message(version))
 
-    def GetVersion(  # noqa: N802 - the name is the proto's
-        self, request: registry_pb2.GetVersionRequest, _context: Any
-    ) -> registry_pb2.GetVersionResponse:
+    def GetVersion(self, request: registry_pb2.GetVersionRequest, _context: Any) -> registry_pb2.GetVersionResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         found = self._versions.get(tenant, request.model, request.version)
         return registry_pb2.GetVersionResponse(version=version_message(found))
 
-    def ListVersions(  # noqa: N802 - the name is the proto's
+    def ListVersions(
         self, request: registry_pb2.ListVersionsRequest, _context: Any
     ) -> registry_pb2.ListVersionsResponse:
         """See the proto."""
@@ -71,7 +69,7 @@ class VersionServicer(registry_pb2_grpc.VersionServiceServicer):
         found = self._versions.of_model(tenant, request.model, request.limit or DEFAULT_LISTED)
         return registry_pb2.ListVersionsResponse(versions=[version_message(version) for version in found])
 
-    def DownloadBundle(  # noqa: N802 - the name is the proto's
+    def DownloadBundle(
         self, request: registry_pb2.DownloadBundleRequest, _context: Any
     ) -> Iterator[registry_pb2.DownloadBundleResponse]:
         """See the proto."""

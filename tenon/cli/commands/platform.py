@@ -182,7 +182,7 @@ class _Run:
                         "START_FAILED",
                         f"{failure.name} did not start: {failure.why}" + (f" (held by {holder})" if holder else ""),
                         place=Place(file=str(failure.log)),
-                        hint=f"tail -n 30 {failure.log}",
+                        hint=_way_out(failure.why, failure.log),
                     ) from failure
         finally:
             if self._view is not None:
@@ -266,6 +266,12 @@ def _is_ours(pid: int) -> bool:
     except OSError:
         found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
         return "tenon.cli.supervisor.launch" in found.stdout
+
+
+def _way_out(why: str, log: Path) -> str:
+    if "No module named" in why and "services" not in why:
+        return f"{sys.executable} -m pip install 'tenon[all]'"
+    return f"tail -n 30 {log}"
 
 
 def _names(without: tuple[str, ...]) -> list[str]:

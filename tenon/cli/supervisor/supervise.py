@@ -212,7 +212,7 @@ class Supervisor:
         child.process, child.state = None, "pausing"
         child.crashes = 1 if steady else child.crashes + 1
         last = self.last_words(child.program.name)
-        if not child.was_ready and (child.crashes >= FIRST_ATTEMPTS or code in _HOPELESS):
+        if not child.was_ready and (child.crashes >= FIRST_ATTEMPTS or code in _HOPELESS or "No module named" in last):
             raise StartFailed(child.program.name, last or _how(code), self.log_of(child.program.name))
         pause = min(0.25 * 2**child.crashes, _LONGEST_PAUSE)
         child.restart_at = time.monotonic() + pause

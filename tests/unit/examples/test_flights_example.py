@@ -77,5 +77,5 @@ def test_instants_agree_with_the_time_in_the_air() -> None:
     landed = flights.drop_nulls("arr_delay")
     gate_to_gate = (landed["arrived_at"] - landed["departed_at"]).dt.total_minutes()
     taxi = gate_to_gate - landed["air_time"].cast(int)
-    assert 10 < float(taxi.median() or 0) < 25  # type: ignore[arg-type]
-    assert float(((taxi > 0) & (taxi < 120)).mean() or 0) > 0.998
+    assert ((taxi > 0) & (taxi < 120)).sum() > 0.998 * len(taxi)
+    assert (taxi < 10).sum() < len(taxi) / 2 < (taxi < 25).sum()

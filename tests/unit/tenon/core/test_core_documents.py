@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +85,5 @@ def test_the_caret_stands_under_the_column() -> None:
 @given(st.text(max_size=300))
 def test_no_text_makes_it_stumble(text: str) -> None:
     """Any text is either read or refused with our error."""
-    try:
+    with contextlib.suppress(Invalid):
         parse_documents(text, "x.yaml")
-    except Invalid as err:
-        assert err.message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import grpc
@@ -39,7 +41,7 @@ class Releases(rpc.ReleaseServiceServicer):
         if request.model == "boom":
             raise RuntimeError("secret detail")
         if request.model == "slow":
-            call.is_active() and __import__("threading").Event().wait(2)
+            threading.Event().wait(2)
         if request.model == "conflict":
             raise Conflict("STALE", "changed", place=Place("a.yaml", 3, 4, "x"), hint="look again", data={"now": 3})
         return pb.GetReleaseResponse(release=pb.Release(tenant=tenant.value, model=context.request_id.get()))
@@ -56,8 +58,6 @@ class Releases(rpc.ReleaseServiceServicer):
 @pytest.fixture(scope="module")
 def door(tmp_path_factory):
     settings = ServiceSettings(http_port=0, grpc_port=0, data_dir=tmp_path_factory.mktemp("d"))
-    import socket
-
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
