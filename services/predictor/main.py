@@ -18,7 +18,7 @@ from services.predictor.api_http.app import build_app
 from services.predictor.clients.features import Breaker, FeaturesClient
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
 from services.predictor.domain.model import Release, Served
-from services.predictor.domain.predict import Predictor, prediction_ids
+from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
@@ -65,7 +65,7 @@ def main() -> None:
         on_dropped=metrics.SPOOL_DROPPED.inc,
     )
     metrics.SPOOL_BYTES.set_function(lambda: spool.size)
-    shadows = ShadowQueue(spool, observer, prediction_ids, _shadow_failed, size=settings.predictor_shadow_queue)
+    shadows = ShadowQueue(spool, observer, _shadow_failed, size=settings.predictor_shadow_queue)
     cache = BundleCache(settings.data_dir / "bundles")
     table = Table()
     follower = Follower(

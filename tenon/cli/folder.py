@@ -52,7 +52,7 @@ Fetch = Callable[[str, str, str], Spec]
 
 
 def read_documents(files: list[Path]) -> list[Document]:
-    """Every document of some files. Raises `FolderErrors` with the first problem of each file that has one."""
+    """Every document of some files. Raises `FolderErrors` with every problem found."""
     documents: list[Document] = []
     errors: list[TenonError] = []
     for file in files:
@@ -68,7 +68,7 @@ def read_documents(files: list[Path]) -> list[Document]:
                 BadFile("FILE_UNREADABLE", f"the file cannot be read: {err.strerror}", place=Place(file=str(file)))
             )
         except Invalid as err:
-            errors.append(_with_source(err, text, str(file)))
+            errors += [_with_source(one, text, str(file)) for one in getattr(err, "errors", [err])]
         except RecursionError:
             errors.append(
                 BadFile(

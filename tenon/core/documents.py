@@ -42,8 +42,20 @@ class Document:
         return Invalid(error.reason, error.message, place=place, hint=error.hint, data=error.data)
 
 
+class InvalidDocuments(Invalid):
+    """A text with one problem or more; as an error it is the first of them."""
+
+    def __init__(self, errors: list[Invalid]) -> None:
+        first = errors[0]
+        super().__init__(first.reason, first.message, place=first.place, hint=first.hint, data=first.data)
+        self.errors = errors
+
+
 def parse_documents(text: str, file: str) -> list[Document]:
-    """Read every document of a YAML text. Raises `Invalid` with the place of the first problem."""
+    """Read every document of a YAML text.
+
+    Raises `InvalidDocuments` with every problem and its place; text that is not YAML has one problem, where it breaks.
+    """
     try:
         nodes: list[yaml.Node | None] = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as err:
@@ -62,7 +74,20 @@ def parse_documents(text: str, file: str) -> list[Document]:
         raise Invalid(
             "YAML_INVALID", f"this is not valid YAML: {str(err).splitlines()[0]}", place=Place(file, 1, 1)
         ) from None
-    return [_document(node, text, file) for node in nodes if node is not None]
+    documents: list[Document] = []
+    errors: list[Invalid] = []
+    for node in nodes:
+        if node is None:
+            continue
+        try:
+            documents.append(_document(node, text, file))
+        except InvalidDocuments as err:
+            errors += err.errors
+        except Invalid as err:
+            errors.append(err)
+    if errors:
+        raise InvalidDocuments(errors)
+    return documents
 
 
 def _document(node: yaml.Node, text: str, file: str) -> Document:
@@ -94,15 +119,28 @@ def _document(node: yaml.Node, text: str, file: str) -> Document:
     try:
         spec = parse_spec(KINDS[kind], body)
     except Invalid as err:
-        problem = err.data["problems"][0]
-        path = tuple(problem["path"])
-        while path and path not in marks:
-            path = path[:-1]
-        field_name = ".".join(str(part) for part in problem["path"]) or None
-        raise Invalid(
-            err.reason, err.message, place=Place(file, *marks[path], field_name), hint=err.hint, data=err.data
+        raise InvalidDocuments(
+            [_located(problem, kind, err.reason, file, marks) for problem in err.data["problems"]]
         ) from None
     return Document(kind, spec, tenant, file, text, marks)
+
+
+def _located(
+    problem: dict[str, Any], kind: str, reason: str, file: str, marks: dict[tuple[Any, ...], tuple[int, int]]
+) -> Invalid:
+    """One problem of a document as an error at its place, or at the nearest part around it that the text has."""
+    path = tuple(problem["path"])
+    name = ".".join(str(part) for part in path)
+    while path and path not in marks:
+        path = path[:-1]
+    message = f"{kind}: {name + ': ' if name else ''}{problem['message']}"
+    return Invalid(
+        reason,
+        message,
+        place=Place(file, *marks[path], name or None),
+        hint=problem["hint"],
+        data={"problems": [problem]},
+    )
 
 
 def _construct(node: yaml.Node, path: tuple[Any, ...], marks: dict[tuple[Any, ...], tuple[int, int]], file: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from services.predictor.domain.model import Column, Role, Served, ServedModel
 from services.predictor.domain.ports import History, HistoryQuery, Logged
-from services.predictor.domain.predict import Predictor, prediction_ids
+from services.predictor.domain.predict import Predictor
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
 from tenon.core.tenancy import TenantId
@@ -148,7 +148,6 @@ class World:
         self.shadows = ShadowQueue(
             self.log,
             self.observer,
-            prediction_ids,
             lambda _served, err: self.shadow_errors.append(err),
             size=self.shadow_size,
         )

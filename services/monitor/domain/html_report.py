@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from services.monitor.domain.model import ColumnReport, Drift, Quality, Report
+from services.monitor.domain.quality import plain
 from tenon.core.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def _quality(report: Report) -> str:
     if not report.figures:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(one.metric)}</td><td class="n">{one.version}</td><td class="n">{one.value:.4g}</td>'
-        f'<td class="n">{one.low:.4g} – {one.high:.4g}</td><td class="n">{one.expected:.4g}</td>'
+        f'<tr><td>{escape(one.metric)}</td><td class="n">{one.version}</td><td class="n">{plain(one.value)}</td>'
+        f'<td class="n">{plain(one.low)} – {plain(one.high)}</td><td class="n">{plain(one.expected)}</td>'
         f'<td class="n">{one.rows:,}</td><td>{_verdict(one.verdict)}</td></tr>'
         for one in report.figures
     )

@@ -131,10 +131,22 @@ def _together(figures: list[QualityFigure]) -> tuple[Quality, list[QualityFigure
     main = figures[0]
     decides = ordered[0] if ordered[0].verdict is Quality.WORSE else main
     text = (
-        f"{decides.metric} {decides.value:.3g} (95 % interval {decides.low:.3g} to {decides.high:.3g}, "
-        f"n = {decides.rows:,}), {decides.expected:.3g} in the version's test"
+        f"{decides.metric} {plain(decides.value)} (95 % interval {plain(decides.low)} to {plain(decides.high)}, "
+        f"n = {decides.rows:,}), {plain(decides.expected)} in the version's test"
     )
     return decides.verdict, ordered, text
+
+
+def plain(value: float) -> str:
+    """A figure as people write it: whole above a thousand, else three digits that count, never in powers of ten.
+
+    >>> plain(1389.6), plain(0.0316), plain(12.345)
+    ('1,390', '0.0316', '12.3')
+    """
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:#.3g}"
+    return f"{value:.6f}" if "e" in text else text.rstrip(".")
 
 
 def bootstrap(task: TaskName, score: Floats, value: Floats, policy: QualityPolicy) -> dict[str, tuple[float, Floats]]:

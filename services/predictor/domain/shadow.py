@@ -23,7 +23,6 @@ class ShadowQueue:
         self,
         log: PredictionLog,
         observer: Observer,
-        new_ids: Callable[[int, int], list[str]],
         on_error: Callable[[Served, Exception], None],
         *,
         size: int = 1000,
@@ -31,7 +30,6 @@ class ShadowQueue:
         self._queue: queue.Queue[tuple[Served, Logged] | None] = queue.Queue(size)
         self._log = log
         self._observer = observer
-        self._new_ids = new_ids
         self._on_error = on_error
         self._thread: threading.Thread | None = None
 
@@ -80,8 +78,8 @@ class ShadowQueue:
         self._log.append(
             [
                 replace(
-                    entry, version=shadow.version, role=Role.SHADOW, prediction_ids=self._new_ids(at, rows), at=at,
-                    scores=scores, columns=columns,
+                    # The id is the answer's own: the label that comes under it is the truth for the shadow as well.
+                    entry, version=shadow.version, role=Role.SHADOW, at=at, scores=scores, columns=columns,
                 )
             ]
         )  # fmt: skip

@@ -62,6 +62,8 @@ def parse_spec(cls: type[S], data: object) -> S:
         # A misspelt key is both unknown and missing; the unknown one is what the reader can see.
         errors = sorted(err.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
         problems = [_problem(cls, error) for error in errors]
+        meant = {(*found["path"][:-1], found["hint"][14:-2]) for found in problems if _is_typo(found)}
+        problems = [found for found in problems if tuple(found["path"]) not in meant]
         first = problems[0]
         path = ".".join(str(part) for part in first["path"])
         raise Invalid(
@@ -71,6 +73,10 @@ def parse_spec(cls: type[S], data: object) -> S:
             hint=first["hint"],
             data={"problems": problems},
         ) from None
+
+
+def _is_typo(problem: dict[str, Any]) -> bool:
+    return problem["message"].startswith("unknown key") and (problem["hint"] or "").startswith("did you mean `")
 
 
 def _problem(cls: type[Spec], error: Any) -> dict[str, Any]:
