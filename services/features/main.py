@@ -26,21 +26,22 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.events import DATASET_COMMITTED, Consumer
 from tenon.kit.grpc import Servicer, create_server, open_channel
 from tenon.kit.http import create_app
-from tenon.kit.process import run_service
+from tenon.kit.process import run_service, starting
 from tenon.kit.redis import connect
-from tenon.kit.sql import Database, migrate
+from tenon.kit.sql import database_problem, open_database
 from tenon.kit.telemetry import configure_telemetry
 
 SERVICE = "features"
+MIGRATIONS = "services.features.migrations"
 
 
 def main() -> None:
     """Run until SIGTERM."""
     settings = load_settings(FeaturesSettings, "database_url", "redis_url", "blob_url", "ingest_grpc", "registry_grpc")
     configure_telemetry(SERVICE, settings.log_level, settings.otlp_endpoint)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url)
-    migrate(database, "services.features.migrations")
+    with starting():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
     blobs = open_blobs(settings.blob_url)
     reader = connect(settings.redis_url, timeout_seconds=settings.features_redis_timeout_seconds)
     online = RedisOnlineStore(reader, connect(settings.redis_url, timeout_seconds=10.0))
@@ -62,7 +63,7 @@ def main() -> None:
     authenticator = build_authenticator(settings)
 
     def ready() -> dict[str, str]:
-        problems = {"database": database.check(), "redis": online.check()}
+        problems = {"database": database_problem(database, MIGRATIONS), "redis": online.check()}
         return {name: problem for name, problem in problems.items() if problem}
 
     app = create_app(

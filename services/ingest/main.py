@@ -26,8 +26,8 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import create_server, open_channel
 from tenon.kit.http import create_app
 from tenon.kit.outbox import Outbox
-from tenon.kit.process import run_service
-from tenon.kit.sql import Database, migrate
+from tenon.kit.process import run_service, starting
+from tenon.kit.sql import database_problem, open_database
 from tenon.kit.telemetry import configure_telemetry
 
 MIGRATIONS = "services.ingest.migrations"
@@ -37,10 +37,10 @@ def main() -> None:
     """Run until told to stop."""
     settings = load_settings(IngestSettings, "database_url", "redis_url", "blob_url", "registry_grpc")
     configure_telemetry("ingest", settings.log_level, settings.otlp_endpoint)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with starting():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
     spool = _empty_folder(settings.data_dir / "spool")
-    database = Database(settings.database_url)
-    migrate(database, MIGRATIONS)
     blobs = open_blobs(settings.blob_url)
     outbox = Outbox(database, outbox_rows, settings.redis_url)
 
@@ -63,7 +63,7 @@ def main() -> None:
 
     def problems() -> dict[str, str]:
         found = {}
-        if trouble := database.check():
+        if trouble := database_problem(database, MIGRATIONS):
             found["database"] = trouble
         if not loader.alive:
             found["loader"] = "a loading thread has ended"

@@ -25,8 +25,8 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.events import PREDICTIONS, Consumer
 from tenon.kit.grpc import Servicer, create_server, open_channel
 from tenon.kit.http import create_app
-from tenon.kit.process import Periodic, run_service
-from tenon.kit.sql import Database, migrate
+from tenon.kit.process import Periodic, run_service, starting
+from tenon.kit.sql import database_problem, open_database
 from tenon.kit.telemetry import configure_telemetry
 
 DESCRIPTION = "The prediction log, labels, and verdicts on drift and quality."
@@ -37,15 +37,18 @@ def now_micros() -> int:
     return time.time_ns() // 1000
 
 
+MIGRATIONS = "services.monitor.migrations"
+
+
 def main() -> None:
     """Start, serve until told to stop, stop cleanly."""
     settings = load_settings(MonitorSettings, "database_url", "redis_url", "registry_grpc")
     configure_telemetry("monitor", settings.log_level, settings.otlp_endpoint)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with starting():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
     authenticator = build_authenticator(settings)
 
-    database = Database(settings.database_url)
-    migrate(database, "services.monitor.migrations")
     ids = ModelIds()
     log, labels = SqlPredictionLog(database, ids), SqlLabels(database, ids)
     verdicts, manifests = SqlVerdicts(database, ids), SqlManifests(database, ids)
@@ -83,7 +86,7 @@ def main() -> None:
             evaluate()
 
     def ready() -> dict[str, str]:
-        problem = database.check()
+        problem = database_problem(database, MIGRATIONS)
         return {"database": problem} if problem else {}
 
     app = create_app(

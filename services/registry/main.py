@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any
 
 from services.registry.api_grpc import CredentialServicer, ReleaseServicer, TenantServicer, VersionServicer
 from services.registry.api_http import HttpDoor, build_app
@@ -19,35 +17,30 @@ from services.registry.domain.watch import ReleaseFeed
 from services.registry.settings import NEEDED, RegistrySettings
 from services.registry.storage.authenticator import TableAuthenticator
 from services.registry.storage.bundles import BlobBundles, SignedBundleOpener
-from services.registry.storage.readiness import database_problem, migrate_to_head, open_database
 from services.registry.storage.transactions import SqlTransact
 from tenon.api.registry.v1 import registry_pb2_grpc
 from tenon.bundle.keys import load_verify_key
-from tenon.core.errors import TenonError
 from tenon.kit.auth import platform_credentials
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.grpc import Servicer, create_server
-from tenon.kit.process import Periodic, run_service
-from tenon.kit.sql import Database
+from tenon.kit.process import Periodic, run_service, starting
+from tenon.kit.sql import database_problem, open_database
 from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
 PACKAGE = "tenon.api.registry.v1"
+MIGRATIONS = "services.registry.migrations"
 
 
 def main() -> None:
     """Run the registry until it is told to stop."""
     settings = load_settings(RegistrySettings, *NEEDED)
     configure_telemetry("registry", settings.log_level, settings.otlp_endpoint)
-    try:
+    with starting():
         verify_key = load_verify_key(settings.verify_key_file)
         blobs = open_blobs(settings.blob_url)
-        database = open_database(settings.database_url)
-    except (TenonError, ValueError) as err:
-        _give_up(str(err))
-    _await_database(database, settings)
-    migrate_to_head(database)
+        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
 
     max_bundle_bytes = settings.max_bundle_mib << 20
     transact = SqlTransact(database)
@@ -63,7 +56,11 @@ def main() -> None:
     authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token))
 
     def ready() -> dict[str, str]:
-        problems = {"database": database_problem(database), "blobs": bundles.check(), "releases": feed.problem()}
+        problems = {
+            "database": database_problem(database, MIGRATIONS),
+            "blobs": bundles.check(),
+            "releases": feed.problem(),
+        }
         return {name: problem for name, problem in problems.items() if problem}
 
     app = build_app(
@@ -129,21 +126,3 @@ class _WatchesEndFirst:
         """End."""
         self._feed.close()
         return self._server.stop(grace)
-
-
-def _await_database(database: Database, settings: RegistrySettings) -> None:
-    """Wait for a database that starts beside us; give up with one line."""
-    deadline = time.monotonic() + settings.database_wait_seconds
-    parts = urlsplit(settings.database_url)
-    where = f"{parts.hostname}:{parts.port or 5432}{parts.path}" if parts.hostname else parts.path
-    while (problem := database.check()) is not None:
-        # A file that cannot be opened now cannot be opened in ten seconds either.
-        if time.monotonic() >= deadline or parts.scheme.startswith("sqlite"):
-            _give_up(f"TENON_DATABASE_URL: the database at {where} cannot be used ({problem})")
-        log.warning("waiting for the database", where=where, problem=problem)
-        time.sleep(1.0)
-
-
-def _give_up(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(3)

@@ -21,9 +21,6 @@ class RegistrySettings(ServiceSettings):
     watch_poll_seconds: float = Field(
         default=0.25, gt=0, le=5, description="How often releases of other registry processes are looked for."
     )
-    database_wait_seconds: float = Field(
-        default=30.0, ge=0, description="How long the start waits for a database that does not answer yet."
-    )
 
 
 NEEDED = ("database_url", "blob_url", "verify_key_file", "service_token", "admin_key")

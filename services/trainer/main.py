@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import NoReturn
 
 import tenon
 from services.trainer import metrics
@@ -22,23 +21,23 @@ from services.trainer.domain.train_model import TrainModel
 from services.trainer.domain.work_run import WorkRun
 from services.trainer.settings import TrainerSettings, WorkerSettings
 from services.trainer.storage.models import SqlModels
-from services.trainer.storage.opening import database_problem, open_database
 from services.trainer.storage.runs import SqlRuns
 from services.trainer.worker import CeleryQueue, register_task, work
 from tenon.bundle.keys import load_signing_key
-from tenon.core.errors import TenonError, Unavailable
+from tenon.core.errors import Unavailable
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import create_server, open_channel
 from tenon.kit.http import create_app
-from tenon.kit.process import Periodic, run_service
+from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.queue import carry_context, make_celery
 from tenon.kit.redis import connect
-from tenon.kit.sql import Database
+from tenon.kit.sql import Database, database_problem, open_database
 from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
+MIGRATIONS = "services.trainer.migrations"
 
 
 def main() -> None:
@@ -48,8 +47,9 @@ def main() -> None:
     )
     configure_telemetry("trainer", settings.log_level, settings.otlp_endpoint)
     carry_context()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = _open_database(settings)
+    with starting():
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        database = _open_database(settings)
     authenticator = build_authenticator(settings)
     redis = connect(settings.redis_url)
     models, runs = SqlModels(database), SqlRuns(database)
@@ -63,7 +63,7 @@ def main() -> None:
 
     def ready() -> dict[str, str]:
         problems = {}
-        if trouble := database_problem(database):
+        if trouble := database_problem(database, MIGRATIONS):
             problems["database"] = trouble
         try:
             redis.ping()
@@ -107,12 +107,10 @@ def main_worker() -> None:
     )  # fmt: skip
     configure_telemetry("trainer-worker", settings.log_level, settings.otlp_endpoint)
     carry_context()
-    try:
+    with starting():
         signing_key = load_signing_key(settings.signing_key_file)
         blobs = open_blobs(settings.blob_url)
-    except (TenonError, ValueError) as err:
-        _give_up(str(err))
-    _open_database(settings).close()  # The worker may be the first to start; the API and it take turns to migrate.
+        _open_database(settings).close()  # The worker may be the first to start; the API and it take turns to migrate.
     # OpenMP reads this when it is loaded. Threads that spin at every barrier make training ten times slower as soon as
     # anything else runs on the machine (measured); sleeping ones cost nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -141,15 +139,7 @@ def main_worker() -> None:
 
 
 def _open_database(settings: TrainerSettings) -> Database:
-    try:
-        return open_database(settings.database_url, wait_seconds=settings.database_wait_seconds)
-    except Unavailable as err:
-        _give_up(err.message)
-
-
-def _give_up(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(3)
+    return open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
 
 
 def _now() -> int:

@@ -23,9 +23,6 @@ class TrainerSettings(ServiceSettings):
     trainer_sweep_seconds: float = Field(
         default=3.0, gt=0, description="How often the API looks for runs that have no task or no living worker."
     )
-    database_wait_seconds: float = Field(
-        default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
-    )
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's own /metrics (loopback or pod); 0: none."
     )

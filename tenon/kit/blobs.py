@@ -101,6 +101,7 @@ class FolderBlobs:
 
     def _write(self, key: str, fill: Any) -> None:
         target = self._root / _safe(key)
+        new_folders = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
         try:
@@ -112,11 +113,9 @@ class FolderBlobs:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # A name is safe over a power cut only when the folder that holds it is, up to the first that was there before.
+        for folder in (target.parent, *(new.parent for new in new_folders)):
+            _flush_folder(folder)
 
     def get_bytes(self, key: str) -> bytes:
         """See `BlobStore`."""
@@ -164,6 +163,14 @@ class FolderBlobs:
     def storage_options(self) -> dict[str, str]:
         """See `BlobStore`."""
         return {}
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class S3Blobs:

@@ -38,6 +38,9 @@ class ServiceSettings(BaseSettings):
     tls_cert_file: str = Field(default="", description="PEM certificate of the doors; empty: plaintext.")
     tls_key_file: str = ""
     tls_ca_file: str = Field(default="", description="PEM bundle to verify the other services with.")
+    database_wait_seconds: float = Field(
+        default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
+    )
     drain_seconds: float = Field(default=5.0, ge=0, description="How long running requests may finish after SIGTERM.")
 
     @field_validator("redis_url", "database_url", "blob_url")

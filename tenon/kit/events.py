@@ -35,11 +35,15 @@ def publish(
     client: redis.Redis, stream: str, fields: Mapping[str, str | bytes], *, max_entries: int = 1_000_000
 ) -> str:
     """Append one entry; trace and request id go along. Raises `Unavailable`."""
-    carried = {f"_{key}": value for key, value in outgoing_headers().items()}
     with reaching_redis(f"publish to {stream}"):
-        body: dict[Any, Any] = {**fields, **carried}
+        body: dict[Any, Any] = {**carried_fields(), **fields}
         entry: Any = client.xadd(stream, body, maxlen=max_entries, approximate=True)
     return entry.decode() if isinstance(entry, bytes) else str(entry)
+
+
+def carried_fields() -> dict[str, str]:
+    """Trace and request id of what is being done now, as fields of an entry; consumers take them up again."""
+    return {f"_{key}": value for key, value in outgoing_headers().items()}
 
 
 class Consumer:

@@ -56,6 +56,7 @@ REQUESTS = Histogram(
 UNKNOWN_ERRORS = Counter("tenon_unknown_errors_total", "Exceptions nobody foresaw, at any door.", ["door"])
 BUILD = Gauge("tenon_build_info", "Always 1; the version is in the label.", ["service", "version"])
 
+_FORM = "application/x-www-form-urlencoded"
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -210,6 +211,10 @@ class _Frame:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        if headers.get("content-type", _FORM).startswith(_FORM):
+            # `curl -d` calls every body a form, other clients say nothing. No door of ours takes forms, so it is JSON.
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+            scope["headers"].append((b"content-type", b"application/json"))
         started = time.perf_counter()
         request = context.accept_request_id(headers.get("x-request-id"))
         status = 500

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from tenon.kit.events import publish
+from tenon.kit.events import carried_fields, publish
 from tenon.kit.process import Periodic
 from tenon.kit.redis import connect
 from tenon.kit.sql import Database, UtcDateTime
@@ -42,13 +42,13 @@ class Outbox:
         self.relay = Periodic("outbox", self.publish_pending, 0.5)
 
     def add(self, session: Session, stream: str, fields: Mapping[str, str]) -> None:
-        """Write an event into the caller's transaction."""
+        """Write an event into the caller's transaction; trace and request id of now go along, not those of the relay."""
         event_id = uuid.uuid4().hex
         session.execute(
             self._table.insert().values(
                 event_id=event_id,
                 stream=stream,
-                fields_json=json.dumps({"event_id": event_id, **fields}),
+                fields_json=json.dumps({"event_id": event_id, **fields, **carried_fields()}),
                 created_at=datetime.now(UTC),
             )
         )

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenon.core.errors import TenonError
@@ -82,6 +82,23 @@ class Periodic:
                 log.exception("background work failed", work=self._name, failures=failures)
             pause = min(self._seconds * 2 ** min(failures, 5), max(self._seconds, 30.0))
             self._wake.wait(pause * random.uniform(0.9, 1.1) if failures else self._seconds)
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Around what `main` builds: a refusal, an unusable value or a folder that cannot be had ends the process with one
+    clear line and exit code 3."""
+    try:
+        yield
+    except TenonError as err:
+        sys.stderr.write(f"error: {err.message}\n")
+        sys.exit(3)
+    except ValueError as err:
+        sys.stderr.write(f"error: {err}\n")
+        sys.exit(3)
+    except OSError as err:
+        sys.stderr.write(f"error: {err.filename or 'a file'}: {err.strerror}\n")
+        sys.exit(3)
 
 
 def run_service(

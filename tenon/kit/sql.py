@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -109,6 +110,41 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
 def _begin_immediate(connection: sa.Connection) -> None:
     # A deferred transaction that later wants to write fails at once when another one wrote in between.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def open_database(url: str, migrations: str, *, wait_seconds: float = 0.0) -> Database:
+    """The database of a URL at the newest migration of the package `migrations`.
+
+    One on a server may be starting beside us and is waited for; a file that cannot be opened now never can. Raises
+    `Unavailable` with a text that names the variable and holds no password.
+    """
+    try:
+        parsed = sa.make_url(url)
+        database = Database(url)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as err:
+        raise Unavailable("DATABASE_URL_INVALID", "TENON_DATABASE_URL: this program cannot use such a URL") from err
+    where = f"{parsed.host}:{parsed.port or 5432}/{parsed.database}" if parsed.host else str(parsed.database)
+    deadline = time.monotonic() + wait_seconds
+    while (problem := database.check()) is not None:
+        if time.monotonic() >= deadline or parsed.get_backend_name() == "sqlite":
+            raise Unavailable(
+                "DATABASE_UNAVAILABLE", f"TENON_DATABASE_URL: the database at {where} cannot be used ({problem})"
+            )
+        log.warning("waiting for the database", where=where, problem=problem)
+        time.sleep(1.0)
+    migrate(database, migrations)
+    return database
+
+
+def database_problem(database: Database, migrations: str) -> str | None:
+    """What is wrong with the database or its tables, or None; for readiness."""
+    problem = database.check()
+    if problem is not None:
+        return problem
+    try:
+        return pending_migrations(database, migrations)
+    except sa.exc.SQLAlchemyError as err:
+        return f"database: {type(err).__name__}"
 
 
 def migrate(database: Database, package: str) -> None:

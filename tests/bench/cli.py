@@ -85,7 +85,9 @@ def _figure(name: str, goal: float, words: Sequence[str], folder: Path, code: in
         done = once(words, folder, seconds=30)
         elapsed = 1000 * (time.perf_counter() - started)
         if done.returncode != code or says not in done.stdout + done.stderr:
-            raise SystemExit(f"{name} ended with {done.returncode}, not {code} and {says!r}:\n{done.stdout}{done.stderr}")
+            raise SystemExit(
+                f"{name} ended with {done.returncode}, not {code} and {says!r}:\n{done.stdout}{done.stderr}"
+            )
         return elapsed
 
     def yardstick() -> float:

@@ -69,7 +69,9 @@ def main() -> None:
         )
     )  # fmt: skip
     spread = ", ".join(f"{value:.1f}" for value in times["loop"])
-    notes.insert(0, f"medians of {ROUNDS} rounds, each with a fresh folder; the loops took {spread} s; shared pages counted once")
+    notes.insert(
+        0, f"medians of {ROUNDS} rounds, each with a fresh folder; the loops took {spread} s; shared pages counted once"
+    )
     frame.report("loop", "The closed loop on the small example (bench-loop)", figures, notes)
 
 

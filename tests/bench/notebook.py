@@ -26,8 +26,20 @@ CHANNELS = ["web", "phone", "shop"]
 def main() -> None:
     """Read, make features, train two models, compare, predict."""
     orders = read(Path(sys.argv[1]))
-    table = orders.with_columns(*history(orders), *[(pl.col("channel") == name).cast(int).alias(name) for name in CHANNELS])
-    names = [*CHANNELS, "items", "amount", "count_30d", "count_180d", "mean_amount", "max_amount", "mean_refund", "sum_refund"]
+    table = orders.with_columns(
+        *history(orders), *[(pl.col("channel") == name).cast(int).alias(name) for name in CHANNELS]
+    )
+    names = [
+        *CHANNELS,
+        "items",
+        "amount",
+        "count_30d",
+        "count_180d",
+        "mean_amount",
+        "max_amount",
+        "mean_refund",
+        "sum_refund",
+    ]
     test_from = orders["ordered_at"].max() - timedelta(days=60)  # type: ignore[operator]
     train = table.filter(pl.col("ordered_at") < test_from - timedelta(days=14))
     test = table.filter(pl.col("ordered_at") >= test_from)
@@ -61,7 +73,9 @@ def main() -> None:
 def read(path: Path) -> pl.DataFrame:
     """The rows that can be read, in the order of time."""
     text = pl.read_csv(path, infer_schema=False)
-    when = {name: pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False) for name in ("ordered_at", "closed_at")}
+    when = {
+        name: pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False) for name in ("ordered_at", "closed_at")
+    }
     number = {name: pl.col(name).cast(pl.Float64, strict=False) for name in ("items", "amount", "refund")}
     typed = text.with_columns(**when, **number, returned=(pl.col("returned") == "true").cast(int))
     good = pl.col("channel").is_in(CHANNELS) & (pl.col("amount") >= 0) & (pl.col("items") >= 1)

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 
 from services.ingest.domain.model import BatchState
 from tenon.kit.blobs import open_blobs
+from tests.support.ingest_process import eventually
 from tests.support.ingest_world import ACME, Accident, World, csv_of
+from tests.support.redis import free_port
 
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a prefix in an empty bucket of a local S3 server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
+    # A process of its own: deltalake keeps the interpreter to itself while it reads a table's history.
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="tenon")
-    yield "s3://tenon/some/prefix"
-    server.stop()
+
+    def answers() -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        eventually("the S3 server", answers, 30)
+        boto3.client("s3").create_bucket(Bucket="tenon")
+        yield "s3://tenon/some/prefix"
+    finally:
+        server.kill()
+        server.wait(10)
 
 
 def test_a_bucket_serves_as_well_as_a_folder(tmp_path: Path, bucket: str) -> None:

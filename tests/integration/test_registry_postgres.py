@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.registry.storage.readiness import database_problem, migrate_to_head, open_database
 from services.registry.storage.tables import metadata
 from services.registry.storage.transactions import SqlTransact
+from tenon.kit.sql import Database, database_problem, migrate, open_database
 from tests.support.postgres import postgres_server, postgres_url
 from tests.support.registry_storage_suite import Desk, StorageSuite, at_once, desk_on
 
 __all__ = ["postgres_server", "postgres_url"]
+
+MIGRATIONS = "services.registry.migrations"
 
 
 class TestPostgres(StorageSuite):
@@ -21,8 +23,7 @@ class TestPostgres(StorageSuite):
     @pytest.fixture
     def desk(self, postgres_url: str) -> Iterator[Desk]:
         """On an empty database."""
-        database = open_database(postgres_url)
-        migrate_to_head(database)
+        database = open_database(postgres_url, MIGRATIONS)
         yield desk_on(SqlTransact(database))
         database.close()
 
@@ -32,10 +33,10 @@ def test_two_processes_may_migrate_at_once(postgres_url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    databases = [open_database(postgres_url) for _ in range(2)]
-    at_once(*(lambda d=d: migrate_to_head(d) for d in databases))
+    databases = [Database(postgres_url) for _ in range(2)]
+    at_once(*(lambda d=d: migrate(d, MIGRATIONS) for d in databases))
     for database in databases:
-        assert database_problem(database) is None
+        assert database_problem(database, MIGRATIONS) is None
     with databases[0].engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     for database in databases:

@@ -10,15 +10,16 @@ import pytest
 
 from services.trainer.domain.model import Outcome, Run, RunState, new_run_id
 from services.trainer.storage.models import SqlModels
-from services.trainer.storage.opening import database_problem, open_database
 from services.trainer.storage.runs import SqlRuns
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import TenantId
-from tenon.kit.sql import Database
+from tenon.kit.sql import Database, database_problem, open_database
 from tests.support.trainer_data import model_spec
 
 NORTH, SOUTH = TenantId("north"), TenantId("south")
 NOW = 1_700_000_000_000_000
+
+MIGRATIONS = "services.trainer.migrations"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,7 +29,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         url = f"sqlite:///{tmp_path}/trainer.db"
     else:
         url = request.getfixturevalue("postgres_url")
-    opened = open_database(url, wait_seconds=10)
+    opened = open_database(url, MIGRATIONS, wait_seconds=10)
     yield opened
     opened.close()
 
@@ -89,14 +90,14 @@ def test_documents_keep_their_revisions(database: Database) -> None:
         models.get_revision(NORTH, "costly_visit", 3)
     with pytest.raises(NotFound):
         models.get(SOUTH, "costly_visit")
-    assert database_problem(database) is None
+    assert database_problem(database, MIGRATIONS) is None
 
 
 def test_api_and_worker_may_migrate_at_the_same_time(tmp_path: Path) -> None:
     """Several processes that start together on a new database all end up with the tables."""
     url = f"sqlite:///{tmp_path}/new.db"
     with ThreadPoolExecutor(4) as pool:
-        opened = list(pool.map(lambda _: open_database(url, wait_seconds=5), range(4)))
-    assert [database_problem(database) for database in opened] == [None] * 4
+        opened = list(pool.map(lambda _: open_database(url, MIGRATIONS, wait_seconds=5), range(4)))
+    assert [database_problem(database, MIGRATIONS) for database in opened] == [None] * 4
     for database in opened:
         database.close()

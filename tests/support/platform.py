@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,20 +83,23 @@ class Platform:
         return "\n".join(parts)
 
 
-def run_tenon(folder: Path, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_tenon(
+    folder: Path, *words: str, timeout: float = 120, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the `tenon` command on a data folder; what the environment says about other platforms is left out."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
     return subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", *words],
-        env=environment | {"TENON_HOME": str(folder), "PYTHONPATH": str(ROOT)},
+        env=environment | dict(extra or {}) | {"TENON_HOME": str(folder), "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
 
 
 @contextmanager
-def running_platform(folder: Path) -> Iterator[Platform]:
-    """`tenon up` until every service is ready; `tenon down` at the end, after which no process may be left."""
-    done = run_tenon(folder, "up", "--detach", "--json", timeout=180)
+def running_platform(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Platform]:
+    """`tenon up` until every service is ready, with `extra` in its environment; `tenon down` at the end, after which no
+    process may be left."""
+    done = run_tenon(folder, "up", "--detach", "--json", timeout=180, extra=extra)
     try:
         assert done.returncode == 0, f"the platform did not start:\n{done.stdout}{done.stderr}"
         services = json.loads(done.stdout)["services"]

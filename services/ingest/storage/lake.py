@@ -20,6 +20,7 @@ from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import BlobStore
 
 BATCH_ID = "tenon.batch_id"
+HISTORY = 20
 PRUNED_ROWS = 200_000
 _PRUNED_TYPES = (ColumnType.STRING, ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP)
 
@@ -41,7 +42,9 @@ class DeltaLake:
         # The transaction id stays in every snapshot, while the history may have been cleaned up.
         if table.transaction_version(_app_id(batch_id)) is None:
             return None
-        made = next((int(entry["version"]) for entry in table.history() if entry.get(BATCH_ID) == batch_id), None)
+        # One batch at a time is loaded into a table, so the commit is among the newest; the whole history could be long.
+        recent = table.history(HISTORY)
+        made = next((int(entry["version"]) for entry in recent if entry.get(BATCH_ID) == batch_id), None)
         if made is not None and made != table.version():
             table.load_as_version(made)
         return _described(uri, table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, Request
+from fastapi import Body, Depends, Request
 from fastapi.testclient import TestClient
 
 from tenon.core.errors import Invalid, Kind, Place, Unauthenticated, error_class
@@ -35,6 +35,12 @@ def client() -> TestClient:
     @app.post("/v1/tenants/{tenant}/things")
     async def add(request: Request, tenant: Annotated[TenantId, Depends(allow(Scope.WRITE))]) -> dict[str, object]:
         return {"got": await read_json(request)}
+
+    @app.post("/v1/tenants/{tenant}/named")
+    def named(
+        tenant: Annotated[TenantId, Depends(allow(Scope.WRITE))], body: Annotated[dict[str, str], Body()]
+    ) -> dict[str, object]:
+        return {"got": body["name"]}
 
     @app.get("/refuse/{kind}")
     def refuse(kind: str) -> None:
@@ -101,6 +107,14 @@ def test_a_json_mistake_names_line_and_column(client: TestClient) -> None:
     answer = client.post("/v1/tenants/acme/things", content=b'{"a": 1,\n "b" 2}', headers=KEY)
     assert answer.status_code == 400
     assert answer.json()["place"]["line"] == 2
+
+
+@pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "application/json; charset=utf-8"])
+def test_a_body_is_json_whatever_curl_calls_it(client: TestClient, content_type: str | None) -> None:
+    """`curl -d` sends a form's content type; the body is read as the JSON it is."""
+    headers = KEY | ({"content-type": content_type} if content_type else {})
+    answer = client.post("/v1/tenants/acme/named", content=b'{"name": "x"}', headers=headers)
+    assert answer.json() == {"got": "x"}
 
 
 @pytest.mark.parametrize("declared", [True, False])
