@@ -36,12 +36,16 @@ flights: install ## run the flights example (needs the data set, see TENON_TEST_
 
 .PHONY: test
 test: test-unit ## all tests: unit, contract, integration, e2e
-	$(if $(SUITES),$(PYTEST) $(SUITES),@echo "no contract, integration or e2e tests yet")
+	$(if $(SUITES),$(PYTEST) -n 2 --dist loadfile $(SUITES),@echo "no contract, integration or e2e tests yet")
 
 # A file's tests stay on one worker, so that what its fixtures build is built once.
 .PHONY: test-unit
 test-unit: install ## only the unit tests, on two processes
 	$(PYTEST) -n 2 --dist loadfile tests/unit
+
+.PHONY: test-install
+test-install: ## install each extra without constraints.txt and try it (slow; EXTRA=predictor for one)
+	$(PYTHON) -m tools.try_install $(EXTRA)
 
 # Separate targets, so that `make -k lint` shows everything that is wrong at once.
 .PHONY: lint lint-style lint-types lint-imports lint-length

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import Platform, running_platform
+from tests.support.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures, for every suite
 
 ROOT = Path(__file__).resolve().parent.parent
 # A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.

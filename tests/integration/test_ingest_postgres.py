@@ -12,9 +12,6 @@ import pytest
 from services.ingest.domain.model import BatchState, RawFile
 from services.ingest.storage.queue import SqlLoadQueue
 from tests.support.ingest_world import ACME, Accident, World, csv_of, visits
-from tests.support.postgres import postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 
 @pytest.fixture

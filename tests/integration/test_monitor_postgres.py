@@ -12,10 +12,8 @@ import redis
 from tests.support.fakes_monitor import FakeRegistry, MonitorProcess, wait_for
 from tests.support.monitor_data import batch_document, manifest, numeric_baseline
 from tests.support.monitor_storage_suite import MonitorStorageSuite, Store
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer
 from tests.support.redis import redis_binary, running_redis
-
-__all__ = ["postgres_server"]
 
 
 @pytest.fixture(scope="module")

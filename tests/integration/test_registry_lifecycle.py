@@ -6,10 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-from tests.support.postgres import PostgresServer, postgres_server, postgres_url
+from tests.support.postgres import PostgresServer
 from tests.support.registry_process import GrpcClient, RegistryProcess, refusal
-
-__all__ = ["postgres_server", "postgres_url"]
 
 
 def test_an_outage_loses_nothing(tmp_path: Path) -> None:

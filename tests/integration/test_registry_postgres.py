@@ -9,10 +9,7 @@ import pytest
 from services.registry.storage.tables import metadata
 from services.registry.storage.transactions import SqlTransact
 from tenon.kit.sql import Database, database_problem, migrate, open_database
-from tests.support.postgres import postgres_server, postgres_url
 from tests.support.registry_storage_suite import Desk, StorageSuite, at_once, desk_on
-
-__all__ = ["postgres_server", "postgres_url"]
 
 MIGRATIONS = "services.registry.migrations"
 
