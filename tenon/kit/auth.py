@@ -100,6 +100,7 @@ class CachedAuthenticator:
         self._revision = 0
         self._last_refresh = 0.0
         self._lock = threading.Lock()
+        self._strangers = threading.Lock()
         self.loaded = False
         self._load_snapshot()
         self.background = Periodic("credentials", self.refresh, refresh_seconds)
@@ -108,16 +109,24 @@ class CachedAuthenticator:
         """See `Authenticator`."""
         key = bearer(authorization)
         found = principal_from(key, self._platform) or principal_from(key, self._known)
-        if found is None and time.monotonic() - self._last_refresh > 0.1:
+        if found is None:
+            self._refresh_for_stranger()
+            found = principal_from(key, self._known)
+        if found is None:
+            raise Unauthenticated("KEY_INVALID", "the API key is not valid")
+        return found
+
+    def _refresh_for_stranger(self) -> None:
+        """Refresh, unless that was begun a moment ago; who comes while one is under way waits for it and shares it."""
+        arrived = time.monotonic()
+        with self._strangers:
+            if self._last_refresh > arrived or arrived - self._last_refresh < 0.1:
+                return
             self._last_refresh = time.monotonic()
             try:
                 self.refresh()
             except TenonError as err:
                 log.warning("credentials could not be refreshed", error=err.message)
-            found = principal_from(key, self._known)
-        if found is None:
-            raise Unauthenticated("KEY_INVALID", "the API key is not valid")
-        return found
 
     def refresh(self) -> None:
         """Ask for news; keeps what is known when there are none."""

@@ -151,12 +151,12 @@ def resident_mb(pid: int, *, peak: bool = False) -> float:
 
 
 def quiet(pids: Sequence[int], *, seconds: float = 20.0) -> bool:
-    """Wait until processes together use less than a tenth of a core; False when they did not calm down in time."""
+    """Wait until processes together use less than a sixth of a core; False when they did not calm down in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = sum(map(cpu_seconds, pids))
         time.sleep(1.0)
-        if sum(map(cpu_seconds, pids)) - before < 0.1:
+        if sum(map(cpu_seconds, pids)) - before < 1 / 6:
             return True
     return False
 

@@ -28,8 +28,11 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def main() -> None:
     """Measure and report."""
-    times: dict[str, list[float]] = {name: [] for name, _ in STEPS} | {"loop": [], "tenon down": [], "notebook": []}
-    peaks, notebook_peaks, notes = [], [], []
+    measured = ("loop", "tenon down", "notebook", *(name for name, _ in STEPS))
+    times: dict[str, list[float]] = {name: [] for name in measured}
+    peaks: list[float] = []
+    notebook_peaks: list[float] = []
+    notes: list[str] = []
     for number in range(ROUNDS):
         frame.tell(f"round {number + 1} of {ROUNDS} …")
         with tempfile.TemporaryDirectory(prefix="tenon-bench-loop-") as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tenon.cli.output import Output
 from tenon.cli.supervisor.lock import FolderLock, running_supervisor
 from tenon.core.errors import Place, TenonError
 
+_ATTEMPTS = 5
 _LEFTOVER_SECONDS = 8.0
 _DOWN_SECONDS = 15.0
 
@@ -149,7 +151,7 @@ class _Run:
     def _run(self) -> None:
         # The supervisor's modules cost 30 ms (subprocess, sockets), the first start's keys 60 ms more.
         from tenon.cli.supervisor.credentials import load_or_create
-        from tenon.cli.supervisor.ports import choose_ports, find_holder
+        from tenon.cli.supervisor.ports import SPARE, choose_ports, find_holder
         from tenon.cli.supervisor.programs import PORT_NAMES, describe_platform
         from tenon.cli.supervisor.supervise import StartFailed, Supervisor
         from tenon.cli.supervisor.view import View
@@ -159,8 +161,10 @@ class _Run:
         try:
             self._wait_for_leftovers()
             credentials = load_or_create(self._folder)
-            for attempt in (1, 2, 3):
-                self._ports, moved = choose_ports(PORT_NAMES, self._port_base)
+            for attempt in range(1, _ATTEMPTS + 1):
+                # Platforms that start side by side look at the same ports; after a clash each looks elsewhere.
+                spare = SPARE if attempt == 1 else random.randrange(SPARE, 4000)
+                self._ports, moved = choose_ports(PORT_NAMES, self._port_base, spare=spare)
                 for taken in moved:
                     self._tell({"event": "moved", "name": taken.name, "port": taken.port, "instead": taken.instead,
                                 "holder": str(taken.holder) if taken.holder else ""})  # fmt: skip
@@ -174,7 +178,7 @@ class _Run:
                         raise Stop(exits.INTERRUPTED)
                     return
                 except StartFailed as failure:
-                    if failure.port_taken and self._port_base is None and attempt < 3:
+                    if failure.port_taken and self._port_base is None and attempt < _ATTEMPTS:
                         # Somebody took a port between our look and the service's bind: choose again.
                         continue
                     holder = find_holder(self._ports.get(failure.name, 0)) if failure.port_taken else None
@@ -235,6 +239,9 @@ class _Run:
                 self._events.write(text + "\n")
             except OSError:
                 self._events = None
+                if not self._started_at and self._supervisor is not None:
+                    # Whoever waits for the start was killed before it could hear of it: nobody would ever stop us.
+                    self._supervisor.stop()
         if self._view is not None:
             try:
                 self._view(event)
@@ -290,14 +297,15 @@ def _detach(output: Output, folder: Path, port_base: int | None, without: tuple[
     if port_base is not None:
         command += ["--port-base", str(port_base)]
     command += [word for name in without for word in ("--without", name)]
-    with (folder / "logs" / "up.log").open("ab") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(write,), start_new_session=True,
-            env=dict(os.environ) | code_environment(),
-        )  # fmt: skip
-    os.close(write)
     view = View(output, _names(without), live=sys.stderr.isatty())
+    child: subprocess.Popen[bytes] | None = None
     try:
+        with (folder / "logs" / "up.log").open("ab") as log:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(write,), start_new_session=True,
+                env=dict(os.environ) | code_environment(),
+            )  # fmt: skip
+        os.close(write)
         with os.fdopen(read) as events:
             for line in events:
                 event = json.loads(line)
@@ -311,8 +319,9 @@ def _detach(output: Output, folder: Path, port_base: int | None, without: tuple[
                     place = Place(**event["place"]) if event.get("place") else None
                     raise NotReady(event["reason"], event["error"], place=place, hint=event.get("hint"))
     except KeyboardInterrupt:
-        child.terminate()
-        child.wait(_DOWN_SECONDS)
+        if child is not None:
+            child.terminate()
+            child.wait(_DOWN_SECONDS)
         raise
     finally:
         view.freeze()

@@ -14,7 +14,7 @@ from tenon.cli.failures import NotReady
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_BASE = 7701
-_SPARE = 30
+SPARE = 30
 """Where the search for a replacement starts, above the base: beyond every preferred port."""
 
 
@@ -59,11 +59,11 @@ def next_free(start: int, taken: set[int]) -> int:
     raise NotReady("PORT_TAKEN", f"there is no free port from {start} up", hint="tenon up --port-base 20000")
 
 
-def choose_ports(names: Sequence[str], base: int | None) -> tuple[dict[str, int], list[Taken]]:
+def choose_ports(names: Sequence[str], base: int | None, *, spare: int = SPARE) -> tuple[dict[str, int], list[Taken]]:
     """A port for each name: base, base + 1, … in order.
 
     Without an explicit base a port that is taken is replaced by the next free one (and reported); with one it is
-    refused, because somebody relies on it.
+    refused, because somebody relies on it. `spare` says how far above the base replacements are looked for.
     """
     start = base or DEFAULT_BASE
     ports: dict[str, int] = {}
@@ -83,7 +83,7 @@ def choose_ports(names: Sequence[str], base: int | None) -> tuple[dict[str, int]
                 hint=f"tenon up --port-base {free}",
                 data={"port": port, "pid": holder.pid if holder else None},
             )
-        ports[name] = next_free(start + _SPARE, promised)
+        ports[name] = next_free(start + spare, promised)
         promised.add(ports[name])
         moved.append(Taken(name, port, holder, ports[name]))
     return ports, moved

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,26 @@ def test_a_storm_of_wrong_keys_asks_the_registry_once(tmp_path: Path) -> None:
     for number in range(100):
         with pytest.raises(Unauthenticated):
             auth.authenticate(f"Bearer wrong-{number}")
+    assert registry.calls == 1
+
+
+def test_many_first_requests_with_a_fresh_key_share_one_refresh(tmp_path: Path) -> None:
+    """Who comes while the refresh is under way waits for it instead of being refused."""
+    registry = Registry()
+    registry.add("k", "acme")
+    asked, answer = threading.Event(), threading.Event()
+
+    def slowly(known: int) -> tuple[int, list[Credential]] | None:
+        asked.set()
+        answer.wait(5)
+        return registry.fetch(known)
+
+    auth = CachedAuthenticator(slowly, snapshot=tmp_path / "keys.json", platform={})
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(auth.authenticate, "Bearer k") for _ in range(8)]
+        assert asked.wait(5)
+        answer.set()
+        assert {future.result(5).tenant for future in found} == {TenantId("acme")}
     assert registry.calls == 1
 
 
