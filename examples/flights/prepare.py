@@ -47,13 +47,17 @@ def read_flights(data: Path) -> pl.DataFrame:
             "year", "month", "day", pl.col("sched_arr_time") // 100, pl.col("sched_arr_time") % 100, time_unit="us"
         ),
     )
+    # Destinations two zones west are reached "before" the departure by the clock, never by the sun. The day is added on
+    # the clock: the night when the clocks change has 23 or 25 hours.
     flights = pl.concat(
-        rows.with_columns(scheduled_arrival=_utc(pl.col("local_arrival"), str(zone)))
+        rows.with_columns(
+            scheduled_arrival=_utc(pl.col("local_arrival"), str(zone)),
+            next_day=_utc(pl.col("local_arrival").dt.offset_by("1d"), str(zone)),
+        )
         for (zone,), rows in flights.group_by("zone")
     ).with_columns(
-        # Destinations two zones west are reached "before" the departure by the clock, never by the sun.
         scheduled_arrival=pl.when(pl.col("scheduled_arrival") <= pl.col("scheduled_departure"))
-        .then(pl.col("scheduled_arrival") + pl.duration(days=1))
+        .then("next_day")
         .otherwise("scheduled_arrival")
     )
     return flights.with_columns(

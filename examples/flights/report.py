@@ -134,6 +134,7 @@ def outcome(answer: dict[str, Any]) -> dict[str, Any]:
         "positives": evidence["model"]["positives"],
         "baseline": evidence["baseline"]["metrics"],
         "model": evidence["model"]["metrics"],
+        "intervals": evidence["model"]["intervals"],
         "random_split": (evidence.get("random_split") or {}).get("metrics"),
     }
 
@@ -148,6 +149,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
         "positives",
         "baseline log loss",
         "ROC AUC",
+        "95 % interval",
         "PR AUC",
         "log loss",
         "Brier",
@@ -161,11 +163,13 @@ def table(rows: list[dict[str, Any]]) -> Table:
                 row["airline"],
                 f"{row['rows']:,}",
                 "0" if row["reason"] == "NO_TEST_ROWS" else row["reason"],
-                *["—"] * 7,
+                *["—"] * 8,
                 f"{row['seconds']:.0f}",
             )
             continue
-        figures = [f"{row['model'][name]:.3f}" for name in METRICS]
+        figures = [f"{row['model'][name]:.3f}" if name in row["model"] else "—" for name in METRICS]
+        interval = row["intervals"].get("roc_auc")
+        figures.insert(1, f"{interval[0]:.2f}–{interval[1]:.2f}" if interval else "—")
         shown.add_row(
             row["airline"], f"{row['rows']:,}", f"{row['test_rows']:,}", f"{row['positives']:,}",
             f"{row['baseline']['log_loss']:.3f}", *figures,

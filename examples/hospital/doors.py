@@ -34,7 +34,8 @@ class Command:
         self.folder = folder
         # What the reader has set for another platform must not lead us there.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
-        self._environment = kept | {"TENON_HOME": str(folder)}
+        # On a busy machine a prediction waits longer for its history, so that the story is about the hospitals.
+        self._environment = kept | {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000"}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
 

@@ -42,6 +42,8 @@ def watch_a_month(world: World) -> None:
     started = rfc3339(time.time_ns() // 1000)
     for tenant in TENANTS:
         answers = _ask_month(world, tenant)
+        lost = sum(answer.fallback for _, answer in answers)
+        story.check(lost == 0, f"{tenant}: every answer knows the patient's history")
         labels = _write_labels(world, tenant, answers)
         story.command(f"tenon labels {MODEL} {tenant}/{labels.name} --tenant {tenant}")
         sent = world.command.run("labels", MODEL, str(labels), "--tenant", tenant)

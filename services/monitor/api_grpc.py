@@ -134,6 +134,8 @@ def _micros(moment: Timestamp) -> int:
     """Microseconds of a timestamp. Raises `Invalid` outside the calendar's range."""
     if not -62_135_596_800 <= moment.seconds <= 253_402_300_799:
         raise Invalid("TIME_INVALID", "a timestamp must lie between the years 1 and 9999")
+    if not 0 <= moment.nanos <= 999_999_999:
+        raise Invalid("TIME_INVALID", f"a timestamp's nanos must lie between 0 and 999,999,999, not {moment.nanos}")
     return moment.ToMicroseconds()
 
 

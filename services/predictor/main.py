@@ -83,10 +83,11 @@ def main() -> None:
         on_call=observer.feature_call,
     )
     predictor = Predictor(table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows)
-    watch = ReleaseWatch(registry, follower, settings.predictor_tenants)
-    metrics.RELEASES_CONNECTED.set_function(lambda: float(watch.connected))
     reporter = RegistryReporter(registry, replica)
     report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)
+    # A registry that has just come (back) hears at once what is served, instead of at the next tick.
+    watch = ReleaseWatch(registry, follower, settings.predictor_tenants, report.trigger)
+    metrics.RELEASES_CONNECTED.set_function(lambda: float(watch.connected))
 
     def changed() -> None:
         # What was loaded stays for long; leaving it out of later collections keeps their pauses short.

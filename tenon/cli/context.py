@@ -19,6 +19,17 @@ DEADLINE_SECONDS = 10.0
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class NumberRange(click.FloatRange):
+    """A number in a range; `nan` is in none, though every comparison lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        number = super().convert(value, param, ctx)
+        if number != number:  # noqa: PLR0124 - only nan differs from itself
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
 def data_option(default: str | None = None) -> Callable[[F], F]:
     """`--data DIR`: the folder of an embedded platform."""
     return click.option(

@@ -60,6 +60,7 @@ DATA_SIZE | The number of bytes does not fit the shape, or bytes are left over. 
 DATA_TWICE | A tensor has its data twice, in two forms. | Leave one of them out.
 DEADLINE_EXCEEDED | A service did not answer in the time given. | Ask again; `tenon status` shows whether it is up.
 DECLARED_TWICE | Two documents declare the same thing. | Rename one, or give each its own `tenant:`.
+DISK_FULL | A service's disk has no space left; what it refused it did not store. | Make space in the platform's folder (`tenon doctor` shows where it is), then send it again.
 DOCUMENT_NOT_FOUND | A document is named that is neither in the folder nor on the platform. | Correct the name, or add the document.
 DEFINITIONS_CHANGED | The definitions changed while the model was trained on them. | Train again.
 DOCUMENTS_INVALID | Something in the folder is wrong; each error is listed. | Correct them one by one; nothing was written.
@@ -127,6 +128,7 @@ LOOKUP_TOO_LARGE | Too many rows or views in one lookup. | Ask in several calls.
 MANIFEST_UNREADABLE | Monitor cannot read a version's manifest. | Upgrade monitor to the version of trainer.
 MATRIX_NEEDS_NUMBERS | A matrix was sent with text in it. | Send text as one tensor per column.
 MATRIX_SHAPE | A matrix has another width than the model has columns. | Send one tensor per column, by name.
+MESSAGE_INVALID | The bytes of a gRPC request are not a message of that method. | Make the client's stubs from this platform's protos, and call the method they belong to.
 MODEL_NOT_FOUND | There is no such model, or none of it is served. | `tenon status` lists models; `tenon release set MODEL --stable 1` serves one.
 MODEL_NOT_SEEN | Monitor has seen neither predictions nor labels of this model. | Ask for predictions first; they arrive within seconds.
 NAME_INVALID | The name has characters it may not have. | Use lower-case letters, digits and underscores, at most 63.
@@ -140,7 +142,7 @@ NO_DOCUMENTS | There is no document to apply. | `tenon init example` makes a fol
 NO_EARLIER_RELEASE | There is nothing before this release to roll back to. | Name a revision with --to, or set a release.
 NO_PLATFORM | No platform was found from here. | `tenon up` starts one; or set TENON_REGISTRY_URL and the others, and TENON_API_KEY.
 NO_FEATURE_VALUES | Every feature of the model is missing in all training rows. | Load data that has values, or choose other features.
-NO_ROWS | There are no rows to train on. | `tenon ingest DATASET FILE.csv`
+NO_ROWS | A file has only its header, or there are no rows to train on. | `tenon ingest DATASET FILE.csv` with a file that has rows.
 NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or split.testFrom, or load newer data.
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
@@ -199,6 +201,7 @@ TENANT_NOT_FOUND | There is no such tenant (or it is not yours). | `tenon status
 TEXT_NOT_UTF8 | A text value is not UTF-8. | Encode it as UTF-8.
 TEXT_TOO_LARGE | A compressed file unpacks to more than the cap. | Split it.
 TIME_INVALID | This is not a time. | Write it as 2024-03-01T08:30:00Z.
+TIME_WITHOUT_OFFSET | A request's time does not say in which time zone it is. | End it in Z for UTC or in an offset: 2024-03-01T09:30:00+01:00.
 TOO_FEW_TRAIN_ROWS | Too few rows are left for training before the test period and its gap. | Load more data, or change split.test or split.gap.
 TOO_MANY_BAD_ROWS | More rows are bad than `maxBadRows` allows, so nothing was loaded. | Correct the file, or allow more.
 TOO_MANY_ROWS | Too many rows in one request. | Ask in several requests.
@@ -222,6 +225,7 @@ VIEW_CHANGING | A view's definition is changing right now. | Ask again in a mome
 VIEW_NOT_BUILT | A view's online values are not there yet. | They are built within seconds; ask again.
 VIEW_TWICE | A view was named twice. | Leave one out.
 WATCHERS_FULL | Too many predictors follow one registry process. | Start another one, or raise TENON_MAX_WATCHERS.
+WATCHES_TOO_MANY | Tenants' keys hold too many watches of releases at once. | End watches that are not needed; one stream carries all of a tenant's models.
 WINDOW_EMPTY | The window ends before it begins. | Give --from before --to.
 WORKER_LOST | The worker ended again and again while it trained this model. | Look into its log: often the machine ran out of memory.
 YAML_INVALID | This is not valid YAML. | The place is file:line:column; indent with spaces, quote values with colons.

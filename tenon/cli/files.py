@@ -11,7 +11,10 @@ from tenon.core.errors import did_you_mean
 def need_file(path: Path, *, before: str = "") -> None:
     """Refuse a file that is not there; `before` is what stands before its name on the command line."""
     if path.is_dir():
-        raise BadUsage(f"{str(path)!r} is a folder, a file is needed", hint=f"name the files: {before}{path}/*.csv")
+        raise BadUsage(
+            f"{str(path)!r} is a folder, a file is needed",
+            hint=f"name the file: {before}{path}/{'FILE' if before.startswith('-f') else '*.csv'}",
+        )
     if not path.exists():
         raise BadUsage(f"there is no file {str(path)!r}", hint=_near(path, before) or f"ls {path.parent}")
 
@@ -38,7 +41,7 @@ def find_documents(path: Path) -> list[Path]:
 def _near(path: Path, before: str) -> str | None:
     """A hint that names the entry of the same folder whose name is nearest."""
     try:
-        near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+        near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir() if entry.exists()])
     except OSError:
         return None
     return f"did you mean `{before}{path.parent / near}`?" if near else None

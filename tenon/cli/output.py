@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from tenon.cli import exits
+from tenon.cli.failures import Stop
 from tenon.core.errors import Place, TenonError
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class Output:
         elif isinstance(error, click.MissingParameter):
             message = f"missing {_parameter(error)}"
         elif isinstance(error, click.BadParameter):
-            message = f"{_parameter(error)}: {error.message}"
+            message = f"{_parameter(error)}: {_plain(error.message)}"
         message = message[0].lower() + message[1:].rstrip(".")
         if extra := re.match(r"got unexpected extra arguments? \((.*)\)", message):
             message = f"unexpected argument {extra[1]!r}"
@@ -167,6 +169,15 @@ class Output:
             yield progress
         finally:
             progress.close()
+
+    @contextmanager
+    def interruptible(self, what: str, hint: str) -> Iterator[None]:
+        """Say after Ctrl-C what becomes of the work that goes on elsewhere."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.problem(f"interrupted; {what}", hint=hint)
+            raise Stop(exits.INTERRUPTED) from None
 
     def console(self, file: IO[str] | None = None) -> Console:
         """A rich console on stderr."""
@@ -274,6 +285,21 @@ def _tint(line: str) -> str:
 
 def _colours(stream: IO[str]) -> bool:
     return not os.environ.get("NO_COLOR") and stream.isatty()
+
+
+def _plain(message: str) -> str:
+    """What click says of a number, without its notation."""
+    for theirs, ours in _NUMBERS:
+        message = re.sub(theirs, ours, message)
+    return message
+
+
+_NUMBERS = (
+    (r"is not a valid integer( range)?", "is not a whole number"),
+    (r"is not a valid float( range)?", "is not a number"),
+    (r"is not in the range ([\d.]+)<=x<=([\d.]+)", r"is not from \1 to \2"),
+    (r"is not in the range x>=([\d.]+)", r"is less than \1"),
+)
 
 
 def _parameter(error: click.BadParameter) -> str:

@@ -77,7 +77,8 @@ def parse_documents(text: str, file: str) -> list[Document]:
     documents: list[Document] = []
     errors: list[Invalid] = []
     for node in nodes:
-        if node is None:
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "" and node.style not in ('"', "'")):
+            # Nothing stands between two `---`, or after the last one.
             continue
         try:
             documents.append(_document(node, text, file))

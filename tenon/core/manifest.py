@@ -53,6 +53,10 @@ class Evaluation(Part):
     rows: int
     positives: int | None = None
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="95 % bootstrap interval (low, high) of each metric: how far off it may be with these few rows.",
+    )
 
 
 class Evidence(Part):

@@ -8,7 +8,11 @@ from datetime import UTC, datetime, timedelta
 from tenon.core.errors import Invalid, Place
 
 MICROS_PER_SECOND = 1_000_000
+EARLIEST = -62_135_596_800 * MICROS_PER_SECOND
+LATEST = 253_402_300_800 * MICROS_PER_SECOND - 1
+"""The first and the last instant of the years 1 to 9999 in UTC: what a calendar and a protobuf Timestamp can say."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_YEARS = 100
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d|w|y)")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
@@ -36,7 +40,11 @@ def rfc3339(micros: int) -> str:
 def parse_rfc3339(text: str, field: str = "time") -> int:
     """Microseconds since the epoch of RFC 3339 text (a date alone is midnight UTC; no offset means UTC)."""
     try:
-        return micros_from_datetime(datetime.fromisoformat(text))
+        micros = micros_from_datetime(datetime.fromisoformat(text))
+        # An offset can carry the first or last day of the calendar out of it.
+        if not EARLIEST <= micros <= LATEST:
+            raise ValueError("not in the years 1 to 9999 in UTC")
+        return micros
     except (ValueError, OverflowError, TypeError) as err:
         raise Invalid(
             "TIME_INVALID",
@@ -60,4 +68,7 @@ def parse_duration(text: str, field: str = "duration") -> int:
             place=Place(field=field),
             hint="write a whole number and a unit: 30s, 15m, 2h, 90d, 2w, 1y",
         )
-    return int(match[1]) * _UNIT_SECONDS[match[2]] * MICROS_PER_SECOND
+    seconds = int(match[1]) * _UNIT_SECONDS[match[2]]
+    if seconds > _LONGEST_YEARS * _UNIT_SECONDS["y"]:
+        raise Invalid("DURATION_INVALID", f"{field} {text!r} is over {_LONGEST_YEARS} years", place=Place(field=field))
+    return seconds * MICROS_PER_SECOND

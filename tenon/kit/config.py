@@ -41,6 +41,7 @@ class ServiceSettings(BaseSettings):
     database_wait_seconds: float = Field(
         default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
     )
+    instance: str = Field(default="", description="Named by /readyz, so that who started the process knows it again.")
     drain_seconds: float = Field(default=5.0, ge=0, description="How long running requests may finish after SIGTERM.")
 
     @field_validator("redis_url", "database_url", "blob_url")

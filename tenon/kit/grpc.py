@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from prometheus_client import Histogram
 
-from tenon.core.errors import Kind, Place, TenonError, Unauthenticated, error_class
+from tenon.core.errors import Invalid, Kind, Place, TenonError, Unauthenticated, error_class
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
+from tenon.kit.disk import disk_full
 from tenon.kit.http import BUCKETS, UNKNOWN_ERRORS
 from tenon.kit.telemetry import get_logger, incoming_context, outgoing_headers, tracer
 
@@ -140,6 +142,31 @@ def allowed_tenant(name: str, scope: Scope) -> TenantId:
     return tenant
 
 
+class _Unreadable:
+    """Stands for bytes that are no message of the method, until the caller is known and the refusal can be sent."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    # The library itself would answer INTERNAL with a traceback in our log, before anybody asked for a key.
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
+def _message(request: Any) -> Any:
+    if type(request) is _Unreadable:
+        raise Invalid("MESSAGE_INVALID", "the request's bytes are not a message of this method")
+    return request
+
+
+def _each_message(requests: Iterator[Any]) -> Iterator[Any]:
+    return map(_message, requests)
+
+
 class _ServerInterceptor(grpc.ServerInterceptor):
     """Wraps every method, streams included: an error raised while a stream is iterated is mapped too."""
 
@@ -154,23 +181,25 @@ class _ServerInterceptor(grpc.ServerInterceptor):
         if handler is None:
             return None
         method = details.method
+        read = _tolerant(handler.request_deserializer)
+        readable = _each_message if handler.request_streaming else _message
         if handler.unary_unary or handler.stream_unary:
             inner = handler.unary_unary or handler.stream_unary
 
             def unary(request: Any, call: grpc.ServicerContext) -> Any:
                 with self._frame(method, call):
-                    return inner(request, call)
+                    return inner(readable(request), call)
 
             make = grpc.unary_unary_rpc_method_handler if handler.unary_unary else grpc.stream_unary_rpc_method_handler
-            return make(unary, handler.request_deserializer, handler.response_serializer)
+            return make(unary, read, handler.response_serializer)
         inner = handler.unary_stream or handler.stream_stream
 
         def stream(request: Any, call: grpc.ServicerContext) -> Iterator[Any]:
             with self._frame(method, call):
-                yield from inner(request, call)
+                yield from inner(readable(request), call)
 
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
-        return make(stream, handler.request_deserializer, handler.response_serializer)
+        return make(stream, read, handler.response_serializer)
 
     def _frame(self, method: str, call: grpc.ServicerContext) -> _CallFrame:
         open_method = method.startswith(self._open)
@@ -222,6 +251,8 @@ class _CallFrame:
 
     def _end(self, error: BaseException | None) -> None:
         code, abort = grpc.StatusCode.OK, None
+        if error is not None:
+            error = disk_full(error) or error
         if isinstance(error, TenonError):
             code = CODE[error.kind]
             abort = error.message

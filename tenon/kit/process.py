@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+LONGEST_PAUSE_SECONDS = 5.0
+
 
 class Background(Protocol):
     """Work beside the doors."""
@@ -80,8 +82,15 @@ class Periodic:
                 # A background loop is a door: what it cannot foresee is logged with its traceback and tried again.
                 failures += 1
                 log.exception("background work failed", work=self._name, failures=failures)
-            pause = min(self._seconds * 2 ** min(failures, 5), max(self._seconds, 30.0))
-            self._wake.wait(pause * random.uniform(0.9, 1.1) if failures else self._seconds)
+            pause = pause_after(failures, self._seconds)
+            self._wake.wait(pause * random.uniform(0.9, 1.1) if failures else pause)
+
+
+def pause_after(failures: int, seconds: float) -> float:
+    """How long to wait before the next call: longer after each failure, but soon enough that nobody notices for long
+    after what was missing has come back (a revoked key must end, a replica must be seen)."""
+    longer: float = seconds * (1 << min(failures, 5))
+    return min(longer, max(seconds, LONGEST_PAUSE_SECONDS))
 
 
 @contextlib.contextmanager
@@ -128,6 +137,7 @@ def run_service(
         **uvicorn_options,
     )
     server = uvicorn.Server(config)
+    app.state.instance = settings.instance
     if grpc_server is not None:
         grpc_server.start()
     for work in background:

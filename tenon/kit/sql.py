@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenon.core.errors import Unavailable
+from tenon.kit.disk import out_of_space
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -76,12 +77,14 @@ class Database:
     def session(self) -> Iterator[Session]:
         """One transaction: committed when the block ends well, rolled back otherwise.
 
-        Raises `Unavailable` when the database cannot be reached.
+        Raises `Unavailable` when the database cannot be reached, or its disk is full.
         """
         try:
             with self._sessions.begin() as session:
                 yield session
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as err:
+            if "disk is full" in str(err):  # SQLITE_FULL; the driver gives its code only as this text
+                raise out_of_space() from err
             raise Unavailable(
                 "DATABASE_UNAVAILABLE", "the database cannot be reached, or all its connections are busy"
             ) from err
@@ -122,7 +125,11 @@ def open_database(url: str, migrations: str, *, wait_seconds: float = 0.0) -> Da
         parsed = sa.make_url(url)
         database = Database(url)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as err:
-        raise Unavailable("DATABASE_URL_INVALID", "TENON_DATABASE_URL: this program cannot use such a URL") from err
+        # Only the scheme: the rest may hold a password.
+        scheme = url.partition("://")[0][:40] if "://" in url else "no scheme"
+        raise Unavailable(
+            "DATABASE_URL_INVALID", f"TENON_DATABASE_URL: this program cannot use such a URL ({scheme})"
+        ) from err
     where = f"{parsed.host}:{parsed.port or 5432}/{parsed.database}" if parsed.host else str(parsed.database)
     deadline = time.monotonic() + wait_seconds
     while (problem := database.check()) is not None:

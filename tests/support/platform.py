@@ -31,6 +31,7 @@ class Platform:
     targets: dict[str, str]
     """Of each service: the HTTP address, and host:port of gRPC."""
     admin_key: str
+    service_token: str = ""
 
     def tenon(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command against this platform."""
@@ -103,16 +104,18 @@ def running_platform(folder: Path, extra: Mapping[str, str] | None = None) -> It
     try:
         assert done.returncode == 0, f"the platform did not start:\n{done.stdout}{done.stderr}"
         services = json.loads(done.stdout)["services"]
+        credentials = json.loads((folder / "credentials.json").read_text())
         yield Platform(
             folder=folder,
             urls={name: entry["http"] for name, entry in services.items() if "http" in entry},
             targets={name: entry["grpc"] for name, entry in services.items() if "grpc" in entry},
-            admin_key=json.loads((folder / "credentials.json").read_text())["admin_key"],
+            admin_key=credentials["admin_key"],
+            service_token=credentials["service_token"],
         )
     finally:
         down = run_tenon(folder, "down")
     assert down.returncode == 0, down.stderr
-    assert not processes_of(folder)
+    eventually(lambda: not processes_of(folder), "no process of the platform is left", seconds=5)
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -85,6 +85,7 @@ class FakeHistory:
     """Answers from a dict by patient, or not at all."""
 
     values: dict[str, float] = field(default_factory=dict)
+    ages: dict[str, float] = field(default_factory=dict)
     down: bool = False
     queries: list[HistoryQuery] = field(default_factory=list)
 
@@ -94,7 +95,8 @@ class FakeHistory:
         if self.down:
             return None
         found = [self.values.get(keys.get("patient_id", ""), np.nan) for keys in query.keys]
-        return History({"visits.cost": np.array(found)}, np.full(len(found), 42.0))
+        ages = [self.ages.get(keys.get("patient_id", ""), 42.0) for keys in query.keys]
+        return History({"visits.cost": np.array(found)}, np.array(ages))
 
 
 @dataclass

@@ -59,7 +59,7 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
                     value=scores[index],
                     model_version=answer.served.version,
                     role=answer.role.value,
-                    feature_age_seconds=answer.feature_age_seconds,
+                    feature_age_seconds=answer.age_of(index),
                     fallback=answer.fallback,
                 )
         return pb.PredictResponse(model=request.model, tenant=named, predictions=predictions)

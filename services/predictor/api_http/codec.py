@@ -137,8 +137,9 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
                 "model_version": answer.served.version,
                 "role": answer.role.value,
             }
-            if answer.feature_age_seconds is not None:
-                line["feature_age_seconds"] = answer.feature_age_seconds
+            age = answer.age_of(index)
+            if age is not None:
+                line["feature_age_seconds"] = age
             line["fallback"] = answer.fallback
             predictions[place] = line
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from services.predictor.domain.model import Release, Role, ServedModel, Track
@@ -35,10 +35,17 @@ def release_from_proto(message: pb.Release) -> Release:
 class ReleaseWatch:
     """Feeds a follower from the registry's stream, and connects again after every end, with growing jittered pauses."""
 
-    def __init__(self, channel: Any, follower: Follower, tenants: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        channel: Any,
+        follower: Follower,
+        tenants: Sequence[str] = (),
+        on_synced: Callable[[], object] = lambda: None,
+    ) -> None:
         self._stub = registry_pb2_grpc.ReleaseServiceStub(channel)
         self._follower = follower
         self._tenants = list(tenants)
+        self._on_synced = on_synced
         self._ending = threading.Event()
         self._stream: Any = None
         self._thread: threading.Thread | None = None
@@ -86,8 +93,10 @@ class ReleaseWatch:
                     self._follower.receive(release_from_proto(message.release))
                 except Invalid as err:
                     log.warning("a release was not understood", error=err.message)
-            if message.synced and not self._follower.synced():
-                log.error("the registry has no release at all; serving the last known")
+            if message.synced:
+                if not self._follower.synced():
+                    log.error("the registry has no release at all; serving the last known")
+                self._on_synced()
             if self._ending.is_set():
                 return
 

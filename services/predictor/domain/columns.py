@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ LONGEST = 10_000
 
 _REAL = frozenset({int, float})
 _REAL_OR_NONE = frozenset({int, float, type(None)})
+# A file's times without an offset are in the zone that its data set declares, which a bundle does not know: reading them as
+# UTC here would look history up at another moment than training did.
+_WITH_OFFSET = re.compile(r".{10,}([Zz]|[+-]\d\d(:?\d\d)?)$", re.ASCII)
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -71,6 +75,14 @@ def moments(column: Column, values: Values, now: int) -> list[int]:
         if value is None:
             out.append(now)
         elif type(value) is str:
+            if not _WITH_OFFSET.match(value) and _is_time(value):
+                raise refuse(
+                    column,
+                    row,
+                    "TIME_WITHOUT_OFFSET",
+                    f"{value[:40]!r} does not say in which time zone it is",
+                    "end it in Z for UTC or in an offset: 2024-03-01T08:30:00Z, 2024-03-01T09:30:00+01:00",
+                )
             try:
                 out.append(parse_rfc3339(value, column.name))
             except Invalid as err:
@@ -84,6 +96,14 @@ def moments(column: Column, values: Values, now: int) -> list[int]:
                 "send text such as 2024-03-01T08:30:00Z",
             )
     return out
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_rfc3339(text)
+    except Invalid:
+        return False
+    return True
 
 
 def key_texts(column: Column, values: Values) -> list[str | None]:
@@ -102,7 +122,8 @@ def key_texts(column: Column, values: Values) -> list[str | None]:
     cleaned = numbers(column, values).tolist()
     if column.kind is Kind.BOOLEAN:
         return [None if math.isnan(value) else ("true" if value else "false") for value in cleaned]
-    return [None if math.isnan(value) else str(int(value)) for value in cleaned]
+    # A decimal keeps its digits after the point; features writes them with the column's scale.
+    return [None if math.isnan(value) else np.format_float_positional(value, trim="-") for value in cleaned]
 
 
 def missing(column: Column, rows: int) -> npt.NDArray[Any]:
@@ -177,7 +198,7 @@ def _check(column: Column, array: FloatArray) -> FloatArray:
         beyond = odd & ~nan
         if beyond.any():
             row = int(np.argmax(beyond))
-            what = "infinity is not a value" if math.isinf(array[row]) else f"{array[row]!r} is beyond float32"
+            what = "infinity is not a value" if math.isinf(array[row]) else f"{float(array[row])!r} is beyond float32"
             raise refuse(column, row, "VALUE_RANGE", what)
     if column.kind is Kind.BOOLEAN:
         wrong = fine & (array != 0) & (array != 1)

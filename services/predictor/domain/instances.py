@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tenon.core.errors import Invalid, Place
@@ -22,7 +23,7 @@ def columns_of_instances(instances: Any) -> tuple[int, dict[str, list[Any]], fro
     seen: dict[str, int] = {}
     for row, instance in enumerate(instances):
         if not isinstance(instance, dict) or not instance.keys() <= {"entity", "features"}:
-            raise _refuse(row, "an instance is an object with `entity` and `features`")
+            raise _not_an_instance(row, instance)
         parts = [instance.get("entity", {}), instance.get("features", {})]
         if not all(isinstance(part, dict) for part in parts):
             raise _refuse(row, "`entity` and `features` are objects")
@@ -42,5 +43,13 @@ def columns_of_instances(instances: Any) -> tuple[int, dict[str, list[Any]], fro
     return len(instances), columns, partial
 
 
-def _refuse(row: int, what: str) -> Invalid:
-    return Invalid("INSTANCE_INVALID", f"instance {row}: {what}", place=Place(field=f"instances.{row}"))
+def _not_an_instance(row: int, instance: Any) -> Invalid:
+    if not isinstance(instance, dict):
+        return _refuse(row, f"an object with `entity` and `features` is expected, not {str(instance)[:40]!r}")
+    other = next(str(name) for name in instance if name not in {"entity", "features"})
+    shape = f'write {{"entity": {{…}}, "features": {{{json.dumps(other[:80], ensure_ascii=False)}: …}}}}'
+    return _refuse(row, f"the key {other[:80]!r} is not read here, only `entity` and `features`", hint=shape)
+
+
+def _refuse(row: int, what: str, hint: str | None = None) -> Invalid:
+    return Invalid("INSTANCE_INVALID", f"instance {row}: {what}", place=Place(field=f"instances.{row}"), hint=hint)

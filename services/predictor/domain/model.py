@@ -221,4 +221,16 @@ class Answer:
     scores: FloatArray
     prediction_ids: list[str]
     fallback: tuple[str, ...]
-    feature_age_seconds: float | None
+    feature_ages: FloatArray | None
+    """How old each row's history is, in seconds; NaN for a row without any."""
+
+    @property
+    def feature_age_seconds(self) -> float | None:
+        """The freshest history of all rows: what a protocol with one figure for a whole answer can say."""
+        return None if self.feature_ages is None else float(np.nanmin(self.feature_ages))
+
+    def age_of(self, row: int) -> float | None:
+        """How old the history of one row of this answer is; None when it has none."""
+        if self.feature_ages is None or np.isnan(self.feature_ages[row]):
+            return None
+        return float(self.feature_ages[row])

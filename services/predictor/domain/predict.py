@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain import columns as clean
-from services.predictor.domain.model import Answer, Ask, Column, Entry, Kind, Role, Served, Serving, Values
+from services.predictor.domain.model import Answer, Ask, Column, Entry, FloatArray, Kind, Role, Served, Serving, Values
 from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Logged, Observer, PredictionLog
 from services.predictor.domain.routing import Table, choose
 from services.predictor.domain.shadow import ShadowQueue
@@ -36,7 +36,7 @@ class Part:
     query: HistoryQuery | None = None
     keys: list[dict[str, str]] = field(default_factory=list)
     fallback: tuple[str, ...] = ()
-    feature_age: float | None = None
+    ages: FloatArray | None = None
 
 
 @dataclass(slots=True)
@@ -128,11 +128,11 @@ class Predictor:
             served, role = part.serving
             scores = served.evaluator.predict(part.columns)
             ids = prediction_ids(at, part.count)
-            answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.feature_age))
+            answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.ages))
             logged.append(
                 Logged(
                     plan.tenant, ask.model, served.version, role, ask.protocol, ask.request_id, ids, at,
-                    part.event_time, scores, part.columns,
+                    part.event_time, scores, _known(part),
                 )
             )  # fmt: skip
         self._log.append(logged)
@@ -239,8 +239,13 @@ class Predictor:
         if history is not None and len(history.age_seconds):
             known = history.age_seconds[~np.isnan(history.age_seconds)]
             if len(known):
-                part.feature_age = max(0.0, float(known.min()))
-                self._observer.feature_age(plan.tenant, served.model, part.feature_age)
+                part.ages = np.maximum(0.0, history.age_seconds)
+                self._observer.feature_age(plan.tenant, served.model, max(0.0, float(known.min())))
+
+
+def _known(part: Part) -> dict[str, npt.NDArray[Any]]:
+    """What is logged of a part. History that could not be asked for is not known; logged as missing it would look like drift."""
+    return {name: values for name, values in part.columns.items() if name not in part.fallback}
 
 
 def prediction_ids(at: int, count: int) -> list[str]:

@@ -74,12 +74,13 @@ class ShadowQueue:
             # A shadow with other inputs than the version that answered sees those as missing.
             columns[column.name] = missing(column, rows) if values is None else values
         scores = np.asarray(shadow.evaluator.predict(columns))
+        known = {name: values for name, values in columns.items() if name in entry.columns}
         at = time.time_ns() // 1000
         self._log.append(
             [
                 replace(
                     # The id is the answer's own: the label that comes under it is the truth for the shadow as well.
-                    entry, version=shadow.version, role=Role.SHADOW, at=at, scores=scores, columns=columns,
+                    entry, version=shadow.version, role=Role.SHADOW, at=at, scores=scores, columns=known,
                 )
             ]
         )  # fmt: skip

@@ -107,7 +107,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         # A client that leaves wakes its watch at once, and the thread goes back to the pool.
         context.add_callback(self._feed.wake)
         with WATCHERS.track_inprogress():
-            for notice in self._feed.watch(tenants, context.is_active):
+            for notice in self._feed.watch(tenants, context.is_active, guest=principal.tenant):
                 release = release_message(notice.release) if notice.release else None
                 yield registry_pb2.WatchReleasesResponse(release=release, synced=notice.synced)
 

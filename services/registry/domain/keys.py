@@ -74,9 +74,14 @@ class KeyRing:
         name: str = "",
         expires_in: int | None = None,
     ) -> NewKey:
-        """Make a key. A tenant's own principal can give only scopes it has itself. `expires_in` is in microseconds."""
+        """Make a key. A tenant's own principal can give only scopes it has itself. `expires_in` is in microseconds.
+
+        Of the platform's principals only operators make keys: a leaked service token must not outlive its exchange.
+        """
         wanted = tenant_scopes(scopes)
-        if not maker.is_platform and not wanted <= maker.scopes:
+        if maker.is_platform:
+            maker.require_admin()
+        elif not wanted <= maker.scopes:
             more = ", ".join(sorted(wanted - maker.scopes))
             raise Forbidden("SCOPE_NOT_GRANTABLE", f"this key cannot give a scope it does not have: {more}")
         if len(name) > 100:

@@ -7,15 +7,18 @@ skips what has been replaced in the meantime: only the current release of a mode
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from services.registry.domain.model import Release
 from services.registry.domain.ports import Monotonic, Transact
-from tenon.core.errors import Unavailable
+from tenon.core.errors import RateLimited, Unavailable
 from tenon.core.tenancy import TenantId
 
 HEARTBEAT_SECONDS = 5.0
+WATCHES_PER_TENANT = 8
+"""How many watches a tenant's own keys may hold at once; the platform's predictors must always find a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class ReleaseFeed:
         self._loaded = False
         self._closed = False
         self.watchers = 0
+        self._guests: Counter[TenantId] = Counter()
 
     def refresh(self) -> None:
         """Read what has been committed since the last time, by any process, and wake the watchers."""
@@ -80,9 +84,21 @@ class ReleaseFeed:
             self._closed = True
             self._news.notify_all()
 
-    def watch(self, tenants: frozenset[TenantId] | None, alive: Callable[[], bool]) -> Iterator[Notice]:
-        """Notices for these tenants (None: all), until `alive` says no. Raises `Unavailable` when full or stopping."""
+    def watch(
+        self, tenants: frozenset[TenantId] | None, alive: Callable[[], bool], *, guest: TenantId | None = None
+    ) -> Iterator[Notice]:
+        """Notices for these tenants (None: all), until `alive` says no; `guest` is whose key watches, if a tenant's.
+
+        Raises `Unavailable` when full or stopping, and `RateLimited` when guests hold too many watches.
+        """
         with self._news:
+            if guest is not None and (
+                self._guests[guest] >= WATCHES_PER_TENANT or self._guests.total() >= self._max_watchers // 2
+            ):
+                raise RateLimited(
+                    "WATCHES_TOO_MANY", f"tenants' keys hold too many watches; one tenant has at most {WATCHES_PER_TENANT}",
+                    hint="end some, or watch several models in one stream",
+                )  # fmt: skip
             if self.watchers >= self._max_watchers:
                 raise Unavailable(
                     "WATCHERS_FULL",
@@ -90,11 +106,15 @@ class ReleaseFeed:
                     hint="start another registry process, or raise TENON_MAX_WATCHERS",
                 )
             self.watchers += 1
+            if guest is not None:
+                self._guests[guest] += 1
         try:
             yield from self._notices(tenants, alive)
         finally:
             with self._news:
                 self.watchers -= 1
+                if guest is not None:
+                    self._guests[guest] -= 1
 
     def _notices(self, tenants: frozenset[TenantId] | None, alive: Callable[[], bool]) -> Iterator[Notice]:
         seen = -1

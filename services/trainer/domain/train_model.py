@@ -10,6 +10,7 @@ import numpy as np
 
 from services.trainer.domain.baseline import training_baseline
 from services.trainer.domain.examples import Labelled, label_examples, model_inputs
+from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import best_candidate, evaluate, is_better, judge_gates, naive_baseline
 from services.trainer.domain.model import Model, Outcome, Run
 from services.trainer.domain.ports import (
@@ -41,6 +42,8 @@ from tenon.core.timestamps import parse_duration, rfc3339
 
 MIN_TRAIN_ROWS = 50
 MIN_VALIDATION_ROWS = 20
+FEW_OF_A_CLASS = 100
+"""Below so many test rows of the rarer class a run says how uncertain its figures are."""
 Report = Callable[[float, str], None]
 """Told how far the run has come (0 to 1) and what it is doing. May raise to stop it."""
 
@@ -86,7 +89,7 @@ class TrainModel:
         fitted = chosen.fit(train, params, lambda done: report(0.65 + 0.12 * done, f"fitting {chosen.name}"))
         report(0.77, f"judging it on {len(test):,} test rows")
         scores = fitted.predict(test.frame)
-        figures = evaluate(spec.task, test.label, scores)
+        figures = with_intervals(spec.task, evaluate(spec.task, test.label, scores), test.label, scores, seed=spec.seed)
         baseline = naive_baseline(spec.task, train.label, test.label)
         flattered = self._random_split(chosen, params, plan, labelled.examples, split, report)
 
@@ -215,7 +218,8 @@ class TrainModel:
         if not _can_learn(plan.task, train, 1):
             return None
         fitted = estimator.fit(train, params, _part(report, 0.8, 0.1, step))
-        return evaluate(plan.task, test.label, fitted.predict(test.frame))
+        scores = fitted.predict(test.frame)
+        return with_intervals(plan.task, evaluate(plan.task, test.label, scores), test.label, scores, seed=plan.seed)
 
     def _lineage(self, model: Model, run: Run, training_set: TrainingSet) -> Lineage:
         return Lineage(
@@ -272,11 +276,21 @@ def _warnings(
         found.append("the test period has one class only: roc_auc and pr_auc are not defined")
     if figures.rows < 200:
         found.append(f"only {figures.rows} test rows: the figures are uncertain")
+    rarer = min(figures.positives, figures.rows - figures.positives) if figures.positives is not None else None
+    if rarer and rarer < FEW_OF_A_CLASS and spec.metric in figures.intervals:
+        low, high = figures.intervals[spec.metric]
+        found.append(
+            f"only {rarer} test rows of the rarer class: {spec.metric} {figures.metrics[spec.metric]:.4g} may as well be "
+            f"{low:.4g} or {high:.4g} (95 % interval)"
+        )
     honest, dishonest = figures.metrics.get(spec.metric), (flattered.metrics.get(spec.metric) if flattered else None)
     if honest is not None and dishonest is not None and is_better(spec.task, spec.metric, dishonest, honest):
         difference = abs(dishonest - honest)
         if difference > 0.02 * max(abs(honest), 1e-12):
+            low, high = figures.intervals.get(spec.metric, (honest, honest))
+            chance = ", which may be chance (within the 95 % interval)" if low <= dishonest <= high else ""
             found.append(
-                f"a random split would have shown {spec.metric} {dishonest:.4g} instead of {honest:.4g}: flattering by {difference:.4g}"
+                f"a random split would have shown {spec.metric} {dishonest:.4g} instead of {honest:.4g}: flattering by "
+                f"{difference:.4g}{chance}"
             )
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenon.cli import exits
-from tenon.cli.context import data_option, json_option, open_client, tenant_option
+from tenon.cli.context import NumberRange, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadUsage, NotReady, Stop
 from tenon.cli.files import need_file
 from tenon.cli.output import Output, count, remedy
@@ -27,7 +27,7 @@ _SHOWN_ROWS = 3
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=NumberRange(min=1),
     default=900.0,
     show_default=True,
     metavar="SECONDS",
@@ -54,7 +54,12 @@ def ingest(
     batches: list[dict[str, Any]] = []
     total = sum(file.stat().st_size for file in files)
     done = 0
-    with output.progress(f"loading {count(len(files), 'file')} into {owner}/{dataset}", max(total, 1)) as progress:
+    hint = "the same command again: a file that was loaded is loaded only once"
+    waiting = output.interruptible("a file that had arrived whole is still loaded", hint)
+    with (
+        waiting,
+        output.progress(f"loading {count(len(files), 'file')} into {owner}/{dataset}", max(total, 1)) as progress,
+    ):
         for file in files:
             progress.update(done, file.name)
             batches.append(_load(client, owner, dataset, file, timeout))

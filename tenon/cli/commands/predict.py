@@ -132,7 +132,13 @@ def _history(row: dict[str, Any]) -> str:
     if row.get("fallback"):
         return f"missing: {', '.join(row['fallback'])}"
     age = row.get("feature_age_seconds")
-    return "" if age is None else f"{age:.0f} s old"
+    if age is None:
+        return ""
+    unit, seconds = next(((unit, length) for unit, length in _UNITS if age >= 2 * length), ("s", 1))
+    return f"{age / seconds:.0f} {unit} old"
+
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def _from_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -176,6 +182,8 @@ def _from_file(file: Path) -> list[Any]:
 
 def _from_text(text: str, name: str) -> list[Any]:
     shape = '{"instances": [{"column": value, …}, …]}'
+    if not text.strip():
+        raise BadFile("JSON_INVALID", f"{name} is empty", place=Place(file=name), hint=f"write {shape}")
     try:
         body = json.loads(text, parse_constant=_no_constant)
     except ValueError as err:

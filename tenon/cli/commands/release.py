@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenon.cli.context import SuggestingGroup, data_option, json_option, open_client, tenant_option
+from tenon.cli.context import NumberRange, SuggestingGroup, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadUsage, NotReady
 from tenon.cli.output import Output, count
 from tenon.cli.paths import path_of
@@ -29,7 +29,7 @@ def release() -> None:
 
 
 def _wait_options(function: Callable[..., None]) -> Callable[..., None]:
-    function = click.option("--timeout", type=click.FloatRange(min=0.1), default=_WAIT_SECONDS, show_default=True, metavar="SECONDS",
+    function = click.option("--timeout", type=NumberRange(min=0.1), default=_WAIT_SECONDS, show_default=True, metavar="SECONDS",
                             help="How long to wait until it is served.")(function)  # fmt: skip
     return click.option(
         "--wait/--no-wait", default=True, show_default=True, help="Return when every replica serves it."
@@ -49,9 +49,7 @@ def _reason_option(function: Callable[..., None]) -> Callable[..., None]:
     help="Answers all other traffic; left out: the one there is.",
 )
 @click.option("--canary", type=click.IntRange(min=1), metavar="VERSION", help="Answers its --weight of the traffic.")
-@click.option(
-    "--weight", type=click.FloatRange(0.1, 99.9), metavar="PERCENT", help="The canary's share of the traffic."
-)
+@click.option("--weight", type=NumberRange(0.1, 99.9), metavar="PERCENT", help="The canary's share of the traffic.")
 @click.option("--shadow", type=click.IntRange(min=1), metavar="VERSION", help="Is asked too, never answers.")
 @click.option("--force", is_flag=True, help="Also a version that failed a gate.")
 @_reason_option

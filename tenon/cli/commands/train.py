@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenon.cli import exits
-from tenon.cli.context import data_option, json_option, open_client, tenant_option
+from tenon.cli.context import NumberRange, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import NotReady, Stop
 from tenon.cli.output import Output, count, figure
 from tenon.cli.paths import path_of
@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.4
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=NumberRange(min=1),
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
@@ -140,7 +140,9 @@ def wait_for_run(output: Output, client: Client, tenant: str, run: dict[str, Any
     """Follow a run to its end; raises `NotReady` when it takes longer than `timeout`."""
     until = time.monotonic() + timeout
     path = path_of("tenants", tenant, "runs", run["id"])
-    with output.progress(f"training {tenant}/{run['model']}", 1.0) as progress:
+    hint = f"tenon runs {run['model']} --tenant {tenant}"
+    waiting = output.interruptible(f"run {run['id']} goes on without this command, and nothing is released", hint)
+    with waiting, output.progress(f"training {tenant}/{run['model']}", 1.0) as progress:
         while run["state"] not in ("succeeded", "failed"):
             progress.update(run["progress"], run.get("step") or run["state"])
             if time.monotonic() > until:
@@ -170,14 +172,19 @@ def show_outcome(output: Output, run: dict[str, Any]) -> None:
         "random split": evidence.get("random_split"),
     }
     metrics = (evidence.get("model") or {}).get("metrics", {})
+    intervals = (evidence.get("model") or {}).get("intervals", {})
     if metrics:
         output.table(
-            ["metric", *columns],
+            ["metric", *columns, "model, 95 % interval"],
             [
-                [name, *(figure((part or {}).get("metrics", {}).get(name)) for part in columns.values())]
+                [
+                    name,
+                    *(figure((part or {}).get("metrics", {}).get(name)) for part in columns.values()),
+                    " to ".join(map(figure, intervals[name])) if name in intervals else "",
+                ]
                 for name in metrics
             ],
-            right=list(columns),
+            right=[*columns, "model, 95 % interval"],
             title=f"{run['model']}: {evidence.get('estimator', '')}, trained on {evidence.get('train_rows', 0):,} rows, "
             f"tested on {evidence['model'].get('rows', 0):,} later ones",
         )

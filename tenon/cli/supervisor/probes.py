@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 _TIMEOUT = 2.0
 
 
-def http_ready(url: str) -> Callable[[], str | None]:
-    """Ready when GET `url` answers 200; a 503 tells what is missing."""
+def http_ready(url: str, instance: str = "") -> Callable[[], str | None]:
+    """Ready when GET `url` answers 200 and names `instance`; a 503 tells what is missing.
+
+    Without the name, another platform that took the port a moment ago would be believed to be ours.
+    """
     parts = urlsplit(url)
 
     def probe() -> str | None:
@@ -26,10 +29,13 @@ def http_ready(url: str) -> Callable[[], str | None]:
             return "not listening yet"
         finally:
             connection.close()
-        if answer.status == 200:
-            return None
         try:
-            problems = json.loads(body)["problems"]
+            said = json.loads(body)
+            if instance and said.get("instance") != instance:
+                return f"port {parts.port} is answered by somebody else"
+            if answer.status == 200:
+                return None
+            problems = said["problems"]
             return "; ".join(f"{name}: {text}" for name, text in problems.items())
         except (ValueError, KeyError, TypeError, AttributeError):
             return f"/readyz answers {answer.status}"

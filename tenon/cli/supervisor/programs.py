@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -42,7 +43,8 @@ class Program:
 
 def describe_platform(folder: Path, ports: Mapping[str, int], credentials: Credentials) -> list[Program]:
     """Every program of a platform in `folder`; makes the folders they write to."""
-    common = _common_environment(folder, ports, credentials)
+    instance = secrets.token_hex(8)
+    common = _common_environment(folder, ports, credentials) | {"TENON_INSTANCE": instance}
     programs = [_redis(folder, ports["redis"], credentials.redis_password)]
     for service in SERVICES:
         url = f"http://{LOOPBACK}:{ports[service]}"
@@ -51,7 +53,7 @@ def describe_platform(folder: Path, ports: Mapping[str, int], credentials: Crede
                 name=service,
                 command=("module", f"services.{service}"),
                 environment=common | _own_environment(folder, service, service, ports),
-                probe=http_ready(f"{url}/readyz"),
+                probe=http_ready(f"{url}/readyz", instance),
                 after=("redis",),
                 url=url,
             )

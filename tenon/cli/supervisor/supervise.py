@@ -59,7 +59,9 @@ class StartFailed(Exception):
     @property
     def port_taken(self) -> bool:
         """Whether somebody else took the port in the meantime."""
-        return "cannot be listened on" in self.why or "ddress already in use" in self.why
+        # Ours say the first, the system the second, and Redis the third as its last words.
+        said = ("cannot be listened on", "ddress already in use", "Failed listening on port")
+        return any(words in self.why for words in said)
 
 
 class Supervisor:

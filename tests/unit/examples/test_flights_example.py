@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from examples.flights.prepare import read_flights
@@ -79,3 +80,21 @@ def test_instants_agree_with_the_time_in_the_air() -> None:
     taxi = gate_to_gate - landed["air_time"].cast(int)
     assert ((taxi > 0) & (taxi < 120)).sum() > 0.998 * len(taxi)
     assert (taxi < 10).sum() < len(taxi) / 2 < (taxi < 25).sum()
+
+
+@pytest.mark.data
+def test_landings_are_when_the_source_says_they_were() -> None:
+    """The worked-out instant of each landing, on the wall clock of its destination, is the source's own `arr_time`,
+    also in the nights when the clocks change."""
+    flights = read_flights(Path(os.environ.get("TENON_TEST_DATA", "../shared/data")))
+    landed = flights.drop_nulls(["arr_delay", "arr_time"])
+    clocks = pl.concat(
+        rows.select(
+            "flight_id",
+            told=pl.col("arr_time").cast(pl.Int32),
+            found=pl.col("arrived_at").dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone)),
+        ).with_columns(found=pl.col("found").dt.hour().cast(pl.Int32) * 100 + pl.col("found").dt.minute())
+        for (zone,), rows in landed.group_by("zone")
+    )
+    assert len(clocks) == 282_525
+    assert clocks.filter(pl.col("found") != pl.col("told") % 2400).is_empty()

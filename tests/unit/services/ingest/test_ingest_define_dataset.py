@@ -114,7 +114,7 @@ def test_before_the_first_row_everything_may_change(world: World, document: dict
     assert world.apply(document)[0] is Change.UPDATED
 
 
-@pytest.mark.parametrize("name", ["", "a/b.csv", "..", "a\\b.csv", "x" * 201, "a\nb.csv"])
+@pytest.mark.parametrize("name", ["", " ", "a/b.csv", "..", "a\\b.csv", "x" * 201, "a\nb.csv"])
 def test_file_names_are_plain(name: str) -> None:
     """No folders, no control characters."""
     with pytest.raises(Invalid, match="plain file name"):

@@ -95,10 +95,23 @@ def test_times_are_rfc_3339_and_default_to_now() -> None:
             moments(TIME, wrong, 0)
 
 
+@pytest.mark.parametrize("text", ["2024-03-01T08:30:00", "2024-03-01 08:30", "2024-03-01T08", "2024-03-01"])
+def test_times_say_their_zone(text: str) -> None:
+    """A time without an offset is refused: a file's would be in the zone of its data set, and history looked up hours away
+    from where training looked. Nonsense is still called nonsense."""
+    with pytest.raises(Invalid, match="row 1") as caught:
+        moments(TIME, ["2024-03-01T08:30+01:00", text], 0)
+    assert caught.value.reason == "TIME_WITHOUT_OFFSET"
+    with pytest.raises(Invalid) as caught:
+        moments(TIME, ["soon"], 0)
+    assert caught.value.reason == "TIME_INVALID"
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [
         ("string", ["p1", None], ["p1", None]),
+        ("decimal", [12.5, 12.0, "3.10", None, 1e16], ["12.5", "12", "3.1", None, "10000000000000000"]),
         ("integer", [17, None, 2**60], ["17", None, str(2**60)]),
         ("integer", [17.0, 3], ["17", "3"]),
         ("integer", np.array([17, -3], np.int64), ["17", "-3"]),

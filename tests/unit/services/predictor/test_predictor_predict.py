@@ -123,6 +123,16 @@ def test_history_is_fetched_in_one_call_for_all_rows() -> None:
     assert here.log.entries[0].event_time == list(query.at)
 
 
+def test_each_row_says_how_old_its_own_history_is() -> None:
+    """Not the freshest of its neighbours; a row without history has no age."""
+    here = world(Entry(1, served(1, WITH_HISTORY)))
+    here.history.ages = {"p1": 3.0, "p2": 500.0, "p3": np.nan, "p4": -1.0}
+    patients = ["p1", "p2", "p3", "p4"]
+    (answer,) = here.predictor.predict(ACME, ask({"age": [1.0] * 4, "patient_id": patients}))
+    assert [answer.age_of(row) for row in range(4)] == [3.0, 500.0, None, 0.0]
+    assert answer.feature_age_seconds == 0.0
+
+
 def test_history_that_is_given_is_not_fetched() -> None:
     """The caller's own values are taken, and no entity is needed."""
     here = world(Entry(1, served(1, WITH_HISTORY)))
@@ -137,6 +147,16 @@ def test_without_features_the_answer_says_what_is_missing() -> None:
     (answer,) = here.predictor.predict(ACME, ask({"age": [1.0], "patient_id": ["p1"]}))
     assert (answer.scores.tolist(), answer.fallback, answer.feature_age_seconds) == ([1001.0], ("visits.cost",), None)
     assert here.observer.missing == 1
+
+
+def test_history_that_could_not_be_asked_for_is_not_logged_as_missing() -> None:
+    """An outage of features must not look like drift of the patients: what is unknown is left out of the log."""
+    here = world(Entry(1, served(1, WITH_HISTORY)))
+    here.history.down = True
+    here.predictor.predict(ACME, ask({"age": [1.0], "patient_id": ["p1"]}))
+    here.history.down = False
+    here.predictor.predict(ACME, ask({"age": [1.0], "patient_id": ["p1"]}))
+    assert [set(entry.columns) for entry in here.log.entries] == [{"age"}, {"age", "visits.cost"}]
 
 
 def test_without_entity_and_history_the_request_is_refused() -> None:
@@ -280,6 +300,13 @@ def test_instances_that_are_none_are_refused(instances: Any) -> None:
     """With the row."""
     with pytest.raises(Invalid):
         columns_of_instances(instances)
+
+
+def test_a_flat_instance_is_shown_where_its_keys_belong() -> None:
+    """The commonest first request names its columns at once; the answer names one and gives the shape."""
+    with pytest.raises(Invalid, match=r"instance 1: the key 'age' is not read here") as caught:
+        columns_of_instances([{"features": {"age": 1}}, {"age": 61}])
+    assert caught.value.hint == 'write {"entity": {…}, "features": {"age": …}}'
 
 
 def test_history_must_be_given_for_all_rows_or_none() -> None:

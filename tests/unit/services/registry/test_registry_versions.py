@@ -138,3 +138,11 @@ def test_no_key_is_stronger_than_its_maker(
     with pytest.raises(error):
         world.keys.create(CLINIC, scopes, Principal("k", tenant, maker))
     assert world.keys.of_tenant(CLINIC) == []
+
+
+def test_a_services_token_makes_no_keys(world: World) -> None:
+    """A leaked service token ends when it is exchanged; a key made with it would stay."""
+    service = Principal("service", None, frozenset({Scope.READ, Scope.WRITE, Scope.PREDICT}))
+    with pytest.raises(Forbidden):
+        world.keys.create(CLINIC, ["read"], service)
+    assert world.keys.of_tenant(CLINIC) == []

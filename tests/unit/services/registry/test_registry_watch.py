@@ -9,8 +9,9 @@ import pytest
 
 from services.registry.domain.release_rules import Wish
 from services.registry.domain.releases import ReleaseDesk
-from services.registry.domain.watch import Notice, ReleaseFeed
-from tenon.core.errors import Unavailable
+from services.registry.domain.watch import WATCHES_PER_TENANT, Notice, ReleaseFeed
+from tenon.core.errors import RateLimited, Unavailable
+from tenon.core.tenancy import TenantId
 from tests.support.registry_fakes import FakeTransact
 from tests.support.registry_storage_suite import AIRLINE, CLINIC, Desk, add_version, desk_on
 
@@ -161,3 +162,27 @@ def test_a_waiting_watcher_wakes_for_news_and_for_the_end() -> None:
     thread.join(5)
     assert not thread.is_alive()
     assert got[-2:] == [Notice(release, synced=len(got) == 2), "REGISTRY_STOPPING"]
+
+
+def test_no_tenant_can_take_the_predictors_places() -> None:
+    """A tenant's keys hold a few watches, all tenants together at most half; the platform's own always find a place."""
+    feed = World(max_watchers=4 * WATCHES_PER_TENANT).feed
+    held = []
+
+    def hold(guest: TenantId | None) -> None:
+        stream = feed.watch(None if guest is None else frozenset({guest}), lambda: True, guest=guest)
+        feed.refresh()
+        next(stream)
+        held.append(stream)
+
+    for guest in (CLINIC, AIRLINE):
+        for _ in range(WATCHES_PER_TENANT):
+            hold(guest)
+        with pytest.raises(RateLimited):
+            hold(guest)
+    with pytest.raises(RateLimited):
+        hold(TenantId("third"))
+    for _ in range(2 * WATCHES_PER_TENANT):
+        hold(None)
+    held[0].close()  # type: ignore[attr-defined]
+    hold(CLINIC)

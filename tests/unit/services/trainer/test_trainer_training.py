@@ -175,6 +175,19 @@ def test_one_class_names_the_class_and_the_count(trainer: Trainer) -> None:
     assert str(refused.value.data["rows"]) in refused.value.message
 
 
+def test_few_of_the_rarer_class_are_said_to_be_few(trainer: Trainer) -> None:
+    """The evidence has an interval for every figure, and a warning names it where the rarer class has under 100 rows."""
+    evidence = trainer.train(model_spec(COSTLY, estimators=["logistic"])).outcome.evidence
+    figures = evidence["model"]
+    rarer = min(figures["positives"], figures["rows"] - figures["positives"])
+    assert 0 < rarer < 100
+    assert figures["intervals"].keys() == figures["metrics"].keys()
+    low, high = figures["intervals"]["roc_auc"]
+    assert any(
+        f"only {rarer} test rows" in text and f"{low:.4g} or {high:.4g}" in text for text in evidence["warnings"]
+    )
+
+
 def test_few_rows_are_trained_without_a_validation_period(trainer: Trainer) -> None:
     """With too few rows to hold some out, the first estimator is taken with its defaults, and the evidence says so."""
     trained = trainer.train(model_spec(), training_frame(90))

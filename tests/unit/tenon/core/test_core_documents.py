@@ -87,3 +87,11 @@ def test_no_text_makes_it_stumble(text: str) -> None:
     """Any text is either read or refused with our error."""
     with contextlib.suppress(Invalid):
         parse_documents(text, "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["{0}---\n", "---\n{0}---\n---\n{1}...\n", "{0}---\n# nothing yet\n---\n{1}"])
+def test_nothing_between_two_separators_is_no_document(text: str) -> None:
+    """As tools that join files leave them: an empty part is passed over."""
+    kinds = ["kind: Tenant\nname: a\n", "kind: Tenant\nname: b\n"]
+    documents = parse_documents(text.format(*kinds), "f.yaml")
+    assert [document.spec.name for document in documents] == (["a", "b"] if "{1}" in text else ["a"])

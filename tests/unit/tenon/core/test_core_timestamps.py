@@ -33,9 +33,20 @@ def test_the_ways_to_write_an_instant(text: str, micros: int) -> None:
     assert parse_rfc3339(text) == micros
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2024-13-01", "12:00", "2024-02-30T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "2024-13-01",
+        "12:00",
+        "2024-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-00:01",
+    ],
+)
 def test_what_is_no_instant_is_refused(text: str) -> None:
-    """The message names the field and shows how to write it."""
+    """The message names the field and shows how to write it; an offset cannot lead out of the years 1 to 9999."""
     with pytest.raises(Invalid) as caught:
         parse_rfc3339(text, "testFrom")
     assert "testFrom" in caught.value.message
@@ -55,3 +66,11 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse_duration(text)
     assert "90d" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["101y", "36501d", "999999999y"])
+def test_a_duration_is_at_most_a_century(text: str) -> None:
+    """So that a moment plus a duration is a moment again, which neither a calendar nor 64 bits promise."""
+    with pytest.raises(Invalid, match="100 years"):
+        parse_duration(text, "expires_in")
+    assert rfc3339(parse_rfc3339("2100-01-01") + parse_duration("100y")).startswith("2199-")

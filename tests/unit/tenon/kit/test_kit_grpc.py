@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -118,6 +119,29 @@ def test_a_missing_scope_is_forbidden(door) -> None:
     with pytest.raises(TenonError) as caught:
         stub(door, "read-key").SetRelease(pb.SetReleaseRequest(tenant="acme"))
     assert caught.value.kind is Kind.FORBIDDEN
+
+
+@pytest.mark.parametrize("method", ["GetRelease", "WatchReleases"])
+def test_bytes_that_are_no_message_are_refused_after_the_key(door, method: str) -> None:
+    """A stranger learns nothing from sending nonsense, and who has a key is told what is wrong; neither is INTERNAL."""
+    with grpc.insecure_channel(door[1]) as channel:
+        path = f"/tenon.api.registry.v1.ReleaseService/{method}"
+
+        calls: Any = channel  # without the generated stubs a call takes bytes, which grpc's types do not know
+
+        def send(key: str) -> None:
+            metadata = (("authorization", f"Bearer {key}"),)
+            if method == "WatchReleases":
+                next(iter(calls.unary_stream(path)(b"\xff\xff\xff", metadata=metadata, timeout=5)))
+            else:
+                calls.unary_unary(path)(b"\xff\xff\xff", metadata=metadata, timeout=5)
+
+        codes = []
+        for key in ("nobodys-key", "acme-key"):
+            with pytest.raises(grpc.RpcError) as caught:
+                send(key)
+            codes.append(caught.value.code())
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT]
 
 
 def test_an_error_in_a_running_stream_is_mapped(door) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Annotated
 
 import pytest
@@ -134,3 +136,34 @@ def test_metrics_and_probes_need_no_key(client: TestClient) -> None:
 def test_a_refusal_from_invalid_data_has_the_right_class() -> None:
     """error_class is the inverse of a class's kind."""
     assert error_class(Kind.INVALID) is Invalid
+
+
+def test_the_docs_page_shows_every_route_and_fetches_nothing(client: TestClient) -> None:
+    """/docs works without the internet: no script, nothing loaded from elsewhere, and every route stands in it."""
+    answer = client.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "/v1/tenants/{tenant}/things" in answer.text
+    assert 'curl -s -X POST "$URL/v1/tenants/TENANT/named"' in unescape(answer.text)
+    assert not re.search(r"<script|<link|https?:|src=", answer.text)
+
+
+def test_a_wrong_method_names_the_right_one(client: TestClient) -> None:
+    """405 says what was tried and what is possible."""
+    answer = client.delete("/v1/tenants/acme/named", headers=KEY)
+    assert answer.status_code == 405
+    assert answer.json()["error"] == "DELETE is not possible at /v1/tenants/acme/named, only POST"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "said"),
+    [
+        (b"{", "JSON_INVALID", "the body is not valid JSON"),
+        (b"[]", "REQUEST_INVALID", "the body: a JSON object is expected"),
+    ],
+)
+def test_a_wrong_body_is_refused_in_plain_words(client: TestClient, body: bytes, reason: str, said: str) -> None:
+    """No words of the validator's: what is wrong, where, and a reason."""
+    answer = client.post("/v1/tenants/acme/named", content=body, headers=KEY)
+    assert (answer.status_code, answer.json()["reason"]) == (400, reason)
+    assert answer.json()["error"].startswith(said)

@@ -96,5 +96,64 @@ MISTAKES = [
         "2024-03-01T08:30:00Z",
         code=1,
     ),
+    Mistake(
+        "number-not-a-number",
+        ("train", "m", "--timeout", "nan"),
+        ("--timeout", "'nan' is not a number"),
+        "tenon train --help",
+    ),
+    Mistake(
+        "number-with-comma",
+        ("release", "set", "m", "--canary", "2", "--weight", "2,5"),
+        ("--weight", "'2,5' is not a number"),
+        "tenon release set --help",
+    ),
+    Mistake(
+        "number-too-small",
+        ("ingest", "orders", "a.csv", "--timeout", "0"),
+        ("--timeout", "0.0 is less than 1"),
+        "tenon ingest --help",
+    ),
+    Mistake(
+        "number-too-large",
+        ("runs", "m", "--limit", "100000"),
+        ("--limit", "100000 is not from 1 to 500"),
+        "tenon runs --help",
+    ),
+    Mistake(
+        "version-as-word",
+        ("report", "m", "--version", "x"),
+        ("--version", "'x' is not a whole number"),
+        "tenon report --help",
+    ),
+    Mistake(
+        "request-file-is-a-folder",
+        ("predict", "m", "-f", "data"),
+        ("'data'", "folder"),
+        "-f data/FILE",
+        files={"data/a.json": "{}"},
+    ),
+    Mistake(
+        "folder-below-a-file",
+        ("init", "notes/x"),
+        ("notes/x", "Not a directory"),
+        "tenon init ANOTHER_FOLDER",
+        files={"notes": "x"},
+    ),
+    Mistake(
+        "data-below-a-file",
+        ("up", "--data", "notes/x"),
+        ("notes/x", "Not a directory"),
+        "tenon up --data DIR",
+        files={"notes": "x"},
+    ),
+    Mistake("kind-in-small-letters", ("schema", "dataset"), ("'dataset'",), "tenon schema Dataset"),
+    Mistake("code-of-unicode", ("explain", "ü"), ("'ü'",), "tenon explain", code=1),
+    Mistake(
+        "file-missing-in-a-missing-folder", ("ingest", "orders", "nowhere/a.csv"), ("'nowhere/a.csv'",), "ls nowhere"
+    ),
+    Mistake(
+        "one-file-of-two-missing", ("ingest", "orders", "a.csv", "b.csv"), ("'b.csv'",), "", files={"a.csv": "x\n"}
+    ),
     Mistake("data-is-a-file", ("up", "--data", "notes"), ("notes",), "tenon up --data DIR", files={"notes": "x"}),
 ]
