@@ -239,6 +239,7 @@ def test_served_answers_are_the_trainer_s(
         return None if lost else list(found.json()["outputs"][0]["data"])
 
     served = eventually(answer, "the history of all rows is found")
+    assert served is not None
     assert served == native(platform, last).tolist()
     assert len(set(served)) > 5
 

@@ -50,7 +50,13 @@ class ReceiveFile:
 
 def check_file_name(name: str) -> str:
     """A plain file name: no folders, no control characters, at most 200 characters. Raises `Invalid`."""
-    if not name.strip() or len(name) > 200 or not name.isprintable() or re.search(r"[/\\]", name) or name in (".", ".."):
+    if (
+        not name.strip()
+        or len(name) > 200
+        or not name.isprintable()
+        or re.search(r"[/\\]", name)
+        or name in (".", "..")
+    ):
         raise Invalid(
             "FILE_NAME_INVALID", f"{name[:80]!r} is not a plain file name of at most 200 characters",
             place=Place(field="name"), hint="add ?name=visits.csv",
