@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import tenon
-from tenon.core.errors import Invalid, Kind, NotFound, Place, TenonError, TooLarge
+from tenon.core.errors import Invalid, Kind, NotFound, Place, TenonError, TooLarge, did_you_mean
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.disk import disk_full
@@ -168,6 +168,7 @@ def allow(scope: Scope) -> Callable[[Request], TenantId]:
         principal.require(tenant, scope)
         # Dependencies run on another thread with a copy of the context; the scope is what the access log can read.
         request.scope["tenon.tenant"] = tenant.value
+        _refuse_unknown_parameters(request)
         return tenant
 
     return tenant_of_path
@@ -177,7 +178,26 @@ def admin_only(request: Request) -> Principal:
     """A dependency that lets only the platform's operators pass."""
     principal = principal_of(request)
     principal.require_admin()
+    _refuse_unknown_parameters(request)
     return principal
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A misspelt query parameter must not be ignored in silence. Called once the caller is known."""
+    if not request.url.query:
+        return
+    described = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower(), {})
+    known = [item["name"] for item in described.get("parameters", []) if item["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise Invalid(
+                "PARAMETER_UNKNOWN",
+                f"unknown parameter {name[:60]!r}"
+                + (f"; there are: {', '.join(known)}" if known else "; there are none"),
+                place=Place(field=name[:60]),
+                hint=f"did you mean `{near}`?" if near else None,
+            )
 
 
 async def read_json(request: Request) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ _POLL_SECONDS = 0.05
 _STEADY_SECONDS = 30.0
 _LONGEST_PAUSE = 10.0
 _LOG_BYTES = 16 << 20
+_TRIM_SECONDS = 30.0
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -80,6 +82,7 @@ class Supervisor:
         self._messages: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         # Children hold the reading end; it reports the end of file when this process is gone, however it went.
         self._alive_read, self._alive_write = os.pipe()
+        self._trimmed_at = -_TRIM_SECONDS
         self._stopping = False
         self._up = False
 
@@ -118,6 +121,9 @@ class Supervisor:
 
     def _handle_next(self, on_change: Callable[[], None]) -> None:
         now = time.monotonic()
+        if now - self._trimmed_at > _TRIM_SECONDS:
+            self._trimmed_at = now
+            self._trim_logs()
         for child in self.children.values():
             if child.restart_at is not None and child.restart_at <= now:
                 child.restart_at = None
@@ -143,11 +149,18 @@ class Supervisor:
             if child.state == "waiting" and all(self.children[name].was_ready for name in child.program.after):
                 self._start(child)
 
+    def _trim_logs(self) -> None:
+        """Keep the last part of a long log aside and begin it anew. Children append, so they go on in the same file."""
+        for name in self.children:
+            log = self.log_of(name)
+            with suppress(OSError):
+                if log.stat().st_size > _LOG_BYTES:
+                    shutil.copyfile(log, log.with_suffix(".log.1"))
+                    os.truncate(log, 0)
+
     def _start(self, child: Child) -> None:
         program = child.program
         log = self.log_of(program.name)
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
         command = [sys.executable, "-P", "-m", "tenon.cli.supervisor.launch", str(self._alive_read), *program.command]
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             child.process = subprocess.Popen(

@@ -31,7 +31,9 @@ def client() -> TestClient:
     app = create_app(service="test", authenticator=Keys(), ready=dict, max_body_bytes=1000)
 
     @app.get("/v1/tenants/{tenant}/things")
-    def things(tenant: Annotated[TenantId, Depends(allow(Scope.READ))]) -> dict[str, str]:
+    def things(
+        tenant: Annotated[TenantId, Depends(allow(Scope.READ))], limit: int = 10, like: str = ""
+    ) -> dict[str, str]:
         return {"tenant": tenant.value}
 
     @app.post("/v1/tenants/{tenant}/things")
@@ -109,6 +111,14 @@ def test_a_json_mistake_names_line_and_column(client: TestClient) -> None:
     answer = client.post("/v1/tenants/acme/things", content=b'{"a": 1,\n "b" 2}', headers=KEY)
     assert answer.status_code == 400
     assert answer.json()["place"]["line"] == 2
+
+
+def test_a_misspelt_query_parameter_is_not_ignored(client: TestClient) -> None:
+    """An unknown parameter is refused with the nearest known one, and only to those who may ask at all."""
+    answer = client.get("/v1/tenants/acme/things?limt=5", headers=KEY)
+    assert (answer.status_code, answer.json()["hint"]) == (400, "did you mean `limit`?")
+    assert client.get("/v1/tenants/acme/things?limit=5", headers=KEY).status_code == 200
+    assert client.get("/v1/tenants/acme/things?limt=5").status_code == 401
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "application/json; charset=utf-8"])
