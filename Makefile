@@ -21,7 +21,10 @@ help: ## list the targets
 .PHONY: install
 install: $(STAMP) ## make .venv with everything, at the versions of constraints.txt
 
-$(STAMP): pyproject.toml constraints.txt
+# Installing also compiles the evaluator, so that it follows its sources.
+KERNEL := hatch_build.py $(wildcard tenon/bundle/kernel/*.[ch]) tenon/bundle/kernel/build.py
+
+$(STAMP): pyproject.toml constraints.txt $(KERNEL)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
+import logging
 import math
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tenon.bundle.forest import Forest
+from tenon.bundle.kernel.build import digest_of_sources
 from tenon.bundle.linear import Linear
 from tenon.bundle.pipeline import Columns, Numeric, OneHot, Pipeline
 
 FloatArray = npt.NDArray[np.float64]
-SOURCES = Path(__file__).with_name("kernel")
+_log = logging.getLogger("tenon.bundle")
 _NAN = math.nan
 
 
@@ -43,30 +42,19 @@ class Kernel(Protocol):
         ...
 
 
-def digest_of_sources(folder: Path = SOURCES) -> str:
-    """What a library built from these sources carries in it."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.[ch]")):
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
 @functools.cache
 def kernel_type() -> Any | None:
-    """The compiled type; None, after a warning, where there is none or it was built from other sources."""
+    """The compiled type; None, after a logged warning, where there is none or it was built from other sources."""
     try:
-        module = importlib.import_module("tenon.bundle._kernel")
+        module = importlib.import_module("tenon.bundle.kernel._kernel")
     except ImportError:
         problem = "is not built"
     else:
         if module.SOURCE == digest_of_sources():
             return module.Kernel
         problem = "was built from other sources than these"
-    warnings.warn(
-        f"the compiled evaluator {problem}: numpy answers, with the same numbers but slower; reinstall to build it",
-        RuntimeWarning,
-        stacklevel=2,
+    _log.warning(
+        "the compiled evaluator %s: numpy answers, with the same numbers but slower; reinstall to build it", problem
     )
     return None
 

@@ -15,7 +15,7 @@ from tenon.bundle.archive import canonical_json
 from tenon.core.errors import Invalid
 
 FloatArray = npt.NDArray[np.float64]
-Columns = Mapping[str, npt.NDArray[Any]]
+Columns = Mapping[str, npt.NDArray[Any] | list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +139,14 @@ class Pipeline:
                 raise ValueError(f"column {name!r} has {len(columns[name])} rows, not {rows}")
         out = np.zeros((rows, self.width))
         for start, name in self._numbers:
-            out[:, start] = columns[name]
+            out[:, start] = np.asarray(columns[name], np.float64)
         if self._imputes:
             np.copyto(out, self._impute, where=np.isnan(out))
         if self._scales:
             out -= self._mean
             out /= self._scale
         for start, name in self._indicators:
-            out[:, start] = np.isnan(columns[name])
+            out[:, start] = np.isnan(np.asarray(columns[name], np.float64))
         for start, step, index, unknown in self._strings:
             values = columns[step.column]
             if isinstance(step, OneHot):

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many walks (one row through eight trees, or eight rows through one tree) are under way at once. Each step of a walk
- * waits for memory; the eight do not wait for each other. */
-enum { LANES = 8 };
+/* So many walks (one row through sixteen trees, or sixteen rows through one tree) are under way at once. Each step of a walk
+ * waits for memory; the others do not wait for each other. */
+enum { LANES = 16 };
 
 enum { UNKNOWN = -1, MISSING = -2 };
 

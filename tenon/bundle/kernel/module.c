@@ -539,7 +539,7 @@ static PyType_Slot slots[] = {
     {Py_tp_doc, "A compiled pipeline and model."}, {0, NULL},
 };
 
-static PyType_Spec spec = {"tenon.bundle._kernel.Kernel", sizeof(Kernel), 0, Py_TPFLAGS_DEFAULT, slots};
+static PyType_Spec spec = {"tenon.bundle.kernel._kernel.Kernel", sizeof(Kernel), 0, Py_TPFLAGS_DEFAULT, slots};
 
 static int fill_module(PyObject *module) {
     PyObject *type = PyType_FromSpec(&spec);
