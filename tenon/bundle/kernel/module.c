@@ -3,9 +3,8 @@
  * Only the stable ABI is used, so one build serves every Python from 3.11 on. A kernel never changes once it is made;
  * calls share nothing but it, and long ones let other threads run.
  */
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+
+#include "abi.h"
 
 #include "compile.h"
 
