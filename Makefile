@@ -84,6 +84,10 @@ proto: install ## remake tenon/api from proto/
 proto-check: install ## fail if tenon/api is not what proto/ says
 	$(BIN)/python -m tools.proto --check
 
+.PHONY: test-kernel
+test-kernel: install ## the compiled evaluator's tests under sanitizers, and built without Python's headers
+	$(BIN)/python -m tools.test_kernel
+
 bench-%: install ## run one bench of tests/bench against its yardstick
 	$(BIN)/python -m tests.bench.$(subst -,_,$*)
 

@@ -48,7 +48,8 @@ class KernelBuildHook(BuildHookInterface[Any]):
     def _builder(self) -> ModuleType:
         # By its path: importing `tenon` needs what is not installed here.
         spec = importlib.util.spec_from_file_location("tenon_kernel_build", Path(self.root) / FOLDER / "build.py")
-        assert spec is not None and spec.loader is not None  # noqa: S101
+        if spec is None or spec.loader is None:
+            raise FileNotFoundError(f"{FOLDER}/build.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

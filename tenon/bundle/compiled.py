@@ -50,7 +50,8 @@ def kernel_type() -> Any | None:
     except ImportError:
         problem = "is not built"
     else:
-        if module.SOURCE == digest_of_sources():
+        built_from: str = module.SOURCE
+        if built_from == digest_of_sources():
             return module.Kernel
         problem = "was built from other sources than these"
     _log.warning(

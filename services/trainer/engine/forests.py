@@ -144,18 +144,20 @@ class FittedForest:
             NATIVE_PIPELINE: safe_skops.dumps(self._transformer),
         }
 
-    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, float | int]:
+    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline: margins must have the same bits, answers at most one
         unit in the last place of float32."""
         rows = self._rows(frame)
         columns = columns_of(frame)
         margin = self._booster.predict(rows, output_margin=True)
-        served = np.asarray(evaluator.model.margin(evaluator.pipeline.transform(columns)), dtype=np.float32)
+        # Of the code that serves, compiled where it could be; margins of a forest are float32 numbers.
+        served = evaluator.margin(columns).astype(np.float32)
         answer = self._booster.predict(rows)
         given = evaluator.predict(columns)
         ulps = np.abs(given - answer.astype(np.float64)) / np.spacing(np.maximum(np.abs(answer), np.float32(1e-30)))
         return {
             "rows": frame.height,
+            "kernel": evaluator.kernel,
             "margins_not_bit_equal": int(np.count_nonzero(margin.view(np.uint32) != served.view(np.uint32))),
             "max_margin_difference": _largest(np.abs(margin.astype(np.float64) - served)),
             "max_difference": _largest(np.abs(given - answer.astype(np.float64))),
@@ -163,7 +165,7 @@ class FittedForest:
         }
 
     @staticmethod
-    def holds(found: Mapping[str, float | int]) -> bool:
+    def holds(found: Mapping[str, Any]) -> bool:
         """Whether `differences` are small enough."""
         return found["margins_not_bit_equal"] == 0 and found["max_ulps"] <= 1.0
 

@@ -46,14 +46,14 @@ def find_compiler() -> list[str] | None:
     return None
 
 
-def build(
-    *, compiler: Sequence[str] | None = None, target: Path = FOLDER / LIBRARY, more: Sequence[str] = ()
-) -> Path:
+def build(*, compiler: Sequence[str] | None = None, target: Path = FOLDER / LIBRARY, more: Sequence[str] = ()) -> Path:
     """Compile the sources to `target`, which appears whole or not at all. Raises `CannotBuildError`."""
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise CannotBuildError("it is made for CPython with its global lock")
     command = list(compiler or find_compiler() or _zig())
-    headers = [path for path in map(sysconfig.get_path, ("include", "platinclude")) if (Path(path) / "Python.h").is_file()]
+    headers = [
+        path for path in map(sysconfig.get_path, ("include", "platinclude")) if (Path(path) / "Python.h").is_file()
+    ]
     # A system's Python may come without its headers; the few declarations of the stable ABI that we use, we have.
     include = [f"-I{path}" for path in dict.fromkeys(headers)] or ["-DTENON_NO_PYTHON_H"]
     platform = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []

@@ -62,7 +62,7 @@ def random_forest(random: np.random.Generator, features: int, trees: int, depth:
         for _ in range(trees)
     ]
     offsets = np.cumsum([0, *(len(part[0]) for part in parts)], dtype=np.int32)
-    kinds = (np.int32, np.int32, np.int32, np.float32, np.bool_)
+    kinds: tuple[Any, ...] = (np.int32, np.int32, np.int32, np.float32, np.bool_)
     arrays = [np.array([x for part in parts for x in part[at]], kind) for at, kind in enumerate(kinds)]
     objective = str(random.choice(["logistic", "identity"]))
     return Forest(features, np.float32(random.normal()), objective, offsets, *arrays)
@@ -251,9 +251,7 @@ def test_threads_share_a_kernel() -> None:
     def ask() -> None:
         for _ in range(10):
             wrong.extend(
-                at
-                for at, batch in enumerate(batches)
-                if evaluator.predict(batch).tobytes() != expected[at].tobytes()
+                at for at, batch in enumerate(batches) if evaluator.predict(batch).tobytes() != expected[at].tobytes()
             )
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -293,7 +291,8 @@ def test_calls_that_make_no_sense_are_errors() -> None:
     assert evaluator.predict({"x": np.arange(3), "w": words}).tobytes() == evaluator.predict(
         {"x": [0, 1, 2], "w": ("a", None, "q")}  # type: ignore[dict-item]
     ).tobytes()  # fmt: skip
-    for row in ((1.0,), "xw", (1.0, []), ("q", "a"), (1.0, "a", 2.0)):
+    rows: list[Any] = [(1.0,), "xw", (1.0, []), ("q", "a"), (1.0, "a", 2.0)]
+    for row in rows:
         with pytest.raises((TypeError, ValueError)):
             evaluator.predict_row(row)
     hostile = _Hostile("a")
