@@ -150,16 +150,21 @@ class FittedForest:
         rows = self._rows(frame)
         columns = columns_of(frame)
         margin = self._booster.predict(rows, output_margin=True)
-        # Of the code that serves, compiled where it could be; margins of a forest are float32 numbers.
-        served = evaluator.margin(columns).astype(np.float32)
+        # Of the compiled evaluator, where it could be built, and of numpy, which serves where it could not. (Margins of
+        # a forest are float32 numbers.)
+        compiled = evaluator.margin(columns).astype(np.float32)
+        reference = evaluator.model.margin(evaluator.pipeline.transform(columns)).astype(np.float32)
+        wrong = (margin.view(np.uint32) != compiled.view(np.uint32)) | (
+            compiled.view(np.uint32) != reference.view(np.uint32)
+        )
         answer = self._booster.predict(rows)
         given = evaluator.predict(columns)
         ulps = np.abs(given - answer.astype(np.float64)) / np.spacing(np.maximum(np.abs(answer), np.float32(1e-30)))
         return {
             "rows": frame.height,
             "kernel": evaluator.kernel,
-            "margins_not_bit_equal": int(np.count_nonzero(margin.view(np.uint32) != served.view(np.uint32))),
-            "max_margin_difference": _largest(np.abs(margin.astype(np.float64) - served)),
+            "margins_not_bit_equal": int(np.count_nonzero(wrong)),
+            "max_margin_difference": _largest(np.abs(margin.astype(np.float64) - compiled)),
             "max_difference": _largest(np.abs(given - answer.astype(np.float64))),
             "max_ulps": _largest(ulps),
         }

@@ -93,8 +93,9 @@ class FittedLinear:
         matrix = self._native.named_steps["preprocessing"].transform(frame)
         margin = matrix @ self._coefficients + self._intercept
         size = 1.0 + np.abs(matrix) @ np.abs(self._coefficients) + abs(self._intercept)
-        served = evaluator.margin(columns)
-        difference = np.abs(margin - served)
+        # Of the compiled evaluator, where it could be built, and of numpy, which serves where it could not.
+        reference = evaluator.model.margin(evaluator.pipeline.transform(columns))
+        difference = np.maximum(np.abs(margin - evaluator.margin(columns)), np.abs(margin - reference))
         return {
             "rows": frame.height,
             "kernel": evaluator.kernel,
