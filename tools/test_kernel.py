@@ -21,7 +21,13 @@ from tenon.bundle.kernel.build import LIBRARY, build, find_compiler
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = "tests/unit/tenon/bundle"
 MODULE = "tenon.bundle.kernel._kernel"
-SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SANITIZE = (
+    "-g",
+    "-DTENON_SANITIZED",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
 
 
 def main() -> int:
@@ -56,7 +62,7 @@ def _test(library: Path) -> int:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules[MODULE] = module
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "--timeout=900", TESTS]))
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", "--timeout=900", "--capture=sys", TESTS]))
 
 
 if __name__ == "__main__":

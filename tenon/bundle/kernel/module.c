@@ -14,7 +14,15 @@
 
 /* Steps of walks (rows x trees x depth) above which a call lets other threads run: some fifty microseconds. Below it,
  * handing the lock over costs more than it gives. */
-enum { LONG_CALL = 50000, ON_STACK = 8192 };
+enum { LONG_CALL = 50000 };
+
+/* Bytes of the stack that a call may use before it asks for memory. None under sanitizers, which then see the end of each
+ * part by itself. */
+#ifdef TENON_SANITIZED
+enum { ON_STACK = 8 };
+#else
+enum { ON_STACK = 8192 };
+#endif
 
 typedef struct {
     PyObject_HEAD
@@ -36,7 +44,9 @@ typedef struct {
     Py_buffer *buffers;
     PyObject **objects; /* converted inputs that the views point into */
     Py_ssize_t held, kept;
-    void *heap;
+    void *heap[5];
+    int heaps;
+    size_t used;
     double stack[ON_STACK / sizeof(double)];
 } Call;
 
@@ -46,33 +56,36 @@ static int is_type(const Py_buffer *view, const char *format, Py_ssize_t size) {
 
 /* ---- one call ---------------------------------------------------------------------------------------------------- */
 
-static int begin(const Kernel *self, Call *call, Py_ssize_t rows) {
-    const size_t inputs = (size_t)self->columns + 1, texts = (size_t)self->model.texts;
-    size_t sizes[5] = {inputs * sizeof(Numbers), scratch_bytes(&self->model, rows), texts * (size_t)rows * sizeof(int32_t),
-                       inputs * sizeof(Py_buffer), inputs * sizeof(PyObject *)};
-    size_t total = 0;
-    char *memory;
-    for (int i = 0; i < 5; i++) total += sizes[i] = (sizes[i] + 15) & ~(size_t)15;
-    memset(call, 0, offsetof(Call, stack));
-    if (total <= sizeof call->stack) {
-        memory = (char *)call->stack;
-    } else if (!(memory = call->heap = malloc(total))) {
-        PyErr_NoMemory();
-        return -1;
+/* Room for one part of a call: of the stack while there is some, else of its own. NULL without memory. */
+static void *take_room(Call *call, size_t bytes) {
+    const size_t rounded = (bytes + 15) & ~(size_t)15;
+    if (rounded <= sizeof call->stack - call->used) {
+        void *room = (char *)call->stack + call->used;
+        call->used += rounded;
+        return room;
     }
-    call->numbers = (Numbers *)memory;
-    call->scratch = memory += sizes[0];
-    call->codes = (int32_t *)(memory += sizes[1]);
-    call->buffers = (Py_buffer *)(memory += sizes[2]);
-    call->objects = (PyObject **)(memory += sizes[3]);
-    return 0;
+    return call->heap[call->heaps++] = malloc(bytes);
 }
 
 static void end(Call *call) {
     while (call->held) PyBuffer_Release(&call->buffers[--call->held]);
     while (call->kept) Py_DecRef(call->objects[--call->kept]);
+    while (call->heaps) free(call->heap[--call->heaps]);
     free(call->copied);
-    free(call->heap);
+}
+
+static int begin(const Kernel *self, Call *call, Py_ssize_t rows) {
+    const size_t inputs = (size_t)self->columns + 1, texts = (size_t)self->model.texts;
+    memset(call, 0, offsetof(Call, stack));
+    if ((call->numbers = take_room(call, inputs * sizeof *call->numbers)) &&
+        (call->buffers = take_room(call, inputs * sizeof *call->buffers)) &&
+        (call->objects = take_room(call, inputs * sizeof *call->objects)) &&
+        (call->codes = take_room(call, texts * (size_t)rows * sizeof *call->codes)) &&
+        (call->scratch = take_room(call, scratch_bytes(&self->model, rows))))
+        return 0;
+    end(call);
+    PyErr_NoMemory();
+    return -1;
 }
 
 static int wrong_length(const Kernel *self, Py_ssize_t column, Py_ssize_t found, Py_ssize_t rows) {
