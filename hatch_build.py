@@ -1,12 +1,14 @@
 """Build hook: compile the evaluator (tenon/bundle/kernel) when Tenon is installed or packed into a wheel.
 
 The machine's C compiler does it; where there is none, the one in the `ziglang` wheel, which is asked for only then.
-Where neither can, the install goes on with a warning, and numpy evaluates: the same numbers, slower.
+Where neither can, the install goes on with a warning, and numpy evaluates: the same numbers, slower. The same when
+TENON_WITHOUT_KERNEL=1 is set, for a machine without a compiler that cannot download one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import sys
@@ -28,7 +30,7 @@ class KernelBuildHook(BuildHookInterface[Any]):
 
     def dependencies(self) -> list[str]:
         """What the build needs besides hatchling on this machine."""
-        return [] if self._builder().find_compiler() else [ZIGLANG]
+        return [] if _unwanted() or self._builder().find_compiler() else [ZIGLANG]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Called before the wheel is packed."""
@@ -37,6 +39,8 @@ class KernelBuildHook(BuildHookInterface[Any]):
         try:
             # An old one must not be packed when there can be no new one.
             library.unlink(missing_ok=True)
+            if _unwanted():
+                raise builder.CannotBuildError("TENON_WITHOUT_KERNEL is set")
             builder.build(target=library)
         except (builder.CannotBuildError, OSError) as err:
             self.app.display_warning(f"The compiled evaluator was not built; numpy will evaluate, slower. {err}")
@@ -53,6 +57,10 @@ class KernelBuildHook(BuildHookInterface[Any]):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
+
+
+def _unwanted() -> bool:
+    return os.environ.get("TENON_WITHOUT_KERNEL", "") not in ("", "0")
 
 
 def _platform() -> str:
