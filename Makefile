@@ -21,7 +21,10 @@ help: ## list the targets
 .PHONY: install
 install: $(STAMP) ## make .venv with everything, at the versions of constraints.txt
 
-$(STAMP): pyproject.toml constraints.txt
+# Installing also compiles the evaluator, so that it follows its sources.
+KERNEL := hatch_build.py $(wildcard tenon/bundle/kernel/*.[ch]) tenon/bundle/kernel/build.py
+
+$(STAMP): pyproject.toml constraints.txt $(KERNEL)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@
@@ -80,6 +83,10 @@ proto: install ## remake tenon/api from proto/
 .PHONY: proto-check
 proto-check: install ## fail if tenon/api is not what proto/ says
 	$(BIN)/python -m tools.proto --check
+
+.PHONY: test-kernel
+test-kernel: install ## the compiled evaluator's tests under sanitizers, and built without Python's headers
+	$(BIN)/python -m tools.test_kernel
 
 bench-%: install ## run one bench of tests/bench against its yardstick
 	$(BIN)/python -m tests.bench.$(subst -,_,$*)

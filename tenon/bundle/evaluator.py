@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tenon.bundle.archive import FOREST, LINEAR, PIPELINE, Bundle
+from tenon.bundle.compiled import Kernel, compile_kernel
 from tenon.bundle.forest import Forest
 from tenon.bundle.linear import Linear
 from tenon.bundle.pipeline import Columns, Pipeline
@@ -20,11 +23,16 @@ MODEL_INPUT_SOURCES = ("request", "history")
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Answers rows. Thread-safe: nothing changes after construction."""
+    """Answers rows. Thread-safe: nothing changes after construction.
+
+    The compiled kernel answers where it could be built, else numpy; `kernel` says which. The bits are the same.
+    """
 
     signature: Signature
     pipeline: Pipeline
     model: Forest | Linear
+    _kernel: Kernel | None = field(init=False, repr=False, compare=False)
+    _first: str | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = {item.name for item in self.signature.inputs if item.source in MODEL_INPUT_SOURCES}
@@ -37,18 +45,67 @@ class Evaluator:
                 f"the pipeline makes {self.pipeline.width} columns, the model takes {self.model.features}",
             )
 
+        try:
+            kernel = compile_kernel(self.pipeline, self.model)
+        except (ValueError, OverflowError) as err:
+            raise Invalid("FOREST_INVALID", f"pipeline and model cannot be compiled: {err}") from None
+        object.__setattr__(self, "_kernel", kernel)
+        object.__setattr__(self, "_first", next(iter(self.pipeline.columns), None))
+
+    @property
+    def kernel(self) -> Literal["c", "numpy"]:
+        """What computes the answers: the compiled kernel, or numpy."""
+        return "numpy" if self._kernel is None else "c"
+
     @property
     def nbytes(self) -> int:
         """Roughly how many bytes the model takes in memory."""
-        return self.model.nbytes if isinstance(self.model, Forest) else 8 * self.model.features
+        own = self.model.nbytes if isinstance(self.model, Forest) else 8 * self.model.features
+        return own + (0 if self._kernel is None else self._kernel.nbytes())
 
     def predict(self, columns: Columns) -> FloatArray:
         """One float64 for each row: a probability, or a value.
 
-        Numbers and booleans are float64 arrays with NaN for missing, strings object arrays of str or None; only
-        request and history inputs are read. One row or many at once: the answers are the same bits.
+        Numbers and booleans are float64 arrays with NaN for missing, strings object arrays of str or None; lists with
+        None for missing do as well. Only request and history inputs are read. One row or many at once: the answers
+        are the same bits.
         """
-        return self.model.predict(self.pipeline.transform(columns))
+        if self._kernel is None:
+            return self.model.predict(self.pipeline.transform(columns))
+        out = np.empty(self._rows(columns))
+        self._kernel.predict(columns, out, False)
+        return out
+
+    def margin(self, columns: Columns) -> FloatArray:
+        """What `predict` gives before the objective's link, of the same code; for a forest, exactly float32 numbers."""
+        if self._kernel is None:
+            return self.model.margin(self.pipeline.transform(columns)).astype(np.float64)
+        out = np.empty(self._rows(columns))
+        self._kernel.predict(columns, out, True)
+        return out
+
+    def predict_row(self, values: Sequence[Any]) -> float:
+        """The answer for one row: a list or tuple of float, str or None, in the order of `pipeline.columns`.
+
+        The fastest way for one row; the bits are those of `predict`.
+        """
+        if self._kernel is not None:
+            return self._kernel.predict_row(values)
+        names = self.pipeline.columns
+        if len(values) != len(names):
+            raise ValueError(f"the row has {len(values)} values, not {len(names)}")
+        return float(self.predict({name: [value] for name, value in zip(names, values, strict=True)})[0])
+
+    def predict_matrix(self, matrix: FloatArray) -> FloatArray:
+        """`predict` for a float64 matrix in the order of `pipeline.columns`, where all of them are numbers."""
+        if self._kernel is None:
+            return self.predict({name: matrix[:, at] for at, name in enumerate(self.pipeline.columns)})
+        out = np.empty(len(matrix))
+        self._kernel.predict_matrix(matrix, out, False)
+        return out
+
+    def _rows(self, columns: Columns) -> int:
+        return 0 if self._first is None else len(columns[self._first])
 
 
 def load_evaluator(bundle: Bundle) -> Evaluator:

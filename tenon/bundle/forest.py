@@ -15,8 +15,8 @@ import functools
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,17 +52,14 @@ class Forest:
     feature: npt.NDArray[np.int32]
     threshold: Float32Array
     default_left: npt.NDArray[np.bool_]
-    _roots: IntArray = field(init=False, repr=False, compare=False)
-    _gather: IntArray = field(init=False, repr=False, compare=False)
-    _split: Float32Array = field(init=False, repr=False, compare=False)
-    _child: IntArray = field(init=False, repr=False, compare=False)
-    _leaf: Float32Array = field(init=False, repr=False, compare=False)
-    _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        compiled = _compile(self)
-        for name, value in compiled.items():
-            object.__setattr__(self, name, value)
+        _check(self)
+
+    @functools.cached_property
+    def _layout(self) -> _Layout:
+        """What numpy walks; made when it is first asked, for where the compiled kernel serves it is never needed."""
+        return _lay_out(self)
 
     @property
     def trees(self) -> int:
@@ -71,7 +68,7 @@ class Forest:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all arrays take in memory."""
+        """Bytes that its arrays take in memory."""
         return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
 
     def margin(self, matrix: FloatArray) -> Float32Array:
@@ -96,7 +93,7 @@ class Forest:
         return sigmoid32(margin).astype(np.float64)
 
     def _margin(self, matrix: FloatArray) -> Float32Array:
-        rows, width = len(matrix), self.features
+        rows, width, layout = len(matrix), self.features, self._layout
         values = np.empty((rows, 2 * width), np.float32)
         low, high = values[:, :width], values[:, width:]
         low[:] = matrix
@@ -110,19 +107,19 @@ class Forest:
         total = np.empty((trees + 1, rows), np.float32)
         total[0] = self.base_margin
         if rows == 1:
-            node = self._roots
-            for _ in range(self._depth):
-                node = self._child.take(node) - (flat.take(self._gather.take(node)) < self._split.take(node))
-            total[1:, 0] = self._leaf.take(node)
+            node = layout.roots
+            for _ in range(layout.depth):
+                node = layout.child.take(node) - (flat.take(layout.gather.take(node)) < layout.split.take(node))
+            total[1:, 0] = layout.leaf.take(node)
         else:
             base = np.arange(0, rows * 2 * width, 2 * width)
-            node = np.repeat(self._roots, rows)
+            node = np.repeat(layout.roots, rows)
             base = np.tile(base, trees)
-            for _ in range(self._depth):
-                place = self._gather.take(node)
+            for _ in range(layout.depth):
+                place = layout.gather.take(node)
                 place += base
-                node = self._child.take(node) - (flat.take(place) < self._split.take(node))
-            total[1:] = self._leaf.take(node).reshape(trees, rows)
+                node = layout.child.take(node) - (flat.take(place) < layout.split.take(node))
+            total[1:] = layout.leaf.take(node).reshape(trees, rows)
         # An accumulation is strictly sequential, as XGBoost's additions are; a reduction may add in pairs.
         np.add.accumulate(total, axis=0, out=total)
         last: Float32Array = total[-1].copy()
@@ -222,64 +219,67 @@ def sigmoid32(margin: Float32Array) -> Float32Array:
     return answer
 
 
-def _compile(forest: Forest) -> dict[str, Any]:
-    """The arrays the evaluation walks. Raises `ValueError` when the trees are not trees."""
+def _check(forest: Forest) -> None:
+    """Raises `ValueError` when the trees are not trees. What passes is one: each node but the roots has one parent,
+    which stands before it in the same tree."""
     count, trees = len(forest.left), forest.trees
-    offsets = forest.offsets.astype(np.intp)
     if forest.features < 0 or forest.objective not in set(_OBJECTIVES.values()) or not np.isfinite(forest.base_margin):
         raise ValueError("features, objective or base margin are not valid")
-    if trees < 0 or offsets[0] != 0 or offsets[-1] != count or np.any(np.diff(offsets) < 1):
+    offsets = forest.offsets.astype(np.intp)
+    if trees < 0 or offsets.ndim != 1 or offsets[0] != 0 or offsets[-1] != count or np.any(np.diff(offsets) < 1):
         raise ValueError("tree offsets are not valid")
     arrays = (forest.left, forest.right, forest.feature, forest.threshold, forest.default_left)
     if any(array.shape != (count,) for array in arrays) or not np.all(np.isfinite(forest.threshold)):
         raise ValueError("node arrays differ in length or hold values that are not finite")
-    tree_of = np.repeat(np.arange(trees), np.diff(offsets))
+    inner = np.flatnonzero(forest.left >= 0)
+    tree_of = np.repeat(np.arange(trees), np.diff(offsets))[inner]
     start, end = offsets[:-1][tree_of], offsets[1:][tree_of]
-    leaf = forest.left < 0
-    left, right = forest.left + start, forest.right + start
-    inner = ~leaf
-    for child in (left[inner], right[inner]):
-        # A child before its parent could make a loop; XGBoost never writes one.
-        if np.any(child <= np.flatnonzero(inner)) or np.any(child >= end[inner]):
-            raise ValueError("a node's child is not a later node of its tree")
+    children = np.concatenate((forest.left[inner] + start, forest.right[inner] + start))
+    if np.any(children <= np.tile(inner, 2)) or np.any(children >= np.tile(end, 2)):
+        raise ValueError("a node's child is not a later node of its tree")
+    parents = np.bincount(children, minlength=count)
+    parents[offsets[:-1]] += 1
+    if np.any(parents != 1):
+        raise ValueError("some nodes hang on no tree, or on two parents")
     if np.any(forest.feature[inner] < 0) or np.any(forest.feature[inner] >= forest.features):
         raise ValueError("a split's feature does not exist")
-    # Nodes are renumbered so that a right child stands just after its left sibling.
-    order, depth = _sibling_order(offsets, left, right, leaf)
-    place = np.empty(count, np.intp)
-    place[order] = np.arange(len(order))
-    feature = np.where(forest.default_left, forest.feature, forest.feature + forest.features).astype(np.intp)
-    # A leaf leads to itself: nothing is less than NaN, so its walk always takes `child`, which is the leaf.
-    child = np.where(leaf, np.arange(count), np.where(inner, right, 0))
-    return {
-        "_roots": place[offsets[:-1]],
-        "_gather": np.where(leaf, 0, feature)[order],
-        "_split": np.where(leaf, np.float32(np.nan), forest.threshold).astype(np.float32)[order],
-        "_child": place[child][order],
-        "_leaf": np.where(leaf, forest.threshold, np.float32(0)).astype(np.float32)[order],
-        "_depth": depth,
-    }
 
 
-def _sibling_order(
-    offsets: IntArray, left: IntArray, right: IntArray, leaf: npt.NDArray[np.bool_]
-) -> tuple[IntArray, int]:
-    """All nodes level by level over all trees, siblings side by side, and the number of levels below the roots."""
+class _Layout(NamedTuple):
+    """The trees renumbered level by level, so that a right child stands just after its left sibling."""
+
+    roots: IntArray
+    gather: IntArray
+    split: Float32Array
+    child: IntArray
+    leaf: Float32Array
+    depth: int
+
+
+def _lay_out(forest: Forest) -> _Layout:
+    count, offsets = len(forest.left), forest.offsets.astype(np.intp)
+    start = np.repeat(offsets[:-1], np.diff(offsets))
+    leaf = forest.left < 0
+    left, right = forest.left + start, forest.right + start
     level = offsets[:-1]
-    levels, depth = [level], 0
-    while True:
-        parents = level[~leaf[level]]
-        if not len(parents):
-            break
-        depth += 1
+    levels = [level]
+    while len(parents := level[~leaf[level]]):
         level = np.column_stack((left[parents], right[parents])).ravel()
         levels.append(level)
-        if sum(len(part) for part in levels) > len(left):
-            raise ValueError("a node has two parents")
-    order = np.concatenate(levels) if levels else np.empty(0, np.intp)
-    if len(order) != len(left) or len(np.unique(order)) != len(left):
-        raise ValueError("some nodes hang on no tree, or on two")
-    return order, depth
+    order = np.concatenate(levels)
+    place = np.empty(count, np.intp)
+    place[order] = np.arange(count)
+    feature = np.where(forest.default_left, forest.feature, forest.feature + forest.features).astype(np.intp)
+    # A leaf leads to itself: nothing is less than NaN, so its walk always takes `child`, which is the leaf.
+    child = np.where(leaf, np.arange(count), right)
+    return _Layout(
+        place[offsets[:-1]],
+        np.where(leaf, 0, feature)[order],
+        np.where(leaf, np.float32(np.nan), forest.threshold).astype(np.float32)[order],
+        place[child][order],
+        np.where(leaf, forest.threshold, np.float32(0)).astype(np.float32)[order],
+        len(levels) - 1,
+    )
 
 
 def _joined(trees: list[Mapping[str, Any]], key: str, kind: Any) -> npt.NDArray[Any]:

@@ -50,8 +50,9 @@ class Linear:
         margin = self.margin(matrix)
         if self.link == "identity":
             return margin
-        # exp of a number that is never positive: no overflow on either side.
-        power = np.exp(-np.abs(margin))
+        # exp of a number that is never positive: no overflow on either side. The C library's, as the compiled evaluator
+        # calls it: numpy's own differs in the last bit, and from one kind of processor to the other.
+        power = np.fromiter(map(math.exp, (-np.abs(margin)).tolist()), np.float64, len(margin))
         return np.where(margin >= 0, 1.0, power) / (1.0 + power)
 
     def to_json(self) -> bytes:

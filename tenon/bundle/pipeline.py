@@ -15,7 +15,7 @@ from tenon.bundle.archive import canonical_json
 from tenon.core.errors import Invalid
 
 FloatArray = npt.NDArray[np.float64]
-Columns = Mapping[str, npt.NDArray[Any]]
+Columns = Mapping[str, npt.NDArray[Any] | list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,9 @@ class Pipeline:
                 unknown = getattr(step, "unknown", None)
                 strings.append((start, step, index, math.nan if unknown is None else float(unknown)))
             start += step.width
+        both = {name for _, name in numbers} & {step.column for _, step, _, _ in strings}
+        if both:
+            raise Invalid("PIPELINE_INVALID", f"column {min(both)!r} is read as a number and as text")
         put = object.__setattr__
         put(self, "width", width)
         put(self, "_numbers", tuple(numbers))
@@ -120,22 +123,30 @@ class Pipeline:
         """The columns it reads, each once, in order."""
         return tuple(dict.fromkeys(step.column for step in self.transforms))
 
+    @property
+    def lookups(self) -> tuple[dict[Any, int], ...]:
+        """For each transform of a text column, in order: its categories' numbers (None is there when it counts as one)."""
+        return tuple(index for _, _, index, _ in self._strings)
+
     def transform(self, columns: Columns) -> FloatArray:
         """The model's matrix, float64 (rows, width).
 
         Numbers and booleans are float64 with NaN for missing; strings are object arrays of str or None.
         """
         rows = len(columns[self.transforms[0].column]) if self.transforms else 0
+        for name in self.columns:
+            if len(columns[name]) != rows:
+                raise ValueError(f"column {name!r} has {len(columns[name])} rows, not {rows}")
         out = np.zeros((rows, self.width))
         for start, name in self._numbers:
-            out[:, start] = columns[name]
+            out[:, start] = np.asarray(columns[name], np.float64)
         if self._imputes:
             np.copyto(out, self._impute, where=np.isnan(out))
         if self._scales:
             out -= self._mean
             out /= self._scale
         for start, name in self._indicators:
-            out[:, start] = np.isnan(columns[name])
+            out[:, start] = np.isnan(np.asarray(columns[name], np.float64))
         for start, step, index, unknown in self._strings:
             values = columns[step.column]
             if isinstance(step, OneHot):

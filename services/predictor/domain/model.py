@@ -113,6 +113,7 @@ class Served:
     views: Mapping[str, tuple[str, ...]]
     evaluator: Evaluator = field(repr=False)
     nbytes: int = 0
+    kernel: str = "numpy"
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)

@@ -80,6 +80,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         version=version,
         sha256=bundle.sha256,
         engine=manifest.engine,
+        kernel=evaluator.kernel,
         output=manifest.signature.output,
         columns=columns,
         views={view: tuple(names) for view, names in manifest.signature.views.items()},

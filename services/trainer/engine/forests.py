@@ -144,26 +144,33 @@ class FittedForest:
             NATIVE_PIPELINE: safe_skops.dumps(self._transformer),
         }
 
-    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, float | int]:
+    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline: margins must have the same bits, answers at most one
         unit in the last place of float32."""
         rows = self._rows(frame)
         columns = columns_of(frame)
         margin = self._booster.predict(rows, output_margin=True)
-        served = np.asarray(evaluator.model.margin(evaluator.pipeline.transform(columns)), dtype=np.float32)
+        # Of the compiled evaluator, where it could be built, and of numpy, which serves where it could not. (Margins of
+        # a forest are float32 numbers.)
+        compiled = evaluator.margin(columns).astype(np.float32)
+        reference = evaluator.model.margin(evaluator.pipeline.transform(columns)).astype(np.float32)
+        wrong = (margin.view(np.uint32) != compiled.view(np.uint32)) | (
+            compiled.view(np.uint32) != reference.view(np.uint32)
+        )
         answer = self._booster.predict(rows)
         given = evaluator.predict(columns)
         ulps = np.abs(given - answer.astype(np.float64)) / np.spacing(np.maximum(np.abs(answer), np.float32(1e-30)))
         return {
             "rows": frame.height,
-            "margins_not_bit_equal": int(np.count_nonzero(margin.view(np.uint32) != served.view(np.uint32))),
-            "max_margin_difference": _largest(np.abs(margin.astype(np.float64) - served)),
+            "kernel": evaluator.kernel,
+            "margins_not_bit_equal": int(np.count_nonzero(wrong)),
+            "max_margin_difference": _largest(np.abs(margin.astype(np.float64) - compiled)),
             "max_difference": _largest(np.abs(given - answer.astype(np.float64))),
             "max_ulps": _largest(ulps),
         }
 
     @staticmethod
-    def holds(found: Mapping[str, float | int]) -> bool:
+    def holds(found: Mapping[str, Any]) -> bool:
         """Whether `differences` are small enough."""
         return found["margins_not_bit_equal"] == 0 and found["max_ulps"] <= 1.0
 

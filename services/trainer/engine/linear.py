@@ -87,22 +87,24 @@ class FittedLinear:
             NATIVE_PIPELINE: safe_skops.dumps(self._native),
         }
 
-    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, float | int]:
+    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline, relative to the sizes of the terms that are added."""
         columns = columns_of(frame)
         matrix = self._native.named_steps["preprocessing"].transform(frame)
         margin = matrix @ self._coefficients + self._intercept
         size = 1.0 + np.abs(matrix) @ np.abs(self._coefficients) + abs(self._intercept)
-        served = evaluator.model.margin(evaluator.pipeline.transform(columns))
-        difference = np.abs(margin - served)
+        # Of the compiled evaluator, where it could be built, and of numpy, which serves where it could not.
+        reference = evaluator.model.margin(evaluator.pipeline.transform(columns))
+        difference = np.maximum(np.abs(margin - evaluator.margin(columns)), np.abs(margin - reference))
         return {
             "rows": frame.height,
+            "kernel": evaluator.kernel,
             "max_margin_difference": float(difference.max(initial=0.0)),
             "max_relative_difference": float((difference / size).max(initial=0.0)),
             "max_difference": float(np.abs(self.predict(frame) - evaluator.predict(columns)).max(initial=0.0)),
         }
 
     @staticmethod
-    def holds(found: Mapping[str, float | int]) -> bool:
+    def holds(found: Mapping[str, Any]) -> bool:
         """Whether `differences` are small enough."""
         return found["max_relative_difference"] <= TOLERANCE
