@@ -19,6 +19,8 @@ from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
+_STRANGER_SECONDS = 0.02
+
 
 class Authenticator(Protocol):
     """Knows who a key belongs to."""
@@ -85,7 +87,7 @@ def principal_from(key: str, credentials: Mapping[str, Credential]) -> Principal
 class CachedAuthenticator:
     """Keeps every credential's hash at hand and refreshes them in the background.
 
-    A key that is not known triggers one refresh (at most ten a second for the whole process), so a fresh key works
+    A key that is not known triggers a refresh (at most fifty a second for the whole process), so a fresh key works
     at once and a storm of wrong keys does not reach the registry. With the registry down the last known set holds,
     also over a restart.
     """
@@ -117,11 +119,12 @@ class CachedAuthenticator:
         return found
 
     def _refresh_for_stranger(self) -> None:
-        """Refresh, unless that was begun a moment ago; who comes while one is under way waits for it and shares it."""
+        """Refresh once for everybody who came before it began; at most fifty times a second, for which the last wait."""
         arrived = time.monotonic()
         with self._strangers:
-            if self._last_refresh > arrived or arrived - self._last_refresh < 0.1:
+            if self._last_refresh > arrived:
                 return
+            time.sleep(max(0.0, self._last_refresh + _STRANGER_SECONDS - time.monotonic()))
             self._last_refresh = time.monotonic()
             try:
                 self.refresh()
