@@ -112,17 +112,17 @@ class CachedAuthenticator:
         key = bearer(authorization)
         found = principal_from(key, self._platform) or principal_from(key, self._known)
         if found is None:
-            self._refresh_for_stranger()
+            self._refresh_for_stranger(key)
             found = principal_from(key, self._known)
         if found is None:
             raise Unauthenticated("KEY_INVALID", "the API key is not valid")
         return found
 
-    def _refresh_for_stranger(self) -> None:
+    def _refresh_for_stranger(self, key: str) -> None:
         """Refresh once for everybody who came before it began; at most fifty times a second, for which the last wait."""
         arrived = time.monotonic()
         with self._strangers:
-            if self._last_refresh > arrived:
+            if self._last_refresh > arrived or principal_from(key, self._known) is not None:
                 return
             time.sleep(max(0.0, self._last_refresh + _STRANGER_SECONDS - time.monotonic()))
             self._last_refresh = time.monotonic()
