@@ -68,6 +68,25 @@ class Principal:
                 f"this key may not {scope.value} for tenant {tenant.value!r}; it has: {', '.join(sorted(self.scopes))}",
             )
 
+    def tenant_for(self, named: str | None, scope: Scope) -> TenantId:
+        """The tenant of a request that need not name one: the principal's own, or the one that a platform's names.
+
+        Raises as `require` does, and `Invalid` when nobody says which tenant is meant.
+        """
+        if named:
+            tenant = TenantId(named)
+        elif self.tenant is not None:
+            tenant = self.tenant
+        else:
+            raise Invalid(
+                "TENANT_MISSING",
+                "a platform key must say for which tenant it asks",
+                place=Place(field="x-tenon-tenant"),
+                hint="send the header (with gRPC: the metadata) `x-tenon-tenant: NAME`",
+            )
+        self.require(tenant, scope)
+        return tenant
+
     def require_admin(self) -> None:
         """Check that this principal may manage the platform itself; raises `Forbidden`."""
         if not (self.is_platform and Scope.ADMIN in self.scopes):

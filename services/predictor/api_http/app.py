@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response
 
 import tenon
-from services.predictor.api_http.door import PredictDoor, tenant_of
+from services.predictor.api_http.door import PredictDoor
 from services.predictor.domain.model import Serving
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.tensors import metadata_of
 from tenon.core.errors import Invalid, Place
-from tenon.core.tenancy import TenantId
+from tenon.core.tenancy import Scope, TenantId
 from tenon.kit.auth import Authenticator
 from tenon.kit.http import JsonResponse, create_app, parse_json, principal_of
 
@@ -22,7 +22,7 @@ EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
 def _tenant(request: Request) -> TenantId:
-    return tenant_of(principal_of(request), request.headers.get("x-tenon-tenant"))
+    return principal_of(request).tenant_for(request.headers.get("x-tenon-tenant"), Scope.PREDICT)
 
 
 Tenant = Annotated[TenantId, Depends(_tenant)]

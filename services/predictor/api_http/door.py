@@ -41,23 +41,6 @@ class _Slow(Exception):
     """The caller did not send its request in time."""
 
 
-def tenant_of(principal: Principal, named: str | None) -> TenantId:
-    """The tenant that is asked for: the key's own, or for the platform's keys the one they name. Raises `TenonError`."""
-    if named:
-        tenant = TenantId(named)
-    elif principal.tenant is not None:
-        tenant = principal.tenant
-    else:
-        raise Invalid(
-            "TENANT_MISSING",
-            "a platform key must say for which tenant it asks",
-            place=Place(field="x-tenon-tenant"),
-            hint="send the header `x-tenon-tenant: NAME`",
-        )
-    principal.require(tenant, Scope.PREDICT)
-    return tenant
-
-
 class PredictDoor:
     """Middleware that answers the predict paths itself and hands everything else on."""
 
@@ -125,7 +108,7 @@ class PredictDoor:
         extra: list[tuple[bytes, bytes]] = []
         try:
             principal = await self._principal(headers)
-            asked = tenant_of(principal, headers.get(b"x-tenon-tenant"))
+            asked = principal.tenant_for(headers.get(b"x-tenon-tenant"), Scope.PREDICT)
             tenant = asked.value
             body = await self._body(headers, receive)
             status = 200
