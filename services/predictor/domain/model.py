@@ -223,6 +223,19 @@ Values = npt.NDArray[Any] | Sequence[Any]
 """A column as a door got it: a numpy array of a datatype, or a list of plain values (None is missing)."""
 
 
+class Doubles(list[float]):
+    """Stands for a float64 array where making one would cost more than looking at its values."""
+
+    __slots__ = ()
+
+
+def with_arrays(columns: Mapping[str, Values]) -> Mapping[str, Values]:
+    """The columns with arrays for `Doubles`."""
+    return {
+        name: np.array(values, np.float64) if type(values) is Doubles else values for name, values in columns.items()
+    }
+
+
 @dataclass(slots=True)
 class Ask:
     """A request as a door understood it. `version` None: the release decides.

@@ -17,7 +17,19 @@ import numpy.typing as npt
 
 from services.predictor.domain import columns as clean
 from services.predictor.domain import quick
-from services.predictor.domain.model import Answer, Ask, Column, Entry, FloatArray, Kind, Role, Served, Serving, Values
+from services.predictor.domain.model import (
+    Answer,
+    Ask,
+    Column,
+    Entry,
+    FloatArray,
+    Kind,
+    Role,
+    Served,
+    Serving,
+    Values,
+    with_arrays,
+)
 from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Logged, Observer, PredictionLog
 from services.predictor.domain.routing import Table, choose
 from services.predictor.domain.shadow import ShadowQueue
@@ -114,6 +126,7 @@ class Predictor:
             serving = fixed or Serving(entry.stable, Role.STABLE)
             parts = [self._part(serving, ask, ask.columns, None, ask.rows, now)]
         else:
+            ask.columns = with_arrays(ask.columns)
             parts = [
                 self._part(
                     serving, ask, _take(ask.columns, rows), rows, len(rows) if rows is not None else ask.rows, now
@@ -177,7 +190,7 @@ class Predictor:
         self,
         serving: Serving,
         ask: Ask,
-        given: dict[str, Values] | Any,
+        given: Mapping[str, Values],
         rows: npt.NDArray[np.intp] | None,
         count: int,
         now: int,
@@ -188,6 +201,7 @@ class Predictor:
             found = quick.of_columns(served.layout, given, count)
             if found is not None:
                 return Part(serving, rows, count, {}, _times(served, given, count, now), found)
+        given = with_arrays(given)
         columns: dict[str, npt.NDArray[Any]] = {}
         wanted: dict[str, None] = {}
         for column in served.inputs:
@@ -215,7 +229,7 @@ class Predictor:
         return part
 
     def _query(
-        self, served: Served, given: dict[str, Values], views: tuple[str, ...], count: int, times: list[int]
+        self, served: Served, given: Mapping[str, Values], views: tuple[str, ...], count: int, times: list[int]
     ) -> HistoryQuery:
         needed = {name for view in views for name in served.views.get(view, ())}
         keys: list[dict[str, str]] = [{} for _ in range(count)]
@@ -257,7 +271,7 @@ class Predictor:
 
 def _times(served: Served, given: Mapping[str, Values], count: int, now: int) -> list[int]:
     if served.event_time is not None and (values := given.get(served.event_time.name)) is not None:
-        return clean.moments(served.event_time, values, now)
+        return clean.moments(served.event_time, with_arrays({"": values})[""], now)
     return [now] * count
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.predictor.domain import quick
+from services.predictor.api_http import codec
+from services.predictor.domain import quick, tensors
 from services.predictor.domain.model import Ask, Column, Entry, ModelKey, Served, Values
 from tenon.bundle import Evaluator, Linear, Numeric, Pipeline
 from tenon.core.errors import TenonError
@@ -48,10 +49,10 @@ def versions(columns: Sequence[Column], reads: Sequence[str]) -> tuple[Served, S
     return fast, long
 
 
-def outcome(version: Served, ask: Ask) -> Any:
+def outcome(version: Served, ask: Ask, canary: bool = False) -> Any:
     """All that can be seen of a request: what is answered and logged, or how it is refused."""
     here = World()
-    here.table.put(ModelKey(ACME, "stay"), Entry(1, version))
+    here.table.put(ModelKey(ACME, "stay"), Entry(1, version, version if canary else None, 500))
     try:
         (answer,) = here.predictor.predict(ACME, replace(ask))
     except TenonError as err:
@@ -145,6 +146,72 @@ def test_each_odd_value_is_taken_or_refused_alike(kind: str, nullable: bool, row
             assert outcome(fast, one) == outcome(long, one)
             matrix = replace(ask, matrix=np.stack([np.ones(rows, dtype), column], axis=1))
             assert outcome(fast, matrix) == outcome(long, matrix)
+
+
+SHAPES: list[Any] = [[1], [1, 1], [1, 1], [1], [2], [1, 2], [True], [1.0], [1, True], [0], [], [1, 1, 1], "1", None]
+DATATYPES = ["FP64", "FP64", "FP64", "INT64", "BOOL", "BYTES", "FP32", "FP16", "INT8", "UINT64", "FP65", None]
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """The inputs of a JSON request for one row, nearly right or just so."""
+    right = draw(st.booleans())
+    items = []
+    for name in ["x", "n", "b", "t", "p", "arrived_at"][: draw(st.integers(1, 6))]:
+        datatype = draw(st.sampled_from(DATATYPES[:6] if right else DATATYPES))
+        usual = {"FP64": FLOATS, "INT64": st.integers(-9, 9), "BOOL": st.booleans(), "BYTES": st.text(max_size=3)}
+        values = usual.get(str(datatype), COMMON)
+        value = draw(values if right else st.one_of(values, COMMON, ODD, st.just(2**63), st.just(10**400)))
+        item = {"name": name, "datatype": datatype, "shape": draw(st.sampled_from(SHAPES[:4] if right else SHAPES))}
+        item["data"] = [value]
+        if not right and draw(st.integers(0, 5)) == 0:
+            item |= draw(
+                st.sampled_from([{"data": [[value]]}, {"data": []}, {"data": None}, {"name": "x"}, {"name": ""}])
+            )
+        if not right and draw(st.integers(0, 9)) == 0:
+            item |= draw(st.sampled_from([{"parameters": {}}, {"parameters": {"binary_data_size": 0}}, {"other": 1}]))
+        items.append(item)
+    return items
+
+
+@settings(max_examples=600, deadline=None)
+@given(items=bodies(), types=st.permutations(["float", "integer", "boolean", "string", "string"]), canary=st.booleans())
+def test_a_row_in_json_is_read_alike(items: list[dict[str, Any]], types: list[str], canary: bool) -> None:
+    """Tensors of one value become what they become one by one; also where text, a time or an entity was wanted."""
+    sources = {"p": "entity"}
+    columns = [Column(n, kind, sources.get(n, "request"), True) for n, kind in zip("xnbtp", types, strict=True)]
+    numbers = [c for c in columns if c.type != "string" or c.name == "p"]
+    for version in (
+        *versions([*numbers, ARRIVED], [c.name for c in numbers if c.name != "p"]),
+        served(1, [*columns, ARRIVED]),
+    ):
+        results = []
+        row = codec._one_row(items)
+        for found in (row, None):
+            try:
+                if found is None:
+                    rows, given_columns, matrix = tensors.columns_of(codec._tensors(items, memoryview(b"")))
+                else:
+                    rows, given_columns, matrix = 1, found, None
+            except TenonError as err:
+                assert row is None
+                results.append((type(err), err.as_dict()))
+                continue
+            ask = Ask("stay", None, "rest", "request-1", rows, given_columns, matrix)
+            results.append(outcome(version, ask, canary))
+        assert results[0] == results[1]
+
+
+def test_a_usual_row_in_json_is_read_at_once() -> None:
+    """Of every usual datatype, with missing values; whole numbers where FP64 is declared as well."""
+    values = [("FP64", 0.5), ("FP64", 3), ("FP64", None), ("INT64", 7), ("BOOL", True), ("BYTES", "x"), ("BYTES", None)]
+    items = [
+        {"name": f"c{at}", "datatype": datatype, "shape": [1], "data": [value]}
+        for at, (datatype, value) in enumerate(values)
+    ]
+    found = codec._one_row(items)
+    assert found is not None
+    assert list(found.values()) == [[0.5], [3.0], [None], [7], [True], ["x"], [None]]
 
 
 def test_what_is_usual_goes_the_quick_way() -> None:
