@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,7 @@ def versions(columns: Sequence[Column], reads: Sequence[str]) -> tuple[Served, S
 
 def outcome(version: Served, ask: Ask, canary: bool = False) -> Any:
     """All that can be seen of a request: what is answered and logged, or how it is refused."""
-    here = World()
+    here, began = World(), time.time_ns() // 1000
     here.table.put(ModelKey(ACME, "stay"), Entry(1, version, version if canary else None, 500))
     try:
         (answer,) = here.predictor.predict(ACME, replace(ask))
@@ -62,7 +63,7 @@ def outcome(version: Served, ask: Ask, canary: bool = False) -> Any:
         return type(err), str(err)
     (entry,) = here.log.entries
     columns = {name: v if isinstance(v, list) else v.tolist() for name, v in entry.columns.items()}
-    times = entry.event_time if "arrived_at" in ask.columns else len(entry.event_time)
+    times = ["now" if moment >= began else moment for moment in entry.event_time]
     return answer.scores.tobytes(), answer.scores.dtype, answer.fallback, orjson.dumps(columns), times
 
 
