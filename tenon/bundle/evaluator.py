@@ -58,6 +58,11 @@ class Evaluator:
         return "numpy" if self._kernel is None else "c"
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns in the order of `predict_matrix`; empty for a model that reads text, which has no matrix."""
+        return () if self.pipeline.lookups else self.pipeline.columns
+
+    @property
     def nbytes(self) -> int:
         """Roughly how many bytes the model takes in memory."""
         own = self.model.nbytes if isinstance(self.model, Forest) else 8 * self.model.features

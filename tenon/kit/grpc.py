@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import sys
@@ -84,12 +85,17 @@ def create_server(
 ) -> Door:
     """A gRPC server bound to its port, with health and reflection. `open_methods` are prefixes that need no key.
 
-    A port in use ends the process with one line and exit code 3.
+    Where calls are neither logged nor exported, only those that are part of a trace already have a span. A port in use ends
+    the process with one line and exit code 3.
     """
     limit = settings.grpc_max_message_mib << 20
     server = grpc.server(
         futures.ThreadPoolExecutor(settings.grpc_workers, thread_name_prefix="grpc"),
-        interceptors=[_ServerInterceptor(authenticator, (*_OPEN_METHODS, *open_methods), log_calls)],
+        interceptors=[
+            _ServerInterceptor(
+                authenticator, (*_OPEN_METHODS, *open_methods), log_calls, log_calls or bool(settings.otlp_endpoint)
+            )
+        ],
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
@@ -170,17 +176,28 @@ def _each_message(requests: Iterator[Any]) -> Iterator[Any]:
 class _ServerInterceptor(grpc.ServerInterceptor):
     """Wraps every method, streams included: an error raised while a stream is iterated is mapped too."""
 
-    def __init__(self, authenticator: Authenticator, open_methods: Sequence[str], log_calls: bool) -> None:
+    def __init__(
+        self, authenticator: Authenticator, open_methods: Sequence[str], log_calls: bool, trace_all: bool
+    ) -> None:
         self._authenticator = authenticator
         self._open = tuple(open_methods)
         self._log_calls = log_calls
+        self._trace_all = trace_all
         self._tracer = tracer("tenon.grpc")
+        self._wrapped: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = continuation(details)
-        if handler is None:
-            return None
         method = details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = continuation(details)
+            if handler is None:
+                return None
+            # Only methods that exist are kept, so callers cannot make this grow.
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         read = _tolerant(handler.request_deserializer)
         readable = _each_message if handler.request_streaming else _message
         if handler.unary_unary or handler.stream_unary:
@@ -203,7 +220,14 @@ class _ServerInterceptor(grpc.ServerInterceptor):
 
     def _frame(self, method: str, call: grpc.ServicerContext) -> _CallFrame:
         open_method = method.startswith(self._open)
-        return _CallFrame(self._authenticator, self._tracer, method, call, open_method, self._log_calls)
+        return _CallFrame(
+            self._authenticator, self._tracer, method, call, open_method, self._log_calls, self._trace_all
+        )
+
+
+@functools.cache
+def _calls_of(method: str, code: grpc.StatusCode) -> Histogram:
+    return CALLS.labels(method.lstrip("/"), code.name)
 
 
 class _CallFrame:
@@ -211,10 +235,10 @@ class _CallFrame:
 
     def __init__(
         self, authenticator: Authenticator, otel: trace.Tracer, method: str, call: grpc.ServicerContext,
-        open_method: bool, log_calls: bool,
+        open_method: bool, log_calls: bool, trace_all: bool,
     ) -> None:  # fmt: skip
         self._authenticator, self._method, self._call = authenticator, method, call
-        self._open, self._log_calls = open_method, log_calls
+        self._open, self._log_calls, self._trace_all = open_method, log_calls, trace_all
         self._started = time.perf_counter()
         self._span_manager: Any = None
         self._attached: Any = None
@@ -227,11 +251,12 @@ class _CallFrame:
         context.principal.set(None)
         if "traceparent" in metadata:
             self._attached = otel_context.attach(incoming_context(metadata))
-        name = self._method.lstrip("/")
-        self._span_manager = self._tracer.start_as_current_span(
-            name, kind=trace.SpanKind.SERVER, attributes={"rpc.system.name": "grpc", "rpc.method": name}
-        )
-        self._span_manager.__enter__()
+        if self._trace_all or self._attached is not None:
+            name = self._method.lstrip("/")
+            self._span_manager = self._tracer.start_as_current_span(
+                name, kind=trace.SpanKind.SERVER, attributes={"rpc.system.name": "grpc", "rpc.method": name}
+            )
+            self._span_manager.__enter__()
         if self._open:
             return
         try:
@@ -268,7 +293,7 @@ class _CallFrame:
                 log.error("call failed", exc_info=error, **{"rpc.method": self._method.lstrip("/")})
                 abort = f"internal error; request id {context.request_id.get()}"
         elapsed = time.perf_counter() - self._started
-        CALLS.labels(self._method.lstrip("/"), code.name).observe(elapsed)
+        _calls_of(self._method, code).observe(elapsed)
         if self._log_calls and not self._open:
             log.info(
                 "answered",
@@ -278,8 +303,9 @@ class _CallFrame:
                     "event.duration": int(elapsed * 1e9),
                 },
             )
-        trace.get_current_span().set_attribute("rpc.status_code", code.name)
-        self._span_manager.__exit__(None, None, None)
+        if self._span_manager is not None:
+            trace.get_current_span().set_attribute("rpc.status_code", code.name)
+            self._span_manager.__exit__(None, None, None)
         if self._attached is not None:
             otel_context.detach(self._attached)
         if abort is not None:

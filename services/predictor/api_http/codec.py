@@ -9,13 +9,16 @@ from typing import Any
 import orjson
 
 from services.predictor.domain import tensors
-from services.predictor.domain.model import Answer, Ask
+from services.predictor.domain.model import Answer, Ask, Doubles, Values
 from services.predictor.domain.tensors import Tensor
 from tenon.core.errors import Invalid, Place, TooLarge, UnsupportedMedia
 from tenon.kit.http import parse_json
 
 MAX_INPUTS = 2000
 MAX_ID = 256
+_ONE_ROW = ([1], [1, 1])
+_PLAIN = {"FP64": float, "INT64": int, "BOOL": bool, tensors.BYTES: str}
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 class Wanted:
@@ -67,17 +70,13 @@ def parse_infer(
     if not isinstance(request, dict):
         raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
     inputs = _list_of_objects(request, "inputs", required=True)
-    found, place = [], 0
-    for item in inputs:
-        tensor, place = _input(item, tail, place)
-        found.append(tensor)
-    if place != len(tail):
-        raise Invalid("DATA_SIZE", f"the body has {len(tail) - place} bytes after the last binary tensor")
+    row = _one_row(inputs) if not tail else None
+    found = _tensors(inputs, tail) if row is None else []
     given = request.get("id")
     if given is not None and (not isinstance(given, str) or len(given) > MAX_ID):
         raise Invalid("ID_INVALID", f"`id` must be text of at most {MAX_ID} characters", place=Place(field="id"))
     wanted = _wanted(request, given)
-    rows, columns, matrix = tensors.columns_of(found)
+    rows, columns, matrix = tensors.columns_of(found) if row is None else (1, row, None)
     return Ask(model, version, "rest", given or request_id, rows, columns, matrix), wanted
 
 
@@ -143,6 +142,45 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
             line["fallback"] = answer.fallback
             predictions[place] = line
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
+
+
+def _one_row(inputs: list[dict[str, Any]]) -> dict[str, Values] | None:
+    """The columns of one row when each input is written in the usual way, else None; `_tensors` makes the same of them."""
+    columns: dict[str, Values] = {}
+    for item in inputs:
+        if len(item) != 4:
+            return None
+        name, datatype, shape, data = item.get("name"), item.get("datatype"), item.get("shape"), item.get("data")
+        if not (type(name) is str and name and name not in columns and type(datatype) is str):
+            return None
+        # true and 1.0 are equal to 1, but they are no sizes.
+        if not (shape in _ONE_ROW and type(shape[0]) is int and type(shape[-1]) is int):
+            return None
+        if type(data) is not list or len(data) != 1:
+            return None
+        value = data[0]
+        kind, plain = type(value), _PLAIN.get(datatype)
+        if kind is float and plain is float:
+            columns[name] = Doubles(data)
+        elif plain is None or (kind is int and not _LEAST <= value <= _MOST):
+            return None
+        elif kind is plain or value is None:
+            columns[name] = data
+        elif kind is int and plain is float:
+            columns[name] = Doubles((float(value),))
+        else:
+            return None
+    return columns
+
+
+def _tensors(inputs: list[dict[str, Any]], tail: memoryview) -> list[Tensor]:
+    found, place = [], 0
+    for item in inputs:
+        tensor, place = _input(item, tail, place)
+        found.append(tensor)
+    if place != len(tail):
+        raise Invalid("DATA_SIZE", f"the body has {len(tail) - place} bytes after the last binary tensor")
+    return found
 
 
 def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, int]:

@@ -42,11 +42,12 @@ def refuse(column: Column, row: int, reason: str, what: str, hint: str | None = 
 
 def numbers(column: Column, values: Values) -> FloatArray:
     """A number, integer or boolean column as float64, NaN for missing. Raises `Invalid`."""
-    if isinstance(values, np.ndarray):
-        array = _from_array(column, values)
-    else:
-        array = _from_list(column, values)
-    return _check(column, array)
+    return _check(column, floats(column, values))
+
+
+def floats(column: Column, values: Values) -> FloatArray:
+    """The same before it is known whether the values are in range. Raises `Invalid`."""
+    return _from_array(column, values) if isinstance(values, np.ndarray) else _from_list(column, values)
 
 
 def texts(column: Column, values: Values) -> npt.NDArray[np.object_]:

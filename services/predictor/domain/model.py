@@ -22,6 +22,14 @@ class Evaluator(Protocol):
         """One float64 for each row."""
         ...
 
+    def predict_row(self, values: Sequence[Any]) -> float:
+        """The same for one row, in the order of what the version reads (see `Served.reads`)."""
+        ...
+
+    def predict_matrix(self, matrix: FloatArray) -> FloatArray:
+        """The same for rows of numbers, in that order."""
+        ...
+
 
 class Role(enum.StrEnum):
     """What a version does in a release."""
@@ -92,11 +100,27 @@ class Column:
     type: str
     source: str
     nullable: bool
+    kind: Kind = field(init=False, repr=False, compare=False)
+    """How its values are held."""
 
-    @property
-    def kind(self) -> Kind:
-        """How its values are held."""
-        return KIND_OF_TYPE[self.type]
+    def __post_init__(self) -> None:
+        # A KeyError for a type that nobody knows.
+        object.__setattr__(self, "kind", KIND_OF_TYPE[self.type])
+
+
+class Layout:
+    """How the inputs of a version that takes only numbers lie in one row."""
+
+    __slots__ = ("booleans", "columns", "names", "order", "wanted", "whole")
+
+    def __init__(self, columns: tuple[Column, ...], reads: tuple[str, ...]) -> None:
+        self.columns = columns
+        self.names = tuple(column.name for column in columns)
+        self.wanted = tuple((column.name, column.kind is Kind.BOOLEAN) for column in columns)
+        self.whole = tuple(place for place, column in enumerate(columns) if column.kind is Kind.INTEGER)
+        self.booleans = tuple(place for place, column in enumerate(columns) if column.kind is Kind.BOOLEAN)
+        # None: the evaluator reads exactly these, in this order.
+        self.order = None if reads == self.names else [self.names.index(name) for name in reads]
 
 
 @dataclass(frozen=True)
@@ -114,12 +138,16 @@ class Served:
     evaluator: Evaluator = field(repr=False)
     nbytes: int = 0
     kernel: str = "numpy"
+    reads: tuple[str, ...] = ()
+    """The inputs in the order of the evaluator's `predict_row`; empty: it has none, or not for numbers alone."""
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)
     features_of: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
     lookups: tuple[Column, ...] = field(init=False, repr=False)
     event_time: Column | None = field(init=False, repr=False)
+    layout: Layout | None = field(init=False, repr=False)
+    """None: the rows of this version are always taken column by column."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -133,6 +161,8 @@ class Served:
         put(self, "features_of", {view: tuple(names) for view, names in features.items()})
         put(self, "event_time", next((column for column in self.columns if column.source == "event_time"), None))
         put(self, "lookups", self._lookups())
+        plain = all(column.kind in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN) for column in self.inputs)
+        put(self, "layout", Layout(self.inputs, self.reads) if plain and self.reads else None)
 
     def _lookups(self) -> tuple[Column, ...]:
         """The columns that identify the entity: as the bundle says, else those that can only be meant for that."""
@@ -191,6 +221,19 @@ class ServedModel:
 
 Values = npt.NDArray[Any] | Sequence[Any]
 """A column as a door got it: a numpy array of a datatype, or a list of plain values (None is missing)."""
+
+
+class Doubles(list[float]):
+    """Stands for a float64 array where making one would cost more than looking at its values."""
+
+    __slots__ = ()
+
+
+def with_arrays(columns: Mapping[str, Values]) -> Mapping[str, Values]:
+    """The columns with arrays for `Doubles`."""
+    return {
+        name: np.array(values, np.float64) if type(values) is Doubles else values for name, values in columns.items()
+    }
 
 
 @dataclass(slots=True)

@@ -83,7 +83,7 @@ class Logged:
     at: int
     event_time: Sequence[int]
     scores: FloatArray
-    columns: Mapping[str, npt.NDArray[Any]]
+    columns: Mapping[str, npt.NDArray[Any] | list[float]]
 
 
 class PredictionLog(Protocol):

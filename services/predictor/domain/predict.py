@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain import columns as clean
-from services.predictor.domain.model import Answer, Ask, Column, Entry, FloatArray, Kind, Role, Served, Serving, Values
+from services.predictor.domain import quick
+from services.predictor.domain.model import (
+    Answer,
+    Ask,
+    Column,
+    Entry,
+    FloatArray,
+    Kind,
+    Role,
+    Served,
+    Serving,
+    Values,
+    with_arrays,
+)
 from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Logged, Observer, PredictionLog
 from services.predictor.domain.routing import Table, choose
 from services.predictor.domain.shadow import ShadowQueue
@@ -33,6 +46,8 @@ class Part:
     count: int
     columns: dict[str, npt.NDArray[Any]]
     event_time: list[int]
+    quick: quick.Quick | None = None
+    """The inputs when they came the quick way; `columns` is empty then."""
     query: HistoryQuery | None = None
     keys: list[dict[str, str]] = field(default_factory=list)
     fallback: tuple[str, ...] = ()
@@ -98,12 +113,20 @@ class Predictor:
             )
         now = time.time_ns() // 1000
         lead = fixed.served if fixed else entry.stable
+        alone = fixed is not None or entry.canary is None
         if ask.matrix is not None:
+            if alone and lead.layout is not None:
+                rows = quick.of_matrix(lead.layout, ask.matrix, ask.rows)
+                if rows is not None:
+                    serving = fixed or Serving(lead, Role.STABLE)
+                    part = Part(serving, None, ask.rows, {}, [now] * ask.rows, rows)
+                    return Plan(tenant, ask, entry, [part], started)
             ask.columns = _split_matrix(lead, ask.matrix)
-        if fixed is not None or entry.canary is None:
+        if alone:
             serving = fixed or Serving(entry.stable, Role.STABLE)
             parts = [self._part(serving, ask, ask.columns, None, ask.rows, now)]
         else:
+            ask.columns = with_arrays(ask.columns)
             parts = [
                 self._part(
                     serving, ask, _take(ask.columns, rows), rows, len(rows) if rows is not None else ask.rows, now
@@ -126,7 +149,7 @@ class Predictor:
         at = time.time_ns() // 1000
         for part in plan.parts:
             served, role = part.serving
-            scores = served.evaluator.predict(part.columns)
+            scores = _scores(part)
             ids = prediction_ids(at, part.count)
             answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.ages))
             logged.append(
@@ -167,13 +190,18 @@ class Predictor:
         self,
         serving: Serving,
         ask: Ask,
-        given: dict[str, Values] | Any,
+        given: Mapping[str, Values],
         rows: npt.NDArray[np.intp] | None,
         count: int,
         now: int,
     ) -> Part:
         served = serving.served
         _refuse_unknown(served, given)
+        if served.layout is not None and not ask.partial:
+            found = quick.of_columns(served.layout, given, count)
+            if found is not None:
+                return Part(serving, rows, count, {}, _times(served, given, count, now), found)
+        given = with_arrays(given)
         columns: dict[str, npt.NDArray[Any]] = {}
         wanted: dict[str, None] = {}
         for column in served.inputs:
@@ -194,16 +222,14 @@ class Predictor:
                 columns[column.name] = clean.missing(column, count)
             else:
                 raise _input_missing(served, column)
-        times = [now] * count
-        if served.event_time is not None and (values := given.get(served.event_time.name)) is not None:
-            times = clean.moments(served.event_time, values, now)
+        times = _times(served, given, count, now)
         part = Part(serving, rows, count, columns, times)
         if wanted:
             part.query = self._query(served, given, tuple(wanted), count, times)
         return part
 
     def _query(
-        self, served: Served, given: dict[str, Values], views: tuple[str, ...], count: int, times: list[int]
+        self, served: Served, given: Mapping[str, Values], views: tuple[str, ...], count: int, times: list[int]
     ) -> HistoryQuery:
         needed = {name for view in views for name in served.views.get(view, ())}
         keys: list[dict[str, str]] = [{} for _ in range(count)]
@@ -243,8 +269,26 @@ class Predictor:
                 self._observer.feature_age(plan.tenant, served.model, max(0.0, float(known.min())))
 
 
-def _known(part: Part) -> dict[str, npt.NDArray[Any]]:
+def _times(served: Served, given: Mapping[str, Values], count: int, now: int) -> list[int]:
+    if served.event_time is not None and (values := given.get(served.event_time.name)) is not None:
+        return clean.moments(served.event_time, with_arrays({"": values})[""], now)
+    return [now] * count
+
+
+def _scores(part: Part) -> FloatArray:
+    served, rows = part.serving.served, part.quick
+    if rows is None or served.layout is None:
+        return served.evaluator.predict(part.columns)
+    order = served.layout.order
+    if isinstance(rows, list):
+        return np.array([served.evaluator.predict_row(rows if order is None else [rows[place] for place in order])])
+    return served.evaluator.predict_matrix(rows if order is None else rows[:, order])
+
+
+def _known(part: Part) -> Mapping[str, npt.NDArray[Any] | list[float]]:
     """What is logged of a part. History that could not be asked for is not known; logged as missing it would look like drift."""
+    if part.quick is not None and part.serving.served.layout is not None:
+        return quick.as_columns(part.serving.served.layout, part.quick)
     return {name: values for name, values in part.columns.items() if name not in part.fallback}
 
 
@@ -298,7 +342,9 @@ def _split_matrix(served: Served, matrix: npt.NDArray[Any]) -> dict[str, Values]
     )
 
 
-def _refuse_unknown(served: Served, given: dict[str, Values]) -> None:
+def _refuse_unknown(served: Served, given: Mapping[str, Values]) -> None:
+    if given.keys() <= served.by_name.keys():
+        return
     for name in given:
         if name not in served.by_name:
             near = did_you_mean(name, served.by_name)

@@ -72,7 +72,7 @@ class ShadowQueue:
         for column in shadow.inputs:
             values = entry.columns.get(column.name)
             # A shadow with other inputs than the version that answered sees those as missing.
-            columns[column.name] = missing(column, rows) if values is None else values
+            columns[column.name] = missing(column, rows) if values is None else np.asarray(values)
         scores = np.asarray(shadow.evaluator.predict(columns))
         known = {name: values for name, values in columns.items() if name in entry.columns}
         at = time.time_ns() // 1000

@@ -68,10 +68,8 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         # The signature says who made the bundle, not whom it may answer: that is checked here.
         raise Refused("BUNDLE_WRONG_OWNER", f"version {version}: the bundle is of another tenant or model")
     evaluator: Evaluator = load_evaluator(bundle)
-    columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
     try:
-        for column in columns:
-            _ = column.kind
+        columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
     except KeyError as err:
         raise Refused("SIGNATURE_INVALID", f"version {version}: unknown column type {err}") from None
     return Served(
@@ -81,6 +79,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         sha256=bundle.sha256,
         engine=manifest.engine,
         kernel=evaluator.kernel,
+        reads=evaluator.reads,
         output=manifest.signature.output,
         columns=columns,
         views={view: tuple(names) for view, names in manifest.signature.views.items()},

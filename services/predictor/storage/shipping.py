@@ -25,7 +25,8 @@ class Shipper:
     """Moves records to the stream on a thread of its own.
 
     Before a range of a segment is sent, the range is written down: after a crash the very same batches with the very
-    same ids are sent again, so that the reader can drop what it has.
+    same ids are sent again, so that the reader can drop what it has. That it arrived is written down with the next range,
+    or when there is none.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Shipper:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._segment, self._start, self._end = self._load()
+        self._arrived = False
+        self._more = False
 
     def start(self) -> None:
         """Begin."""
@@ -72,12 +75,15 @@ class Shipper:
         limit = self._spool.path(self._segment).stat().st_size if closed else written
         found = self._read(limit)
         if not found:
+            if self._arrived:
+                self._save()
             if not closed:
                 return False
             if self._start < limit:
                 log.warning("the end of a spool segment was cut short", bytes=limit - self._start)
             self._spool.remove(self._segment)
             self._segment, self._start, self._end = self._segment + 1, 0, None
+            self._more = True
             return True
         if self._end is None:
             self._end = self._start + found[-1][0]
@@ -85,7 +91,8 @@ class Shipper:
         inside = [record for end, record in found if self._start + end <= self._end]
         rows = self._send(inside)
         self._start, self._end = self._end, None
-        self._save()
+        self._arrived = True
+        self._more = closed or limit - self._start > _CHUNK_BYTES // 2
         self._on_shipped(rows)
         return True
 
@@ -115,8 +122,11 @@ class Shipper:
         while True:
             ending = self._ending.is_set()
             try:
+                # What came while a range was sent is not sent at once, or under load each range would be a row or two.
                 while self.step():
                     failures = 0
+                    if not (ending or self._more):
+                        break
                 if ending:
                     return
                 self._spool.wake.wait(1.0)
@@ -156,6 +166,7 @@ class Shipper:
         temporary = self._place.with_suffix(".tmp")
         temporary.write_bytes(orjson.dumps({"segment": self._segment, "start": self._start, "end": self._end}))
         temporary.replace(self._place)
+        self._arrived = False
 
 
 def batches(found: list[Any]) -> Iterator[dict[str, Any]]:
@@ -176,6 +187,15 @@ def batches(found: list[Any]) -> Iterator[dict[str, Any]]:
                 batch |= {name: [] for name in ("prediction_id", "request_id", "at", "event_time", "score")}
                 batch["columns"] = {name: [] for name in record["columns"]}
                 open_batches[key] = batch
+            if rows == 1:
+                # By far the most frequent, and half the work.
+                for name in ("prediction_id", "event_time", "score"):
+                    batch[name].append(record[name][0])
+                batch["request_id"].append(record["request_id"])
+                batch["at"].append(record["at"])
+                for into, values in zip(batch["columns"].values(), record["columns"].values(), strict=True):
+                    into.append(values[0])
+                continue
             for name in ("prediction_id", "event_time", "score"):
                 batch[name] += record[name][part]
             batch["request_id"] += [record["request_id"]] * count

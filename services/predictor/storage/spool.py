@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from services.predictor.domain.ports import Logged
@@ -149,7 +148,10 @@ class Spool:
                 "event_time": entry.event_time,
                 # orjson writes NaN as null, which is what the log wants.
                 "score": entry.scores.tolist(),
-                "columns": {name: _plain(values) for name, values in entry.columns.items()},
+                "columns": {
+                    name: values if isinstance(values, list) else values.tolist()
+                    for name, values in entry.columns.items()
+                },
             }
         )
 
@@ -186,8 +188,3 @@ def records(data: bytes) -> Iterator[tuple[int, Any]]:
             return
         yield end, orjson.loads(payload)
         place = end
-
-
-def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
-    plain: list[Any] = values.tolist()
-    return plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,44 @@ def test_a_batch_that_may_have_arrived_is_sent_again_with_the_same_id_and_rows(t
     assert first == second
     assert target.ids() == ids(4)
     assert third["prediction_id"] == ["id-2", "id-3"]
+
+
+def test_a_kill_right_after_sending_repeats_only_the_last_range_with_the_same_ids(tmp_path: Path) -> None:
+    """That a range arrived is written down with the next one, or when nothing waits: the reader drops what comes twice."""
+    target = FakeRedis()
+    spool = spool_in(tmp_path)
+    shipper = shipper_for(spool, target)
+    for number in range(3):
+        spool.append([logged(number)])
+        assert shipper.step()
+    assert target.ids() == ids(3)
+    # Killed here; more rows come before the next process looks.
+    spool.append([logged(3)])
+    again = shipper_for(spool, target)
+    ship_all(again)
+    assert [batch["prediction_id"] for batch in target.batches] == [["id-0"], ["id-1"], ["id-2"], ["id-2"], ["id-3"]]
+    assert target.batches[2] == target.batches[3]
+    assert target.ids() == ids(4)
+    # It found nothing more, and that is on disk as well.
+    ship_all(shipper_for(spool, target))
+    assert len(target.batches) == 5
+
+
+def test_a_shipper_on_its_thread_ships_all_and_ends(tmp_path: Path) -> None:
+    """What comes while it runs travels in few ranges; what is there when it is stopped is shipped first."""
+    target = FakeRedis()
+    spool = spool_in(tmp_path)
+    shipper = Shipper(spool, target, pause_seconds=30)  # type: ignore[arg-type]
+    spool.append([logged(0)])
+    shipper.start()
+    deadline = time.monotonic() + 10
+    while not target.batches and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for number in range(1, 50):
+        spool.append([logged(number)])
+    shipper.stop()
+    assert target.ids() == ids(50)
+    assert len(target.batches) <= 3
 
 
 def test_segments_are_removed_when_they_are_shipped(tmp_path: Path) -> None:

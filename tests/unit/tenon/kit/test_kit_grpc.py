@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from tenon.api.registry.v1 import registry_pb2 as pb
 from tenon.api.registry.v1 import registry_pb2_grpc as rpc
@@ -18,7 +20,7 @@ from tenon.core.tenancy import ALL_TENANT_SCOPES, Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.auth import bearer
 from tenon.kit.config import ServiceSettings
-from tenon.kit.grpc import CODE, Servicer, allowed_tenant, create_server, open_channel, retrying
+from tenon.kit.grpc import CODE, Servicer, _CallFrame, allowed_tenant, create_server, open_channel, retrying
 
 KEYS = {
     "acme-key": Principal("k1", TenantId("acme"), ALL_TENANT_SCOPES),
@@ -193,3 +195,48 @@ def test_a_port_in_use_is_one_clear_line(door, capsys, tmp_path: Path) -> None:
         create_server(door[0], Keys(), [])
     assert ended.value.code == 3
     assert "TENON_GRPC_PORT" in capsys.readouterr().err
+
+
+class Spans:
+    """A tracer that only notes which spans begin."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def start_as_current_span(self, name: str, **_: Any) -> Any:
+        """See OpenTelemetry."""
+        self.names.append(name)
+        return nullcontext()
+
+
+class Call:
+    """The side of a call that the frame sees."""
+
+    def __init__(self, metadata: dict[str, str]) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> list[tuple[str, str]]:
+        """Keys and values."""
+        return list(self._metadata.items())
+
+
+@pytest.mark.parametrize(
+    ("trace_all", "metadata", "expected"),
+    [
+        (True, {}, ["a.B/C"]),
+        (False, {}, []),
+        (False, {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}, ["a.B/C"]),
+    ],
+)
+def test_a_call_without_a_trace_costs_no_span_where_none_is_wanted(
+    trace_all: bool, metadata: dict[str, str], expected: list[str]
+) -> None:
+    """What is traced already goes on being traced; the time of every call is counted, by method and code."""
+    labels = {"rpc_method": "a.B/C", "rpc_status_code": "OK"}
+    before = REGISTRY.get_sample_value("rpc_server_call_duration_seconds_count", labels) or 0.0
+    spans = Spans()
+    frame: Any = _CallFrame(Keys(), spans, "/a.B/C", Call(metadata), True, False, trace_all)  # type: ignore[arg-type]
+    with frame:
+        pass
+    assert spans.names == expected
+    assert REGISTRY.get_sample_value("rpc_server_call_duration_seconds_count", labels) == before + 1
