@@ -24,7 +24,8 @@ from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.events import DATASET_COMMITTED, Consumer
-from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.grpc import Servicer, create_server
+from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.process import run_service, starting
 from tenon.kit.redis import connect

@@ -23,7 +23,8 @@ from services.ingest.worker import Loader, Signal
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
-from tenon.kit.grpc import create_server, open_channel
+from tenon.kit.grpc import create_server
+from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.outbox import Outbox
 from tenon.kit.process import run_service, starting

@@ -23,7 +23,8 @@ from tenon.core.timestamps import parse_duration
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.events import PREDICTIONS, Consumer
-from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.grpc import Servicer, create_server
+from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.sql import database_problem, open_database

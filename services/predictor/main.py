@@ -34,7 +34,8 @@ from tenon.bundle import load_verify_key
 from tenon.core.errors import Invalid, TenonError
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
-from tenon.kit.grpc import Servicer, create_server, open_channel
+from tenon.kit.grpc import Servicer, create_server
+from tenon.kit.grpc_client import open_channel
 from tenon.kit.process import Background, Periodic, run_service
 from tenon.kit.redis import connect
 from tenon.kit.telemetry import configure_telemetry, get_logger

@@ -28,7 +28,8 @@ from tenon.core.errors import Unavailable
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
-from tenon.kit.grpc import create_server, open_channel
+from tenon.kit.grpc import create_server
+from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.queue import carry_context, make_celery

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.tenancy import Scope, TenantId
 from tenon.kit.auth import CachedAuthenticator, Credential, platform_credentials
-from tenon.kit.grpc import open_channel
+from tenon.kit.grpc_client import open_channel
 
 if TYPE_CHECKING:
     from tenon.kit.config import ServiceSettings

@@ -11,7 +11,7 @@ from tenon.api.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from tenon.core.errors import NotFound
 from tenon.core.specs import DatasetSpec, parse_spec
 from tenon.core.tenancy import TenantId
-from tenon.kit.grpc import retrying
+from tenon.kit.grpc_client import retrying
 
 _DEADLINE_SECONDS = 5.0
 

@@ -10,7 +10,7 @@ import grpc
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.errors import Unavailable
 from tenon.core.tenancy import TenantId
-from tenon.kit.grpc import retrying
+from tenon.kit.grpc_client import retrying
 
 FRESH_SECONDS = 60.0
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.errors import DeadlineExceeded, Unavailable
 from tenon.core.manifest import Manifest
-from tenon.kit.grpc import retrying
+from tenon.kit.grpc_client import retrying
 
 if TYPE_CHECKING:
     import grpc

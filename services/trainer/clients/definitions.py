@@ -12,7 +12,7 @@ from tenon.api.features.v1 import features_pb2, features_pb2_grpc
 from tenon.api.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
-from tenon.kit.grpc import retrying
+from tenon.kit.grpc_client import retrying
 
 DEADLINE_SECONDS = 5.0
 

@@ -8,7 +8,7 @@ import grpc
 
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.tenancy import TenantId
-from tenon.kit.grpc import retrying
+from tenon.kit.grpc_client import retrying
 
 DEADLINE_SECONDS = 60.0
 CHUNK = 1 << 20

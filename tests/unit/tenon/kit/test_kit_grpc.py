@@ -20,7 +20,8 @@ from tenon.core.tenancy import ALL_TENANT_SCOPES, Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.auth import bearer
 from tenon.kit.config import ServiceSettings
-from tenon.kit.grpc import CODE, Servicer, _CallFrame, allowed_tenant, create_server, open_channel, retrying
+from tenon.kit.grpc import CODE, Servicer, _CallFrame, allowed_tenant, create_server
+from tenon.kit.grpc_client import open_channel, retrying
 
 KEYS = {
     "acme-key": Principal("k1", TenantId("acme"), ALL_TENANT_SCOPES),
