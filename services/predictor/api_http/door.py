@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.predictor.api_http import codec
+from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.model import Ask
 from services.predictor.domain.ports import Observer
@@ -26,8 +26,6 @@ from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
 log = get_logger(__name__)
 
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
-_PREDICT = re.compile(r"/v1/models/([^/:]+):predict")
 _JSON = (b"content-type", b"application/json")
 _HEAVY_BYTES = 64 << 10
 _KEY_SECONDS = 1.0
@@ -71,18 +69,13 @@ class PredictDoor:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            path = scope["path"]
-            match = _INFER.fullmatch(path)
-            if match is not None:
-                await self._serve(self._infer, match, scope, receive, send)
-                return
-            match = _PREDICT.fullmatch(path)
-            if match is not None:
-                await self._serve(self._predict, match, scope, receive, send)
+            path = parse_path(scope["path"])
+            if path is not None:
+                await self._serve(self._infer if path.kind == "infer" else self._predict, path, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    async def _serve(self, handle: Any, match: re.Match[str], scope: Any, receive: Any, send: Any) -> None:
+    async def _serve(self, handle: Any, path: Path, scope: Any, receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request_id = context.accept_request_id(headers.get(b"x-request-id"))
         context.request_id.set(request_id)
@@ -90,14 +83,14 @@ class PredictDoor:
             # Only what is traced already is traced here: a span for every request would cost as much as the prediction.
             carrier = {name.decode("latin-1"): value for name, value in headers.items()}
             with self._tracer.start_as_current_span("predict", context=incoming_context(carrier)):
-                await self._answer(handle, match, scope, receive, send, headers, request_id)
+                await self._answer(handle, path, scope, receive, send, headers, request_id)
         else:
-            await self._answer(handle, match, scope, receive, send, headers, request_id)
+            await self._answer(handle, path, scope, receive, send, headers, request_id)
 
     async def _answer(
         self,
         handle: Any,
-        match: re.Match[str],
+        path: Path,
         scope: Any,
         receive: Any,
         send: Any,
@@ -112,7 +105,7 @@ class PredictDoor:
             tenant = asked.value
             body = await self._body(headers, receive)
             status = 200
-            data, extra = await handle(asked, match, body, headers, request_id)
+            data, extra = await handle(asked, path, body, headers, request_id)
         except _Gone:
             return
         except _Slow:
@@ -150,15 +143,15 @@ class PredictDoor:
         await send({"type": "http.response.body", "body": data})
 
     async def _infer(
-        self, tenant: TenantId, match: re.Match[str], body: bytes, headers: dict[bytes, str], request_id: str
+        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, str], request_id: str
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> tuple[Plan, codec.Wanted]:
             plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
             ask, wanted = codec.parse_infer(
                 plain,
                 headers.get(b"inference-header-content-length"),
-                model=match[1],
-                version=match[2],
+                model=path.model,
+                version=path.version,
                 request_id=request_id,
             )
             plan = self._predictor.plan(tenant, ask)
@@ -177,7 +170,7 @@ class PredictDoor:
         ]
 
     async def _predict(
-        self, tenant: TenantId, match: re.Match[str], body: bytes, headers: dict[bytes, str], request_id: str
+        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, str], request_id: str
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> Plan:
             plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
@@ -196,7 +189,7 @@ class PredictDoor:
             given = request.get("request_id")
             if given is not None and (not isinstance(given, str) or len(given) > codec.MAX_ID):
                 raise Invalid("ID_INVALID", "`request_id` must be short text", place=Place(field="request_id"))
-            ask = Ask(match[1], None, "rest", given or request_id, rows, columns, split_rows=True, partial=partial)
+            ask = Ask(path.model, None, "rest", given or request_id, rows, columns, split_rows=True, partial=partial)
             return self._predictor.plan(tenant, ask)
 
         heavy = len(body) > _HEAVY_BYTES or b"content-encoding" in headers
