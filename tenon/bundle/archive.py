@@ -26,6 +26,7 @@ SIGNATURE = "signature"
 PIPELINE = "pipeline.json"
 FOREST = "forest.npz"
 LINEAR = "linear.json"
+ONNX = "model.onnx"
 NATIVE_MODEL = "native/model.ubj"
 NATIVE_PIPELINE = "native/pipeline.skops"
 
@@ -34,8 +35,8 @@ MAX_MEMBER_BYTES = 512 << 20
 MAX_MANIFEST_BYTES = 16 << 20
 SIGNATURE_BYTES = 64
 
-_ENGINE_MEMBER = {"tenon-forest": FOREST, "tenon-linear": LINEAR}
-_KNOWN = frozenset({MANIFEST, SIGNATURE, PIPELINE, FOREST, LINEAR, NATIVE_MODEL, NATIVE_PIPELINE})
+_ENGINE_MEMBER = {"tenon-forest": FOREST, "tenon-linear": LINEAR, "onnxruntime": ONNX}
+_KNOWN = frozenset({MANIFEST, SIGNATURE, PIPELINE, FOREST, LINEAR, ONNX, NATIVE_MODEL, NATIVE_PIPELINE})
 _BLOCK = tarfile.BLOCKSIZE
 
 

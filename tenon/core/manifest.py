@@ -1,10 +1,15 @@
-"""The bundle's manifest: what a model version is, where it comes from and how well it did."""
+"""The bundle's manifest: what a model version is, where it comes from and how well it did.
+
+Only what follows from the inputs is in it: the same data, document, seed and libraries give the same manifest and so
+the same bundle, to the byte. Which run made a version, and when, is the registry's to say. (Manifests of format 1 held
+both; they are still read.)
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Part(BaseModel):
@@ -35,7 +40,7 @@ class Signature(Part):
 class Lineage(Part):
     """Where the version comes from."""
 
-    run_id: str
+    run_id: str | None = Field(default=None, description="Format 1 only: the run that made it.")
     spec_digest: str
     dataset: str
     dataset_version: int = Field(description="Version of the lake table the training set was read at.")
@@ -45,6 +50,10 @@ class Lineage(Part):
     code_version: str
     environment: dict[str, str] = Field(description="Python and library versions of the training process.")
     seed: int
+
+    @model_serializer(mode="wrap")
+    def _leave_out_the_run(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "run_id", self.run_id)
 
 
 class Evaluation(Part):
@@ -118,15 +127,28 @@ class GateResult(Part):
     message: str
 
 
+class Form(Part):
+    """A further form of the model, judged on all held-out rows against the fitted pipeline. One that did not pass is
+    not in the bundle."""
+
+    included: bool
+    reason: str = Field(default="", description="Why it is not in the bundle; empty when it is.")
+    rows: int = 0
+    tolerance: str = Field(default="", description="How far an answer may be off.")
+    rows_outside: int = Field(default=0, description="Rows whose answer is further off than that.")
+    labels_differing: int = Field(default=0, description="Rows on the other side of 0.5; binary models only.")
+    max_difference: float | None = Field(default=None, description="The largest absolute difference of an answer.")
+
+
 class Manifest(Part):
     """`manifest.json` of a bundle. `files` gives the sha256 of every other file in it."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     tenant: str
     model: str
     task: Literal["binary", "regression"]
-    created_at: str
-    engine: Literal["tenon-forest", "tenon-linear"] = Field(
+    created_at: str | None = Field(default=None, description="Format 1 only: when its run was asked for.")
+    engine: Literal["tenon-forest", "tenon-linear", "onnxruntime"] = Field(
         description="Evaluator the predictor serves it with; passed the parity gate against the fitted pipeline."
     )
     signature: Signature
@@ -137,4 +159,15 @@ class Manifest(Part):
     parity: dict[str, Any] = Field(
         description="Rows compared and the largest absolute difference from the fitted pipeline."
     )
+    forms: dict[str, Form] = Field(default_factory=dict, description="Further forms by name, included or not: `onnx`.")
     files: dict[str, str]
+
+    @model_serializer(mode="wrap")
+    def _leave_out_the_time(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "created_at", self.created_at)
+
+
+def _without(data: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
+    if value is None:
+        data.pop(name, None)
+    return data

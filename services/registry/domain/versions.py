@@ -166,7 +166,8 @@ def _check_belongs(tenant: TenantId, model: str, candidate: Candidate, bundle: O
     for field, inside, announced in (
         ("tenant", manifest.tenant, tenant.value),
         ("model", manifest.model, model),
-        ("run_id", manifest.lineage.run_id, candidate.run_id),
+        # Only manifests of format 1 name their run.
+        ("run_id", manifest.lineage.run_id or candidate.run_id, candidate.run_id),
     ):
         if inside != announced:
             raise Invalid(

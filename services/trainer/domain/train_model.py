@@ -34,7 +34,7 @@ from services.trainer.domain.split import (
     start_of_test,
 )
 from tenon.core.errors import Precondition, Unavailable
-from tenon.core.manifest import Evaluation, Evidence, InputColumn, Lineage, Manifest, Signature
+from tenon.core.manifest import Evaluation, Evidence, GateResult, InputColumn, Lineage, Manifest, Signature
 from tenon.core.specs import DatasetSpec, check_model, model_signature
 from tenon.core.specs.model import Task
 from tenon.core.tenancy import TenantId
@@ -46,6 +46,16 @@ FEW_OF_A_CLASS = 100
 """Below so many test rows of the rarer class a run says how uncertain its figures are."""
 Report = Callable[[float, str], None]
 """Told how far the run has come (0 to 1) and what it is doing. May raise to stop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sealed bundle that nobody has registered yet."""
+
+    bundle: bytes
+    sha256: str
+    evidence: Evidence
+    gates: list[GateResult]
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,20 @@ class TrainModel:
     code_version: str
 
     def __call__(self, tenant: TenantId, model: Model, run: Run, report: Report) -> Outcome:
-        """Train, judge, seal and register. The same run on the same data gives the same bundle, byte for byte."""
+        """Train, judge, seal and register."""
+        made = self.make(tenant, model, report)
+        report(0.97, "registering the version")
+        version = self.versions.register(tenant, model.name, run.id, made.bundle, made.sha256)
+        return Outcome(
+            version=version,
+            bundle_sha256=made.sha256,
+            evidence=made.evidence.model_dump(mode="json"),
+            gates=[gate.model_dump(mode="json") for gate in made.gates],
+        )
+
+    def make(self, tenant: TenantId, model: Model, report: Report) -> Made:
+        """Train, judge and seal. The same document on the same data gives the same bundle, byte for byte, whichever run
+        asks for it and whenever."""
         spec = model.spec
         report(0.01, f"asking features for the training set of {spec.spine}")
         spine = self.definitions.get_dataset(tenant, spec.spine)
@@ -113,14 +136,13 @@ class TrainModel:
             tenant=tenant.value,
             model=spec.name,
             task=spec.task.value,
-            created_at=rfc3339(run.created_at),
             engine=self.estimators.engine_of(chosen.name),  # type: ignore[arg-type]  # the manifest checks it
             signature=Signature(
                 inputs=[InputColumn.model_validate(item.as_dict()) for item in signature],
                 output="probability" if spec.task is Task.BINARY else "prediction",
                 views={name: list(views[name].entity) for name in spec.features.views},
             ),
-            lineage=self._lineage(model, run, training_set),
+            lineage=self._lineage(model, training_set),
             evidence=evidence,
             gates=gates,
             baseline=training_baseline(train.frame, inputs, scores),
@@ -128,14 +150,7 @@ class TrainModel:
             files={},
         )
         bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame)
-        report(0.97, "registering the version")
-        version = self.versions.register(tenant, spec.name, run.id, bundle, sha256)
-        return Outcome(
-            version=version,
-            bundle_sha256=sha256,
-            evidence=evidence.model_dump(mode="json"),
-            gates=[gate.model_dump(mode="json") for gate in gates],
-        )
+        return Made(bundle, sha256, evidence, gates)
 
     def _split(self, model: Model, spine: DatasetSpec, labelled: Labelled) -> TimeSplit:
         spec = model.spec
@@ -221,9 +236,8 @@ class TrainModel:
         scores = fitted.predict(test.frame)
         return with_intervals(plan.task, evaluate(plan.task, test.label, scores), test.label, scores, seed=plan.seed)
 
-    def _lineage(self, model: Model, run: Run, training_set: TrainingSet) -> Lineage:
+    def _lineage(self, model: Model, training_set: TrainingSet) -> Lineage:
         return Lineage(
-            run_id=run.id,
             spec_digest=model.digest,
             dataset=model.spec.spine,
             dataset_version=training_set.dataset_versions.get(model.spec.spine, 0),

@@ -15,6 +15,7 @@ from services.trainer.domain.ports import Examples, Floats, Plan, Tick, Tuned
 from services.trainer.engine import safe_skops
 from services.trainer.engine.choosing import best_of
 from services.trainer.engine.preprocessing import columns_of, preprocess_for_linear
+from services.trainer.engine.threads import one_thread
 from tenon.bundle import Evaluator, Linear, Pipeline
 from tenon.bundle.archive import LINEAR, NATIVE_PIPELINE, PIPELINE
 
@@ -52,7 +53,8 @@ class LinearEstimator:
             model = LogisticRegression(C=strength, max_iter=2000, tol=1e-6)
         else:
             model = Ridge(alpha=1 / strength)
-        model.fit(transformer.transform(train.frame), train.label)
+        with one_thread():
+            model.fit(transformer.transform(train.frame), train.label)
         tick(1.0)
         return FittedLinear(SklearnPipeline([("preprocessing", transformer), ("model", model)]), plain)
 
@@ -72,10 +74,11 @@ class FittedLinear:
 
     def predict(self, frame: pl.DataFrame) -> Floats:
         """See `Fitted`."""
-        if self._link == "logistic":
-            answer: Floats = self._native.predict_proba(frame)[:, 1]
-        else:
-            answer = self._native.predict(frame)
+        with one_thread():
+            if self._link == "logistic":
+                answer: Floats = self._native.predict_proba(frame)[:, 1]
+            else:
+                answer = self._native.predict(frame)
         return np.asarray(answer, dtype=np.float64)
 
     def files(self) -> dict[str, bytes]:
@@ -91,8 +94,9 @@ class FittedLinear:
         """How far the bundle's evaluator is from this pipeline, relative to the sizes of the terms that are added."""
         columns = columns_of(frame)
         matrix = self._native.named_steps["preprocessing"].transform(frame)
-        margin = matrix @ self._coefficients + self._intercept
-        size = 1.0 + np.abs(matrix) @ np.abs(self._coefficients) + abs(self._intercept)
+        with one_thread():
+            margin = matrix @ self._coefficients + self._intercept
+            size = 1.0 + np.abs(matrix) @ np.abs(self._coefficients) + abs(self._intercept)
         # Of the compiled evaluator, where it could be built, and of numpy, which serves where it could not.
         reference = evaluator.model.margin(evaluator.pipeline.transform(columns))
         difference = np.maximum(np.abs(margin - evaluator.margin(columns)), np.abs(margin - reference))

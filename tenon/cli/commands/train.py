@@ -86,9 +86,10 @@ def runs(output: Output, model: str | None, limit: int, tenant: str | None, data
         output.result("runs", {"tenant": owner, "runs": found})
         return
     output.table(
-        ["run", "model", "state", "done", "version", "created", "note"],
+        ["run", "model", "state", "done", "version", "digest", "created", "note"],
         [
             [run["id"], run["model"], run["state"], f"{100 * run['progress']:.0f} %", str(run["version"] or "—"),
+             (run.get("bundle_sha256") or "")[:12],
              _moment(run.get("created_at")), run.get("problem") or (run.get("step") if run["state"] == "running" else "")]
             for run in found
         ],

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenon.bundle import generate_key_pair, load_evaluator, load_signing_key, load_verify_key, open_bundle, write_bundle
 from tenon.bundle.archive import _pack, _unpack
 from tenon.core.errors import Invalid, TenonError, TooLarge
+from tenon.core.manifest import Manifest
 from tests.support.fakes_predictor import linear_bundle, manifest_of, signing_key, visit_bundle
 
 VERIFY = signing_key().public_key()
@@ -44,6 +45,22 @@ def test_the_same_parts_give_the_same_bytes() -> None:
         infos = archive.getmembers()
     assert [info.name for info in infos] == sorted(info.name for info in infos)
     assert all((info.mtime, info.uid, info.gid) == (0, 0, 0) for info in infos)
+
+
+def test_the_first_format_is_still_read() -> None:
+    """Bundles in caches and stores that name their run and its time in the manifest open as they are, and say so."""
+    first = open_bundle(visit_bundle(), VERIFY)
+    data = manifest_of("acme", "stay", []) | {"format": 1, "signature": first.manifest.signature.model_dump()}
+    files = {name: first.files[name] for name in first.manifest.files}
+    old = open_bundle(write_bundle(data, files, signing_key()), VERIFY).manifest
+    assert (old.format, old.created_at, old.lineage.run_id) == (1, "2026-11-01T00:00:00Z", "run-1")
+    assert json.loads(manifest_bytes(old, files))["created_at"] == old.created_at
+    assert "created_at" not in json.loads(manifest_bytes(old.model_copy(update={"created_at": None}), files))
+
+
+def manifest_bytes(manifest: Manifest, files: dict[str, bytes]) -> bytes:
+    """The manifest's bytes in a bundle."""
+    return open_bundle(write_bundle(manifest, files, signing_key()), VERIFY).files["manifest.json"]
 
 
 def test_any_flipped_byte_is_refused() -> None:
