@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.domain.model import Column, Role, Served, ServedModel
-from services.predictor.domain.ports import History, HistoryQuery, Logged
+from services.predictor.domain.logged import Logged
+from services.predictor.domain.model import Column, Role, Served, ServedModel, Source
+from services.predictor.domain.ports import History, HistoryQuery
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
@@ -77,9 +78,16 @@ class FakeLog:
         """See `PredictionLog`."""
         self.entries += entries
 
+    def append_row(
+        self, source: Source, request_id: str, prediction_id: bytes, at: int, event_time: int, score: float,
+        numbers: Sequence[float],
+    ) -> None:  # fmt: skip
+        """See `PredictionLog`."""
+        self.append([Logged(source, request_id, prediction_id, at, [event_time], [score], list(numbers))])
+
     def roles(self) -> list[tuple[int, Role, int]]:
         """(version, role, rows) of each entry."""
-        return [(entry.version, entry.role, len(entry.prediction_ids)) for entry in self.entries]
+        return [(entry.source.version, entry.source.role, entry.rows) for entry in self.entries]
 
 
 @dataclass

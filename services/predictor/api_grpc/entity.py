@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain.instances import columns_of_instances
+from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Ask
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
@@ -52,10 +53,10 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
         predictions: list[Any] = [None] * rows
         for answer in answers:
             places = range(rows) if answer.rows is None else answer.rows.tolist()
-            scores = answer.scores.tolist()
+            scores, ids = answer.scores.tolist(), id_texts(answer.ids)
             for index, place in enumerate(places):
                 predictions[place] = pb.Prediction(
-                    prediction_id=answer.prediction_ids[index],
+                    prediction_id=ids[index],
                     value=scores[index],
                     model_version=answer.served.version,
                     role=answer.role.value,

@@ -11,6 +11,7 @@ import numpy as np
 import tenon
 from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain import tensors
+from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Answer, Ask, Values
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
@@ -181,7 +182,7 @@ def _response(answer: Answer, wanted: list[str], request_id: str, *, raw: bool) 
     parameters["version"].string_param = str(served.version)
     parameters["role"].string_param = answer.role.value
     if rows == 1:
-        parameters["prediction_id"].string_param = answer.prediction_ids[0]
+        parameters["prediction_id"].string_param = id_texts(answer.ids)[0]
     if answer.feature_age_seconds is not None:
         # Text, because half of the clients know no double parameter.
         parameters["feature_age_seconds"].string_param = repr(answer.feature_age_seconds)
@@ -191,10 +192,10 @@ def _response(answer: Answer, wanted: list[str], request_id: str, *, raw: bool) 
         is_id = name == tensors.PREDICTION_ID
         output = response.outputs.add(name=name, datatype="BYTES" if is_id else "FP64", shape=[rows])
         if raw:
-            data = tensors.join_bytes(answer.prediction_ids) if is_id else answer.scores.astype("<f8").tobytes()
+            data = tensors.join_bytes(id_texts(answer.ids)) if is_id else answer.scores.astype("<f8").tobytes()
             response.raw_output_contents.append(data)
         elif is_id:
-            output.contents.bytes_contents.extend(text.encode() for text in answer.prediction_ids)
+            output.contents.bytes_contents.extend(text.encode() for text in id_texts(answer.ids))
         else:
             output.contents.fp64_contents.extend(answer.scores.tolist())
     return response

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from services.predictor.domain import tensors
+from services.predictor.domain.logged import ID_BYTES, id_texts
 from services.predictor.domain.model import Answer, Ask, Doubles, Values
 from services.predictor.domain.tensors import Tensor
 from tenon.core.errors import Invalid, Place, TooLarge, UnsupportedMedia
@@ -89,11 +90,11 @@ def render_infer(answer: Answer, wanted: Wanted) -> tuple[bytes, int | None]:
         is_id = name == tensors.PREDICTION_ID
         output: dict[str, Any] = {"name": name, "datatype": "BYTES" if is_id else "FP64", "shape": [rows]}
         if wanted.binary(name):
-            data = tensors.join_bytes(answer.prediction_ids) if is_id else answer.scores.astype("<f8").tobytes()
+            data = tensors.join_bytes(id_texts(answer.ids)) if is_id else answer.scores.astype("<f8").tobytes()
             output["parameters"] = {"binary_data_size": len(data)}
             tails.append(data)
         else:
-            output["data"] = answer.prediction_ids if is_id else answer.scores.tolist()
+            output["data"] = id_texts(answer.ids) if is_id else answer.scores.tolist()
         outputs.append(output)
     body: dict[str, Any] = {"model_name": served.model, "model_version": str(served.version)}
     if wanted.id is not None:
@@ -113,8 +114,8 @@ def parameters_of(answer: Answer) -> dict[str, Any]:
         "version": str(answer.served.version),
         "role": answer.role.value,
     }
-    if len(answer.prediction_ids) == 1:
-        found["prediction_id"] = answer.prediction_ids[0]
+    if len(answer.ids) == ID_BYTES:
+        found["prediction_id"] = id_texts(answer.ids)[0]
     if answer.feature_age_seconds is not None:
         found["feature_age_seconds"] = answer.feature_age_seconds
     if answer.fallback:
@@ -127,10 +128,10 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
     predictions: list[Any] = [None] * rows
     for answer in answers:
         places = range(rows) if answer.rows is None else answer.rows.tolist()
-        scores = answer.scores.tolist()
+        scores, ids = answer.scores.tolist(), id_texts(answer.ids)
         for index, place in enumerate(places):
             line = {
-                "prediction_id": answer.prediction_ids[index],
+                "prediction_id": ids[index],
                 "value": scores[index],
                 "output": answer.served.output,
                 "model_version": answer.served.version,

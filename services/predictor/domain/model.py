@@ -108,6 +108,20 @@ class Column:
         object.__setattr__(self, "kind", KIND_OF_TYPE[self.type])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What logged rows have in common: who answered, and what their columns are called. The log knows it by identity,
+    so get it from `Served.source`."""
+
+    tenant: TenantId
+    model: str
+    version: int
+    role: Role
+    protocol: str
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+
+
 class Layout:
     """How the inputs of a version that takes only numbers lie in one row."""
 
@@ -148,6 +162,8 @@ class Served:
     event_time: Column | None = field(init=False, repr=False)
     layout: Layout | None = field(init=False, repr=False)
     """None: the rows of this version are always taken column by column."""
+    sources: dict[Any, Source] = field(init=False, repr=False, compare=False)
+    """What `source` gave before."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -163,6 +179,19 @@ class Served:
         put(self, "lookups", self._lookups())
         plain = all(column.kind in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN) for column in self.inputs)
         put(self, "layout", Layout(self.inputs, self.reads) if plain and self.reads else None)
+        put(self, "sources", {})
+
+    def source(
+        self, role: Role, protocol: str, numbers: tuple[str, ...] | None = None, texts: tuple[str, ...] = ()
+    ) -> Source:
+        """What its logged rows have in common; `numbers` None: the columns of its layout."""
+        key = (role, protocol, numbers, texts)
+        found = self.sources.get(key)
+        if found is None:
+            names = numbers if numbers is not None else self.layout.names if self.layout is not None else ()
+            found = Source(self.tenant, self.model, self.version, role, protocol, names, texts)
+            found = self.sources.setdefault(key, found)
+        return found
 
     def _lookups(self) -> tuple[Column, ...]:
         """The columns that identify the entity: as the bundle says, else those that can only be meant for that."""
@@ -263,7 +292,8 @@ class Answer:
     role: Role
     rows: npt.NDArray[np.intp] | None
     scores: FloatArray
-    prediction_ids: list[str]
+    ids: bytes
+    """16 bytes a row; see `logged.id_texts`."""
     fallback: tuple[str, ...]
     feature_ages: FloatArray | None
     """How old each row's history is, in seconds; NaN for a row without any."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from services.predictor.domain.model import Release, Role, Served, ServedModel, Track
+from services.predictor.domain.logged import Logged
+from services.predictor.domain.model import Release, Role, Served, ServedModel, Source, Track
 from tenon.core.tenancy import TenantId
 
 FloatArray = npt.NDArray[np.float64]
@@ -69,28 +70,27 @@ class HistorySource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """Rows answered together by one version; goes to the prediction log."""
-
-    tenant: TenantId
-    model: str
-    version: int
-    role: Role
-    protocol: str
-    request_id: str
-    prediction_ids: Sequence[str]
-    at: int
-    event_time: Sequence[int]
-    scores: FloatArray
-    columns: Mapping[str, npt.NDArray[Any] | list[float]]
-
-
 class PredictionLog(Protocol):
-    """Where answered predictions go before they are answered."""
+    """Where answered predictions go before they are answered.
+
+    What is appended survives the end of this process. Never raises for a full disk: that is counted and shouted.
+    """
 
     def append(self, entries: Sequence[Logged]) -> None:
-        """Make the rows survive the end of this process. Never raises for a full disk: that is counted and shouted."""
+        """Rows that were answered together, of one version or several."""
+        ...
+
+    def append_row(
+        self,
+        source: Source,
+        request_id: str,
+        prediction_id: bytes,
+        at: int,
+        event_time: int,
+        score: float,
+        numbers: Sequence[float],
+    ) -> None:
+        """The same for one row of numbers, without any object in between: the quick way."""
         ...
 
 

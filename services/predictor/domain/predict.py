@@ -6,7 +6,6 @@ on a thread.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from services.predictor.domain import columns as clean
 from services.predictor.domain import quick
+from services.predictor.domain.logged import Logged, PredictionIds, logged_columns
 from services.predictor.domain.model import (
     Answer,
     Ask,
@@ -30,7 +30,7 @@ from services.predictor.domain.model import (
     Values,
     with_arrays,
 )
-from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Logged, Observer, PredictionLog
+from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Observer, PredictionLog
 from services.predictor.domain.routing import Table, choose
 from services.predictor.domain.shadow import ShadowQueue
 from tenon.core.errors import Invalid, Place, TooLarge, did_you_mean
@@ -89,6 +89,7 @@ class Predictor:
         self._shadows = shadows
         self._observer = observer
         self._max_rows = max_rows
+        self._ids = PredictionIds()
 
     def predict(self, tenant: TenantId, ask: Ask) -> list[Answer]:
         """All steps in one; see `plan`."""
@@ -150,14 +151,9 @@ class Predictor:
         for part in plan.parts:
             served, role = part.serving
             scores = _scores(part)
-            ids = prediction_ids(at, part.count)
+            ids = self._ids.many(at, part.count)
             answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.ages))
-            logged.append(
-                Logged(
-                    plan.tenant, ask.model, served.version, role, ask.protocol, ask.request_id, ids, at,
-                    part.event_time, scores, _known(part),
-                )
-            )  # fmt: skip
+            logged.append(_logged(part, ask, ids, at, scores))
         self._log.append(logged)
         elapsed = time.perf_counter() - plan.started
         for part, answer in zip(plan.parts, answers, strict=True):
@@ -285,23 +281,13 @@ def _scores(part: Part) -> FloatArray:
     return served.evaluator.predict_matrix(rows if order is None else rows[:, order])
 
 
-def _known(part: Part) -> Mapping[str, npt.NDArray[Any] | list[float]]:
+def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> Logged:
     """What is logged of a part. History that could not be asked for is not known; logged as missing it would look like drift."""
-    if part.quick is not None and part.serving.served.layout is not None:
-        return quick.as_columns(part.serving.served.layout, part.quick)
-    return {name: values for name, values in part.columns.items() if name not in part.fallback}
-
-
-def prediction_ids(at: int, count: int) -> list[str]:
-    """Fresh ids in the form of UUID version 7: they sort by time and never repeat."""
-    moment = f"{at // 1000 & 0xFFFFFFFFFFFF:012x}"
-    start = f"{moment[:8]}-{moment[8:]}-7"
-    noise = os.urandom(10 * count).hex()
-    ids = []
-    for place in range(0, 20 * count, 20):
-        text = noise[place : place + 20]
-        ids.append(f"{start}{text[:3]}-{'89ab'[int(text[3], 16) & 3]}{text[4:7]}-{text[7:19]}")
-    return ids
+    (served, role), rows = part.serving, part.quick
+    if rows is not None and served.layout is not None:
+        return Logged(served.source(role, ask.protocol), ask.request_id, ids, at, part.event_time, scores, rows)
+    known = {name: values for name, values in part.columns.items() if name not in part.fallback}
+    return logged_columns(served, role, ask.protocol, ask.request_id, ids, at, part.event_time, scores, known)
 
 
 def _key(parts: Sequence[str | None], ask: Ask) -> Sequence[str]:

@@ -51,13 +51,6 @@ def of_columns(layout: Layout, given: Mapping[str, Values], rows: int) -> Quick 
     return columns.T if _fine(layout, columns) else None
 
 
-def as_columns(layout: Layout, quick: Quick) -> dict[str, list[float]]:
-    """The rows as columns again, for the prediction log."""
-    if isinstance(quick, list):
-        return {name: [value] for name, value in zip(layout.names, quick, strict=True)}
-    return dict(zip(layout.names, quick.T.tolist(), strict=True))
-
-
 def _row(layout: Layout, given: Mapping[str, Values]) -> list[float] | None:
     row: list[float] = []
     for name, is_boolean in layout.wanted:

@@ -6,14 +6,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from services.predictor.domain.columns import missing
+from services.predictor.domain.logged import Logged, logged_columns
 from services.predictor.domain.model import Role, Served
-from services.predictor.domain.ports import Logged, Observer, PredictionLog
+from services.predictor.domain.ports import Observer, PredictionLog
 
 
 class ShadowQueue:
@@ -67,20 +67,21 @@ class ShadowQueue:
                 self._on_error(shadow, err)
 
     def _evaluate(self, shadow: Served, entry: Logged) -> None:
-        rows = len(entry.prediction_ids)
+        given = entry.columns
         columns: dict[str, Any] = {}
         for column in shadow.inputs:
-            values = entry.columns.get(column.name)
+            values = given.get(column.name)
             # A shadow with other inputs than the version that answered sees those as missing.
-            columns[column.name] = missing(column, rows) if values is None else np.asarray(values)
+            columns[column.name] = missing(column, entry.rows) if values is None else values
         scores = np.asarray(shadow.evaluator.predict(columns))
-        known = {name: values for name, values in columns.items() if name in entry.columns}
+        known = {name: values for name, values in columns.items() if name in given}
         at = time.time_ns() // 1000
+        # The id is the answer's own: the label that comes under it is the truth for the shadow as well.
         self._log.append(
             [
-                replace(
-                    # The id is the answer's own: the label that comes under it is the truth for the shadow as well.
-                    entry, version=shadow.version, role=Role.SHADOW, at=at, scores=scores, columns=known,
+                logged_columns(
+                    shadow, Role.SHADOW, entry.source.protocol, entry.request_id, entry.ids, at, entry.event_time,
+                    scores, known,
                 )
             ]
         )  # fmt: skip

@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from services.predictor.domain.ports import Logged
+from services.predictor.domain.logged import Logged, id_texts
+from services.predictor.domain.model import Source
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -61,7 +62,7 @@ class Spool:
     def append(self, entries: Sequence[Logged]) -> None:
         """See `PredictionLog`."""
         data = b"".join(frame(self._encode(entry)) for entry in entries)
-        rows = sum(len(entry.prediction_ids) for entry in entries)
+        rows = sum(entry.rows for entry in entries)
         with self._lock:
             if self._total + len(data) > self._max_bytes:
                 self._drop(rows, "the prediction spool is full; answers are not logged until it drains")
@@ -82,6 +83,19 @@ class Spool:
             self._total += len(data)
             self._dirty = True
         self.wake.set()
+
+    def append_row(
+        self,
+        source: Source,
+        request_id: str,
+        prediction_id: bytes,
+        at: int,
+        event_time: int,
+        score: float,
+        numbers: Sequence[float],
+    ) -> None:
+        """See `PredictionLog`."""
+        self.append([Logged(source, request_id, prediction_id, at, [event_time], [score], list(numbers))])
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
@@ -134,24 +148,22 @@ class Spool:
         return self._total
 
     def _encode(self, entry: Logged) -> bytes:
+        source = entry.source
         return orjson.dumps(
             {
                 "replica": self._replica,
-                "tenant": entry.tenant.value,
-                "model": entry.model,
-                "version": entry.version,
-                "role": entry.role.value,
-                "protocol": entry.protocol,
+                "tenant": source.tenant.value,
+                "model": source.model,
+                "version": source.version,
+                "role": source.role.value,
+                "protocol": source.protocol,
                 "request_id": entry.request_id,
-                "prediction_id": entry.prediction_ids,
+                "prediction_id": id_texts(entry.ids),
                 "at": entry.at,
                 "event_time": entry.event_time,
                 # orjson writes NaN as null, which is what the log wants.
-                "score": entry.scores.tolist(),
-                "columns": {
-                    name: values if isinstance(values, list) else values.tolist()
-                    for name, values in entry.columns.items()
-                },
+                "score": entry.scores if isinstance(entry.scores, list) else entry.scores.tolist(),
+                "columns": {name: values.tolist() for name, values in entry.columns.items()},
             }
         )
 

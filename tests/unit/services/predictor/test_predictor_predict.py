@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from services.predictor.domain.instances import columns_of_instances
+from services.predictor.domain.logged import PredictionIds, id_texts
 from services.predictor.domain.model import Answer, Ask, Entry, ModelKey, Role
-from services.predictor.domain.predict import prediction_ids
 from services.predictor.domain.routing import split_bucket
 from tenon.core.errors import Invalid, NotFound, TooLarge
 from tests.support.predictor_parts import (
@@ -49,8 +49,8 @@ def test_rows_are_answered_and_logged_before_the_answer() -> None:
     assert answer.scores.tolist() == [1012.0, 1022.0]
     assert (answer.served.version, answer.role, answer.fallback) == (1, Role.STABLE, ())
     (entry,) = here.log.entries
-    assert entry.prediction_ids == answer.prediction_ids
-    assert len(set(entry.prediction_ids)) == 2
+    assert entry.ids == answer.ids
+    assert len(set(id_texts(entry.ids))) == entry.rows == 2
     assert set(entry.columns) == {"age", "count", "urgent", "ward"}
     assert entry.request_id == "request-1"
     assert here.observer.answers == [(1, Role.STABLE, "rest", 2)]
@@ -243,8 +243,9 @@ def test_a_shadow_is_logged_and_never_answers() -> None:
     assert answer.served.version == 1
     assert here.log.roles() == [(1, Role.STABLE, 2), (3, Role.SHADOW, 2)]
     shadow = here.log.entries[1]
+    assert isinstance(shadow.scores, np.ndarray)
     assert shadow.scores.tolist() == [3012.0, 3022.0]
-    assert list(shadow.prediction_ids) == list(answer.prediction_ids), "one label is the truth for both"
+    assert shadow.ids == answer.ids, "one label is the truth for both"
     assert here.observer.shadows == ["evaluated"]
 
 
@@ -267,11 +268,16 @@ def test_ids_are_valid_sortable_and_unique() -> None:
     """UUID version 7."""
     import uuid
 
-    ids = prediction_ids(1_700_000_000_000_000, 1000)
-    assert len(set(ids)) == 1000
+    fresh = PredictionIds()
+    ids = id_texts(fresh.many(1_700_000_000_000_000, 1000))
+    for _ in range(1000):
+        raw, text = fresh.one(1_700_000_000_000_000)
+        assert [text] == id_texts(raw)
+        ids.append(text)
+    assert len(set(ids)) == 2000
     parsed = [uuid.UUID(text) for text in ids]
     assert all(item.version == 7 and item.variant == uuid.RFC_4122 for item in parsed)
-    assert max(ids) < min(prediction_ids(1_700_000_001_000_000, 10))
+    assert max(ids) < min(id_texts(fresh.many(1_700_000_001_000_000, 10)))
 
 
 def test_instances_become_columns() -> None:

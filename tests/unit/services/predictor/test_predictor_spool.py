@@ -12,8 +12,8 @@ import orjson
 import pytest
 import redis
 
-from services.predictor.domain.model import Role
-from services.predictor.domain.ports import Logged
+from services.predictor.domain.logged import Logged, id_texts
+from services.predictor.domain.model import Role, Source
 from services.predictor.storage.shipping import MAX_ROWS, STREAM, Shipper, batches
 from services.predictor.storage.spool import Spool, frame, records
 from tenon.core.tenancy import TenantId
@@ -21,14 +21,16 @@ from tenon.core.tenancy import TenantId
 
 def logged(first: int, rows: int = 1, *, version: int = 1, role: Role = Role.STABLE) -> Logged:
     """Rows with ids that count from `first`."""
-    columns: dict[str, np.ndarray] = {
-        "age": np.array([np.nan, *range(rows - 1)], np.float64),
-        "ward": np.array([None, *(["é"] * (rows - 1))], object),
-    }
+    source = Source(TenantId("acme"), "stay", version, role, "rest", ("age",), ("ward",))
     return Logged(
-        TenantId("acme"), "stay", version, role, "rest", f"r{first}", [f"id-{first + row}" for row in range(rows)],
-        1_000_000, [5] * rows, np.arange(rows, dtype=np.float64), columns,
+        source, f"r{first}", b"".join(raw(first + row) for row in range(rows)), 1_000_000, [5] * rows,
+        np.arange(rows, dtype=np.float64), np.array([np.nan, *range(rows - 1)], np.float64), [[None, *(["é"] * (rows - 1))]],
     )  # fmt: skip
+
+
+def raw(number: int) -> bytes:
+    """An id that says its number."""
+    return number.to_bytes(16, "big")
 
 
 class FakeRedis:
@@ -94,7 +96,7 @@ def shipper_for(spool: Spool, target: FakeRedis) -> Shipper:
 
 def ids(count: int, start: int = 0) -> list[str]:
     """Expected ids."""
-    return [f"id-{number}" for number in range(start, start + count)]
+    return id_texts(b"".join(raw(number) for number in range(start, start + count)))
 
 
 def test_rows_reach_the_stream_in_order_and_column_wise(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_rows_reach_the_stream_in_order_and_column_wise(tmp_path: Path) -> None:
     spool.append([logged(3, 2)])
     ship_all(shipper_for(spool, target))
     stable, canary = sorted(target.batches, key=lambda batch: batch["version"])
-    assert stable["prediction_id"] == ["id-0", "id-1", "id-3", "id-4"]
+    assert stable["prediction_id"] == [*ids(2), *ids(2, 3)]
     assert stable["request_id"] == ["r0", "r0", "r3", "r3"]
     assert stable["columns"] == {"age": [None, 0.0, None, 0.0], "ward": [None, "é", None, "é"]}
     assert stable["score"] == [0.0, 1.0, 0.0, 1.0]
@@ -152,7 +154,7 @@ def test_a_batch_that_may_have_arrived_is_sent_again_with_the_same_id_and_rows(t
     first, second, third = target.batches
     assert first == second
     assert target.ids() == ids(4)
-    assert third["prediction_id"] == ["id-2", "id-3"]
+    assert third["prediction_id"] == ids(2, 2)
 
 
 def test_a_kill_right_after_sending_repeats_only_the_last_range_with_the_same_ids(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_kill_right_after_sending_repeats_only_the_last_range_with_the_same_id
     spool.append([logged(3)])
     again = shipper_for(spool, target)
     ship_all(again)
-    assert [batch["prediction_id"] for batch in target.batches] == [["id-0"], ["id-1"], ["id-2"], ["id-2"], ["id-3"]]
+    assert [batch["prediction_id"] for batch in target.batches] == [ids(1), ids(1, 1), ids(1, 2), ids(1, 2), ids(1, 3)]
     assert target.batches[2] == target.batches[3]
     assert target.ids() == ids(4)
     # It found nothing more, and that is on disk as well.
@@ -219,7 +221,7 @@ def test_at_the_cap_answers_are_dropped_loudly_and_logging_resumes(tmp_path: Pat
     assert len(target.ids()) == kept
     spool.append([logged(1000)])
     ship_all(shipper_for(spool, target))
-    assert target.ids()[-1] == "id-1000"
+    assert target.ids()[-1] == ids(1, 1000)[0]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 9, 40])
@@ -233,7 +235,7 @@ def test_a_record_cut_short_by_a_crash_is_skipped(tmp_path: Path, cut: int) -> N
     again, target = spool_in(tmp_path), FakeRedis()
     again.append([logged(2)])
     ship_all(shipper_for(again, target))
-    assert target.ids() == ["id-0", "id-2"]
+    assert target.ids() == [*ids(1), *ids(1, 2)]
 
 
 def test_an_unreadable_place_sends_everything_again(tmp_path: Path) -> None:
