@@ -5,7 +5,7 @@ open them with this package, which needs only numpy, cryptography and `tenon.cor
 """
 
 from tenon.bundle.archive import Bundle, open_bundle, write_bundle
-from tenon.bundle.evaluator import Evaluator, load_evaluator
+from tenon.bundle.evaluator import Evaluator, load_evaluator, load_without_history
 from tenon.bundle.forest import Forest
 from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
 from tenon.bundle.linear import Linear
@@ -24,6 +24,7 @@ __all__ = [
     "load_evaluator",
     "load_signing_key",
     "load_verify_key",
+    "load_without_history",
     "open_bundle",
     "write_bundle",
 ]

@@ -29,6 +29,8 @@ LINEAR = "linear.json"
 ONNX = "model.onnx"
 NATIVE_MODEL = "native/model.ubj"
 NATIVE_PIPELINE = "native/pipeline.skops"
+WITHOUT_HISTORY = "without_history/"
+"""Before the names of the second model's files: the one that answers when history cannot be had."""
 
 MAX_BUNDLE_BYTES = 1 << 30
 MAX_MEMBER_BYTES = 512 << 20
@@ -37,6 +39,7 @@ SIGNATURE_BYTES = 64
 
 _ENGINE_MEMBER = {"tenon-forest": FOREST, "tenon-linear": LINEAR, "onnxruntime": ONNX}
 _KNOWN = frozenset({MANIFEST, SIGNATURE, PIPELINE, FOREST, LINEAR, ONNX, NATIVE_MODEL, NATIVE_PIPELINE})
+_KNOWN |= {WITHOUT_HISTORY + name for name in _KNOWN - {MANIFEST, SIGNATURE}}
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -146,9 +149,13 @@ def _check_members(members: Mapping[str, bytes]) -> None:
 
 
 def _check_engine(manifest: Manifest, members: Mapping[str, bytes]) -> None:
-    needed = _ENGINE_MEMBER[manifest.engine]
-    if needed not in members:
-        raise Invalid("BUNDLE_MEMBER_MISSING", f"engine {manifest.engine!r} needs {needed!r}, which the bundle lacks")
+    engines = {"": manifest.engine}
+    if manifest.fallback is not None and manifest.fallback.without_history is not None:
+        engines[WITHOUT_HISTORY] = manifest.fallback.without_history.engine
+    for prefix, engine in engines.items():
+        for needed in (prefix + PIPELINE, prefix + _ENGINE_MEMBER[engine]):
+            if needed not in members:
+                raise Invalid("BUNDLE_MEMBER_MISSING", f"engine {engine!r} needs {needed!r}, which the bundle lacks")
 
 
 def _header(name: str, size: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tenon.bundle.archive import FOREST, LINEAR, PIPELINE, Bundle
+from tenon.bundle.archive import FOREST, LINEAR, PIPELINE, WITHOUT_HISTORY, Bundle
 from tenon.bundle.compiled import Kernel, compile_kernel
 from tenon.bundle.forest import Forest
 from tenon.bundle.linear import Linear
@@ -115,10 +115,27 @@ class Evaluator:
 
 def load_evaluator(bundle: Bundle) -> Evaluator:
     """The evaluator of a verified bundle. Raises `Invalid` when its parts do not fit together."""
-    pipeline = Pipeline.from_json(bundle.files[PIPELINE])
+    return _load(bundle, "", bundle.manifest.engine)
+
+
+def load_without_history(bundle: Bundle) -> Evaluator | None:
+    """The second model, which reads request columns alone; None where the bundle has none. Raises as `load_evaluator`."""
+    ladder = bundle.manifest.fallback
+    if ladder is None or ladder.without_history is None:
+        return None
+    evaluator = _load(bundle, WITHOUT_HISTORY, ladder.without_history.engine)
+    request = {item.name for item in evaluator.signature.inputs if item.source == "request"}
+    for column in evaluator.pipeline.columns:
+        if column not in request:
+            raise Invalid("PIPELINE_INVALID", f"the model without history reads {column!r}, which is history")
+    return evaluator
+
+
+def _load(bundle: Bundle, prefix: str, engine: str) -> Evaluator:
+    pipeline = Pipeline.from_json(bundle.files[prefix + PIPELINE])
     model: Forest | Linear
-    if bundle.manifest.engine == "tenon-forest":
-        model = Forest.from_npz(bundle.files[FOREST])
+    if engine == "tenon-forest":
+        model = Forest.from_npz(bundle.files[prefix + FOREST])
     else:
-        model = Linear.from_json(bundle.files[LINEAR])
+        model = Linear.from_json(bundle.files[prefix + LINEAR])
     return Evaluator(bundle.manifest.signature, pipeline, model)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from tenon.core.specs.fallback import Fallback
+
 
 class Part(BaseModel):
     """Base of all manifest parts: unknown keys of later formats are refused, values do not change."""
@@ -83,6 +85,9 @@ class Evidence(Part):
     random_split: Evaluation | None = Field(
         default=None, description="The same model under a random split: how flattering that would have been."
     )
+    without_history: Evaluation | None = Field(
+        default=None, description="The second model of the fallback ladder, which sees request columns alone."
+    )
     candidates: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="Each estimator's figures on the validation period."
     )
@@ -140,6 +145,21 @@ class Form(Part):
     max_difference: float | None = Field(default=None, description="The largest absolute difference of an answer.")
 
 
+class SecondModel(Part):
+    """The model without history; its files lie under `without_history/` in the bundle."""
+
+    engine: Literal["tenon-forest", "tenon-linear", "onnxruntime"]
+    parity: dict[str, Any] = Field(default_factory=dict, description="As the manifest's own.")
+
+
+class Ladder(Part):
+    """What answers when history cannot be had; see `tenon.core.specs.fallback`."""
+
+    declared: Fallback
+    prior: float | None = Field(default=None, description="Training rate (binary) or median (regression), if declared.")
+    without_history: SecondModel | None = None
+
+
 class Manifest(Part):
     """`manifest.json` of a bundle. `files` gives the sha256 of every other file in it."""
 
@@ -160,6 +180,7 @@ class Manifest(Part):
         description="Rows compared and the largest absolute difference from the fitted pipeline."
     )
     forms: dict[str, Form] = Field(default_factory=dict, description="Further forms by name, included or not: `onnx`.")
+    fallback: Ladder | None = None
     files: dict[str, str]
 
     @model_serializer(mode="wrap")

@@ -64,6 +64,11 @@ def label_examples(frame: pl.DataFrame, spec: ModelSpec, spine: DatasetSpec, inp
     )
 
 
+def can_learn(task: Task, examples: Examples, rows: int) -> bool:
+    """Whether there are so many rows, and both classes where there are classes."""
+    return len(examples) >= rows and (task is not Task.BINARY or examples.label.min() < examples.label.max())
+
+
 def _typed(item: Input) -> pl.Expr:
     """A model sees strings as strings and everything else as float64 with NaN for missing."""
     if item.type is ColumnType.STRING:

@@ -248,10 +248,12 @@ class Estimators(Protocol):
 class Bundler(Protocol):
     """Makes the signed bundle."""
 
-    def seal(self, fitted: Fitted, manifest: Manifest, rows: pl.DataFrame) -> tuple[bytes, str]:
-        """The bundle's bytes and sha256.
+    def seal(
+        self, fitted: Fitted, manifest: Manifest, rows: pl.DataFrame, without_history: Fitted | None = None
+    ) -> tuple[bytes, str]:
+        """The bundle's bytes and sha256; `without_history` is the second model of the manifest's ladder.
 
-        Before that its own evaluator answers `rows` from the bundle's bytes and must agree with `fitted`; raises
+        Before that its own evaluator answers `rows` from the bundle's bytes and must agree with `fitted` (both models must); raises
         `Precondition` with reason PARITY_FAILED when it does not. Fills in the manifest's `parity` and `files`.
         """
         ...

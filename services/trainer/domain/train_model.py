@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.trainer.domain.baseline import training_baseline
-from services.trainer.domain.examples import Labelled, label_examples, model_inputs
+from services.trainer.domain.examples import Labelled, can_learn, label_examples, model_inputs
 from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import best_candidate, evaluate, is_better, judge_gates, naive_baseline
 from services.trainer.domain.model import Model, Outcome, Run
@@ -33,6 +33,7 @@ from services.trainer.domain.split import (
     split_validation,
     start_of_test,
 )
+from services.trainer.domain.without_history import Second, ladder_of, train_without_history
 from tenon.core.errors import Precondition, Unavailable
 from tenon.core.manifest import Evaluation, Evidence, GateResult, InputColumn, Lineage, Manifest, Signature
 from tenon.core.specs import DatasetSpec, check_model, model_signature
@@ -115,6 +116,7 @@ class TrainModel:
         figures = with_intervals(spec.task, evaluate(spec.task, test.label, scores), test.label, scores, seed=spec.seed)
         baseline = naive_baseline(spec.task, train.label, test.label)
         flattered = self._random_split(chosen, params, plan, labelled.examples, split, report)
+        second = self._without_history(model, chosen.name, plan, labelled, split, report)
 
         evidence = Evidence(
             estimator=chosen.name,
@@ -127,6 +129,7 @@ class TrainModel:
             model=figures,
             baseline=baseline,
             random_split=flattered,
+            without_history=second.figures if second is not None else None,
             candidates=candidates,
             warnings=[*warnings, *_warnings(model, labelled, split, figures, flattered)],
         )
@@ -147,9 +150,10 @@ class TrainModel:
             gates=gates,
             baseline=training_baseline(train.frame, inputs, scores),
             parity={},
+            fallback=ladder_of(spec.fallback, spec.task, train.label, second),
             files={},
         )
-        bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame)
+        bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
         return Made(bundle, sha256, evidence, gates)
 
     def _split(self, model: Model, spine: DatasetSpec, labelled: Labelled) -> TimeSplit:
@@ -198,7 +202,7 @@ class TrainModel:
             labelled.event_time[split.train], labelled.known_at[split.train], gap=parse_duration(spec.split.gap)
         )
         fit, validation = (labelled.examples.take(split.train[rows]) for rows in (inner.train, inner.test))
-        if not (_can_learn(spec.task, fit, MIN_TRAIN_ROWS) and _can_learn(spec.task, validation, MIN_VALIDATION_ROWS)):
+        if not (can_learn(spec.task, fit, MIN_TRAIN_ROWS) and can_learn(spec.task, validation, MIN_VALIDATION_ROWS)):
             first = estimators[0]
             return first, first.default_params, {}, [
                 f"too few training rows for a validation period: {first.name} was taken with its default parameters"
@@ -230,11 +234,24 @@ class TrainModel:
         pool: Rows = np.concatenate([split.train, split.test])
         train_rows, test_rows = split_at_random(pool, train=len(split.train), seed=plan.seed)
         train, test = examples.take(train_rows), examples.take(test_rows)
-        if not _can_learn(plan.task, train, 1):
+        if not can_learn(plan.task, train, 1):
             return None
-        fitted = estimator.fit(train, params, _part(report, 0.8, 0.1, step))
+        fitted = estimator.fit(train, params, _part(report, 0.8, 0.08, step))
         scores = fitted.predict(test.frame)
         return with_intervals(plan.task, evaluate(plan.task, test.label, scores), test.label, scores, seed=plan.seed)
+
+    def _without_history(
+        self, model: Model, name: str, plan: Plan, labelled: Labelled, split: TimeSplit, report: Report
+    ) -> Second | None:
+        """The second model, where the document's ladder has one."""
+        spec = model.spec
+        if spec.fallback is None or not spec.fallback.has("without_history"):
+            return None
+        return train_without_history(
+            self.estimators, name, plan, labelled, split,
+            gap=parse_duration(spec.split.gap), fewest=(MIN_TRAIN_ROWS, MIN_VALIDATION_ROWS),
+            tick=_part(report, 0.88, 0.04, f"fitting {name} without history, for when it cannot be had"),
+        )  # fmt: skip
 
     def _lineage(self, model: Model, training_set: TrainingSet) -> Lineage:
         return Lineage(
@@ -265,10 +282,6 @@ def _check_some_value(model: Model, train: Examples) -> None:
         f"none of the {len(train)} training rows has a value in any feature of {model.name!r}",
         hint="look at the data set's rows: are the columns filled, and do the views' entities occur before?",
     )
-
-
-def _can_learn(task: Task, examples: Examples, rows: int) -> bool:
-    return len(examples) >= rows and (task is not Task.BINARY or examples.label.min() < examples.label.max())
 
 
 def _warnings(

@@ -172,6 +172,8 @@ def show_outcome(output: Output, run: dict[str, Any]) -> None:
         "model": evidence.get("model"),
         "random split": evidence.get("random_split"),
     }
+    if evidence.get("without_history"):
+        columns["without history"] = evidence["without_history"]
     metrics = (evidence.get("model") or {}).get("metrics", {})
     intervals = (evidence.get("model") or {}).get("intervals", {})
     if metrics:

@@ -85,7 +85,7 @@ def _problem(cls: type[Spec], error: Any) -> dict[str, Any]:
     if error["type"] == "value_error":
         # Checks across keys know better than pydantic where the problem stands: they begin with `key.key: `.
         where, colon, rest = message.partition(": ")
-        keys = where.split(".")
+        keys: list[Any] = [int(key) if key.isdigit() else key for key in where.split(".")]
         if colon and " " not in where and keys[0] in _keys_at(cls, path):
             path, message = [*path, *keys], rest
         return {"path": path, "message": message, "hint": None}

@@ -82,6 +82,7 @@ def check_model(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, Featur
         )
     if model.task is Task.REGRESSION and not numeric:
         _refuse(["label", "column"], f"a regression label is a number; {model.label.column!r} is {label.type.value}")
+    _check_rules(model, spine)
     for index, name in enumerate(model.features.views):
         path = ["features", "views", index]
         if name not in views:
@@ -90,6 +91,23 @@ def check_model(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, Featur
         for entity in views[name].entity:
             if entity not in spine.columns:
                 _refuse(path, f"view {name!r} is by {entity!r}, which the spine {spine.name!r} does not have")
+
+
+def _check_rules(model: ModelSpec, spine: DatasetSpec) -> None:
+    """The conditions of the fallback's rules must fit the types of their columns."""
+    for index, step in enumerate(model.fallback.steps if model.fallback else []):
+        for place, case in enumerate(step.rule or []):
+            for name, condition in case.when.items():
+                path: list[Any] = ["fallback", "steps", index, "rule", place, "when", name]
+                kind = _column(spine, name, path).type
+                compared = condition.above is not None or condition.below is not None
+                if compared and kind in (ColumnType.STRING, ColumnType.BOOLEAN):
+                    _refuse(path, f"{name!r} is a {kind.value}: only `in` can be asked of it")
+                wanted = {ColumnType.STRING: str, ColumnType.BOOLEAN: bool}.get(kind, float)
+                for value in condition.one_of or []:
+                    if type(value) is not wanted:
+                        words = {str: "text", bool: "true or false", float: "a number"}[wanted]
+                        _refuse(path, f"{name!r} is a {kind.value}, so `in` lists {words}, not {value!r}")
 
 
 def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> list[Input]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tenon.core.errors import Invalid
 from tenon.core.names import Identifier, ResourceName
 from tenon.core.specs.base import Spec, Strict, register
+from tenon.core.specs.fallback import Fallback
 from tenon.core.specs.feature_view import Duration
 from tenon.core.timestamps import parse_rfc3339
 
@@ -117,6 +118,10 @@ class ModelSpec(Spec):
     )
     gates: list[Gate] = Field(default_factory=list)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    fallback: Fallback | None = Field(
+        default=None,
+        description="What it answers with when history cannot be had; left out, the model itself with missing history.",
+    )
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:
@@ -135,6 +140,8 @@ class ModelSpec(Spec):
                 raise ValueError(
                     f"{where}: {metric!r} is not a metric of task {self.task.value}; choose from {', '.join(METRICS[self.task])}"
                 )
+        if self.fallback is not None:
+            self.fallback.check(self.features.request, self.features.views, probability=self.task is Task.BINARY)
         return self
 
     @property

@@ -1,0 +1,69 @@
+"""The second model of a fallback ladder: trained without history, judged on the same rows, sealed in the same bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tenon.bundle import load_evaluator, load_without_history, open_bundle
+from tests.support.trainer_data import COST, COSTLY, model_spec, training_frame
+from tests.unit.services.trainer.conftest import Trainer
+
+LADDER = {"steps": [{"stale": "7d"}, "without_history"]}
+
+
+@pytest.mark.parametrize(("base", "estimator"), [(COSTLY, "xgboost"), (COSTLY, "logistic"), (COST, "ridge")])
+def test_the_bundle_has_a_second_model_that_reads_no_history(
+    trainer: Trainer, base: dict[str, Any], estimator: str
+) -> None:
+    """Same estimator, same test rows, its own figures and its own parity; it answers from request columns alone."""
+    trained = trainer.train(model_spec(base, estimators=[estimator], fallback=LADDER))
+    bundle = open_bundle(trained.bundle, trainer.signing_key.public_key())
+    manifest = bundle.manifest
+    second = load_without_history(bundle)
+    assert second is not None
+    assert manifest.fallback is not None
+    assert manifest.fallback.without_history is not None
+    assert manifest.fallback.without_history.engine == manifest.engine
+    assert manifest.fallback.without_history.parity["rows"] == manifest.evidence.model.rows
+    assert manifest.evidence.without_history is not None
+    assert manifest.evidence.without_history.rows == manifest.evidence.model.rows
+    assert manifest.evidence.without_history.metrics != manifest.evidence.model.metrics
+    request = {item.name for item in manifest.signature.inputs if item.source == "request"}
+    assert set(second.pipeline.columns) <= request
+    assert not set(load_evaluator(bundle).pipeline.columns) <= request
+    assert trained.outcome.evidence["without_history"]["rows"] == manifest.evidence.model.rows
+
+
+def test_without_the_step_there_is_no_second_model(trainer: Trainer) -> None:
+    """A ladder without that step costs no training and no bytes; its prior is the training rate."""
+    trained = trainer.train(model_spec(fallback={"steps": ["prior"]}))
+    bundle = open_bundle(trained.bundle, trainer.signing_key.public_key())
+    assert load_without_history(bundle) is None
+    assert bundle.manifest.evidence.without_history is None
+    assert not any(name.startswith("without_history/") for name in bundle.files)
+    assert bundle.manifest.fallback is not None
+    prior = bundle.manifest.fallback.prior
+    assert prior is not None
+    assert 0 < prior < 1
+
+
+def test_the_main_model_is_the_one_it_would_be_without_a_ladder(trainer: Trainer) -> None:
+    """Declaring a ladder changes nothing in the model that answers with history."""
+    key = trainer.signing_key.public_key()
+    plain = open_bundle(trainer.train(model_spec()).bundle, key)
+    laddered = open_bundle(trainer.train(model_spec(fallback=LADDER)).bundle, key)
+    assert {name: laddered.manifest.files[name] for name in plain.manifest.files} == plain.manifest.files
+    assert laddered.manifest.evidence.model == plain.manifest.evidence.model
+
+
+def test_the_prior_of_a_regression_is_the_median(trainer: Trainer) -> None:
+    """The median, which a few very dear visits do not move."""
+    trained = trainer.train(model_spec(COST, fallback={"steps": ["prior"]}))
+    ladder = open_bundle(trained.bundle, trainer.signing_key.public_key()).manifest.fallback
+    assert ladder is not None
+    assert ladder.prior is not None
+    cost = training_frame()[COST["label"]["column"]].drop_nulls().cast(float)
+    assert cost.quantile(0.3) < ladder.prior < cost.quantile(0.7)
+    assert ladder.prior != float(cost.mean())
