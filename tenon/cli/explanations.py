@@ -89,7 +89,10 @@ HASH_INVALID | This is not a sha256 in lower-case hex. | Copy the 64 characters 
 HEADER_INVALID | The file's header is not in the declared dialect. | Check delimiter and quotes under `csv:`.
 HEADER_LENGTH_INVALID | Inference-Header-Content-Length does not fit the body. | It is the length of the JSON part, in bytes.
 HEADER_MISSING | A registration did not begin with its header. | Only for people who write their own client of the registry.
+HEAD_TIMEOUT | A request's head did not arrive in time. | Send it again; look at the network, or at proxies in between that are slow.
+HEAD_TOO_LARGE | The request's headers are more than 100 or longer than 32 KiB together. | Send fewer or shorter headers; look for cookies that a proxy adds.
 HISTORY_PARTIAL | A history feature was sent for some rows only. | Send it for all rows, or for none: then it is looked up.
+HTTP_MALFORMED | What arrived is not HTTP/1.1. | Look at the client; perhaps it speaks TLS or HTTP/2 to a port that does not.
 IDEMPOTENCY_KEY_INVALID | The idempotency key is too long or not printable. | Use a short text, such as a UUID.
 ID_INVALID | A request's id is too long or not text. | Use a short text.
 INPUTS_MISSING | The request has no inputs. | Send one tensor per column.
@@ -204,6 +207,7 @@ TIME_INVALID | This is not a time. | Write it as 2024-03-01T08:30:00Z.
 TIME_WITHOUT_OFFSET | A request's time does not say in which time zone it is. | End it in Z for UTC or in an offset: 2024-03-01T09:30:00+01:00.
 TOO_FEW_TRAIN_ROWS | Too few rows are left for training before the test period and its gap. | Load more data, or change split.test or split.gap.
 TOO_MANY_BAD_ROWS | More rows are bad than `maxBadRows` allows, so nothing was loaded. | Correct the file, or allow more.
+TOO_MANY_CONNECTIONS | The service has as many open connections as it takes. | Close those that are not needed, or use a pool; operators can raise TENON_HTTP_CONNECTIONS.
 TOO_MANY_ROWS | Too many rows in one request. | Ask in several requests.
 TOO_MANY_WRITERS | Others kept changing the same thing at the same time. | Try again.
 TRAINING_ONE_CLASS | All training rows have the same label. | Change label.above, or load more data.

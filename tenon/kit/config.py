@@ -23,6 +23,21 @@ class ServiceSettings(BaseSettings):
     grpc_workers: int = Field(default=16, ge=1, le=1024, description="Threads of the gRPC door.")
     grpc_max_message_mib: int = Field(default=64, ge=4, le=1024, description="Largest gRPC message, MiB.")
     max_body_mib: int = Field(default=16, ge=1, description="Largest HTTP body of ordinary calls, MiB.")
+    http_head_seconds: float = Field(default=10, gt=0, description="A request's head must arrive within this.")
+    http_body_seconds: float = Field(
+        default=20, gt=0, description="A body must arrive within this, and a second more for each 16 KiB of it."
+    )
+    http_idle_seconds: float = Field(
+        default=75, gt=0, description="A connection without a request is closed after this."
+    )
+    http_unread_seconds: float = Field(
+        default=20, gt=0, description="A client that takes nothing of its answer for this long is cut off."
+    )
+    http_connections: int = Field(
+        default=10_000,
+        ge=16,
+        description="Open connections of the HTTP door; above, idle ones are closed for new ones.",
+    )
     data_dir: Path = Field(description="Private folder of this process: spool, caches, snapshots.")
     redis_url: str = Field(default="", description="redis://… ; empty where the service needs none.")
     database_url: str = Field(default="", description="sqlite:////abs/path or postgresql+psycopg://…")

@@ -125,6 +125,15 @@ def run_service(
     """
     import uvicorn  # Not needed by importers that only use Periodic.
 
+    from tenon.kit.http_protocol import Limits, limited  # As uvicorn.
+
+    limits = Limits(
+        head_seconds=settings.http_head_seconds,
+        body_seconds=settings.http_body_seconds,
+        idle_seconds=settings.http_idle_seconds,
+        unread_seconds=settings.http_unread_seconds,
+        connections=settings.http_connections,
+    )
     sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT")
     config = uvicorn.Config(
         app,
@@ -134,7 +143,8 @@ def run_service(
         ssl_certfile=settings.tls_cert_file or None,
         ssl_keyfile=settings.tls_key_file or None,
         server_header=False,
-        **uvicorn_options,
+        ws="none",
+        **{"http": limited(limits), **uvicorn_options},
     )
     server = uvicorn.Server(config)
     app.state.instance = settings.instance
