@@ -121,7 +121,7 @@ class _ReportQuery:
         start: Annotated[str | None, Query(alias="from", description="RFC 3339; default: 7 days before `to`")] = None,
         end: Annotated[str | None, Query(alias="to", description="RFC 3339, exclusive; default: now")] = None,
         version: Annotated[int, Query(ge=0, le=_MAX_VERSION, description="0: all versions")] = 0,
-        role: Annotated[str | None, Query(description="stable, canary or shadow; default: all")] = None,
+        role: Annotated[str | None, Query(description="stable, canary, shadow or an arm's name; default: all")] = None,
         by: Annotated[str, Query(description="at (answered) or event_time")] = "at",
         known_at: Annotated[str | None, Query(description="labels as known at this time; default: now")] = None,
     ) -> None:

@@ -20,6 +20,12 @@ class Explanation:
 _TABLE = """
 ADMIN_ONLY | Only the platform's operator may do this. | Use the admin key (in embedded mode the command does so by itself; check TENON_API_KEY).
 ALREADY_SERVED | The rollback would serve what is served already. | Look at `tenon release history MODEL` and name another revision with --to.
+ARMS_TAKE_ALL | The weights of canary and arms leave nothing for the stable version. | Make them smaller; to give one version everything, promote it.
+ARMS_TOO_MANY | A release has more arms than can be told apart. | Name at most 20.
+ARM_NAME_INVALID | An arm cannot have this name. | Lower-case letters, digits, - and _, at most 10; not stable, canary or shadow.
+ARM_NOT_NAMED | The release has several arms, and none was named. | `tenon release promote MODEL --arm NAME`
+ARM_REPEATED | One arm is named twice. | Give each arm a name of its own.
+ARM_WEIGHT_INVALID | An arm's share is not between 0.1 and 99.9 percent in steps of 0.1. | Write an arm such as --arm b=4:10.
 BATCH_INVALID | An entry of the prediction log cannot be read. | It is set aside as a dead letter; look at monitor's log. Usually predictor and monitor are of different versions.
 BATCH_NOT_FOUND | There is no such batch of files. | The id stands in the answer of `tenon ingest --json`.
 BLOBS_UNAVAILABLE | The blob store cannot be reached or written. | Check TENON_BLOB_URL, the disk's space and rights, or the bucket's credentials.
@@ -141,6 +147,7 @@ NOT_CSV | The file is not CSV text (a spreadsheet, an archive, an image?). | Exp
 NOT_TENON | Something else answers at a service's address. | Correct the TENON_…_URL; `tenon doctor` shows what is used.
 NOT_TEXT | The file's header is not text in the declared encoding. | Save the file as UTF-8, or declare `csv: {encoding: …}`.
 NO_CANARY | There is no canary to promote. | `tenon release set MODEL --canary VERSION --weight 20` starts one.
+NO_SUCH_ARM | The release has no arm of this name. | `tenon release show MODEL` lists them.
 NO_DOCUMENTS | There is no document to apply. | `tenon init example` makes a folder that works.
 NO_EARLIER_RELEASE | There is nothing before this release to roll back to. | Name a revision with --to, or set a release.
 NO_PLATFORM | No platform was found from here. | `tenon up` starts one; or set TENON_REGISTRY_URL and the others, and TENON_API_KEY.

@@ -110,7 +110,7 @@ class BuildReport:
         if manifest is None:
             return ()
         tally = DriftTally(manifest.baseline)
-        for rows in self._log.rows(tenant, model, window, version, [role] if role else list(Role)):
+        for rows in self._log.rows(tenant, model, window, version, [role] if role else []):
             tally.add(rows.columns, NumericColumn(rows.score))
         return tally.judge(self._drift)
 

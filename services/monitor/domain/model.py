@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -14,14 +16,6 @@ if TYPE_CHECKING:
 
 SCORE = "score"
 """How the model's own answers are called among the columns of a report."""
-
-
-class Role(enum.StrEnum):
-    """What a version is in the release that answered."""
-
-    STABLE = "stable"
-    CANARY = "canary"
-    SHADOW = "shadow"
 
 
 class Drift(enum.StrEnum):

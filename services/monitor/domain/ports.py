@@ -42,7 +42,7 @@ class PredictionLog(Protocol):
         ...
 
     def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
-        """The window's rows of one version, in chunks of some thousands."""
+        """The window's rows of one version in these roles (none named: all), in chunks of some thousands."""
         ...
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.monitor.domain.model import Column, NumericColumn, PredictionBatch, Role, TextColumn
+from services.monitor.domain.model import Column, NumericColumn, PredictionBatch, TextColumn
 from tenon.core.errors import Invalid, Place
 from tenon.core.names import check_resource_name
+from tenon.core.roles import ROLES, Role
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def batch_from_document(document: object) -> PredictionBatch:
     if type(version) is not int or version < 1:
         raise _wrong("version", "must be a whole number from 1")
     try:
-        role = Role(document.get("role"))  # type: ignore[arg-type]
+        role = Role(document.get("role"))
     except ValueError:
-        raise _wrong("role", f"must be one of {', '.join(Role)}") from None
+        raise _wrong("role", f"must be {', '.join(ROLES)}, or an arm's name") from None
     ids = document.get("prediction_id")
     if not isinstance(ids, list) or not ids or len(ids) > MAX_ROWS or not all(isinstance(one, str) for one in ids):
         raise _wrong("prediction_id", f"must be a list of 1 to {MAX_ROWS:,} texts")

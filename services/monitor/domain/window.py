@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from services.monitor.domain.model import Role, Window
+from services.monitor.domain.model import Window
 from tenon.core.errors import Invalid, Place, did_you_mean
+from tenon.core.roles import ROLES, Role
 
 
 def window_from(start: int | None, end: int | None, by: str, *, now: int, length: int) -> Window:
@@ -26,9 +27,13 @@ def role_from(text: str | None) -> Role | None:
     if not text:
         return None
     try:
-        return Role(text)
+        role = Role(text)
     except ValueError:
-        raise _not_one_of("role", text, tuple(Role)) from None
+        raise _not_one_of("role", text, ROLES) from None
+    if role.is_arm and did_you_mean(role, ROLES):
+        # The registry gives no arm a name so near to these.
+        raise _not_one_of("role", text, ROLES)
+    return role
 
 
 def _not_one_of(field: str, given: str, known: tuple[str, ...]) -> Invalid:

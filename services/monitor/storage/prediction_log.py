@@ -224,7 +224,7 @@ class SqlPredictionLog:
                     .join(t.batch_rows, t.batch_rows.c.batch_id == t.batches.c.id)
                     .where(
                         t.batches.c.model_id == model_id, t.batches.c.version == version,
-                        t.batches.c.role.in_([role.value for role in roles]),
+                        *((t.batches.c.role.in_([role.value for role in roles]),) if roles else ()),
                         high >= window.start, low < window.end, t.batches.c.id > last,
                     )
                     .order_by(t.batches.c.id)

@@ -26,9 +26,13 @@ def release_from_proto(message: pb.Release) -> Release:
     """A release of the domain. Raises `Invalid` for what no registry of ours would send."""
     tracks = []
     for track in message.tracks:
-        if track.role not in _ROLES:
-            raise Invalid("RELEASE_INVALID", f"revision {message.revision} of {message.model!r} has an unknown role")
-        tracks.append(Track(_ROLES[track.role], track.version, track.bundle_sha256, track.weight_permille))
+        try:
+            role = Role(track.arm) if track.role == pb.ROLE_ARM else _ROLES[track.role]
+        except (KeyError, ValueError):
+            raise Invalid(
+                "RELEASE_INVALID", f"revision {message.revision} of {message.model!r} has an unknown role"
+            ) from None
+        tracks.append(Track(role, track.version, track.bundle_sha256, track.weight_permille))
     return Release(TenantId(message.tenant), message.model, message.revision, tuple(tracks))
 
 
@@ -136,7 +140,8 @@ class RegistryReporter:
                 revision=model.revision,
                 tracks=[
                     pb.Track(
-                        role=_ROLES_BACK[track.role],
+                        role=_ROLES_BACK.get(track.role, pb.ROLE_ARM),
+                        arm=track.role if track.role.is_arm else "",
                         version=track.version,
                         bundle_sha256=track.bundle_sha256,
                         weight_permille=track.weight_permille,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import TenantId
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,17 +32,9 @@ class Evaluator(Protocol):
         ...
 
 
-class Role(enum.StrEnum):
-    """What a version does in a release."""
-
-    STABLE = "stable"
-    CANARY = "canary"
-    SHADOW = "shadow"
-
-
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One version of a release; `weight_permille` is the canary's share."""
+    """One version of a release; `weight_permille` is the share of a canary or an arm."""
 
     role: Role
     version: int
@@ -212,6 +205,15 @@ class Serving(NamedTuple):
     role: Role
 
 
+class Arm(NamedTuple):
+    """A version that answers a share of the traffic beside the stable one. One with the role of the stable version holds
+    the place of an arm that could not be loaded."""
+
+    role: Role
+    served: Served
+    weight_permille: int
+
+
 @dataclass(frozen=True)
 class Entry:
     """What is in effect for one model: an immutable row of the table that requests are routed by."""
@@ -221,20 +223,45 @@ class Entry:
     canary: Served | None = None
     weight_permille: int = 0
     shadow: Served | None = None
+    arms: tuple[Arm, ...] = ()
+    lead: Serving = field(init=False, repr=False)
+    """The stable version, as it answers."""
+    split: tuple[tuple[int, Serving], ...] = field(init=False, repr=False)
+    """The bucket below which each other version answers, growing; empty: the stable one answers everything."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lead", Serving(self.stable, Role.STABLE))
+        split, upper = [], 0
+        for arm in self._beside():
+            upper += arm.weight_permille
+            split.append((upper, Serving(arm.served, arm.role)))
+        object.__setattr__(self, "split", tuple(split))
 
     def answering(self) -> tuple[Serving, ...]:
         """The versions that may answer."""
-        stable = Serving(self.stable, Role.STABLE)
-        return (stable,) if self.canary is None else (stable, Serving(self.canary, Role.CANARY))
+        return (self.lead, *(serving for _, serving in self.split if serving.role != Role.STABLE))
+
+    def versions(self) -> tuple[Served, ...]:
+        """Every version in it."""
+        beside = (arm.served for arm in self._beside())
+        return (self.stable, *beside, *((self.shadow,) if self.shadow is not None else ()))
 
     def tracks(self) -> tuple[Track, ...]:
         """What is really loaded, by the digest of the bytes loaded."""
         found = [Track(Role.STABLE, self.stable.version, self.stable.sha256)]
-        if self.canary is not None:
-            found.append(Track(Role.CANARY, self.canary.version, self.canary.sha256, self.weight_permille))
+        found += [
+            Track(arm.role, arm.served.version, arm.served.sha256, arm.weight_permille)
+            for arm in self._beside()
+            if arm.role != Role.STABLE
+        ]
         if self.shadow is not None:
             found.append(Track(Role.SHADOW, self.shadow.version, self.shadow.sha256))
         return tuple(found)
+
+    def _beside(self) -> tuple[Arm, ...]:
+        """The canary and the arms, in the order in which they take their shares."""
+        canary = () if self.canary is None else (Arm(Role.CANARY, self.canary, self.weight_permille),)
+        return (*canary, *self.arms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from services.predictor.domain.model import (
     Entry,
     FloatArray,
     Kind,
-    Role,
     Served,
     Serving,
     Values,
@@ -114,17 +113,17 @@ class Predictor:
             )
         now = time.time_ns() // 1000
         lead = fixed.served if fixed else entry.stable
-        alone = fixed is not None or entry.canary is None
+        alone = fixed is not None or not entry.split
         if ask.matrix is not None:
             if alone and lead.layout is not None:
                 rows = quick.of_matrix(lead.layout, ask.matrix, ask.rows)
                 if rows is not None:
-                    serving = fixed or Serving(lead, Role.STABLE)
+                    serving = fixed or entry.lead
                     part = Part(serving, None, ask.rows, {}, [now] * ask.rows, rows)
                     return Plan(tenant, ask, entry, [part], started)
             ask.columns = _split_matrix(lead, ask.matrix)
         if alone:
-            serving = fixed or Serving(entry.stable, Role.STABLE)
+            serving = fixed or entry.lead
             parts = [self._part(serving, ask, ask.columns, None, ask.rows, now)]
         else:
             ask.columns = with_arrays(ask.columns)
@@ -177,7 +176,7 @@ class Predictor:
         chosen = [choose(entry, tenant, ask.model, _key(key, ask)) for key in keys]
         groups = []
         for serving in entry.answering():
-            found = np.array([row for row, item in enumerate(chosen) if item.role is serving.role], np.intp)
+            found = np.array([row for row, item in enumerate(chosen) if item.role == serving.role], np.intp)
             if len(found):
                 groups.append((serving, found if len(found) < ask.rows else None))
         return groups

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.predictor.domain.model import Entry, ModelKey, Release, Role, Served, ServedModel, Track
+from services.predictor.domain.model import Arm, Entry, ModelKey, Release, Role, Served, ServedModel, Track
 from services.predictor.domain.ports import Loader, Observer, ReleaseStore
 from services.predictor.domain.routing import Table
 from tenon.core.errors import Invalid, TenonError
@@ -143,9 +143,8 @@ class Follower:
         """Every version in memory, once."""
         found: dict[int, Served] = {}
         for entry in self._table.entries():
-            for served in (entry.stable, entry.canary, entry.shadow):
-                if served is not None:
-                    found[id(served)] = served
+            for served in entry.versions():
+                found[id(served)] = served
         return list(found.values())
 
     # --- the thread
@@ -203,13 +202,14 @@ class Follower:
         self.on_change()
 
     def _build(self, release: Release, before: Entry | None) -> tuple[Entry | None, TenonError | None]:
-        by_role = {track.role: track for track in release.tracks}
+        by_role = {track.role: track for track in release.tracks if not track.role.is_arm}
         if not by_role:
             return None, None
         if Role.STABLE not in by_role:
             raise Refused("RELEASE_INVALID", f"revision {release.revision} names no stable version")
         stable = self._load(release, by_role[Role.STABLE], before)
         extra: dict[Role, Served] = {}
+        arms: list[Arm] = []
         trouble: TenonError | None = None
         for role in (Role.CANARY, Role.SHADOW):
             if role not in by_role:
@@ -219,15 +219,28 @@ class Follower:
             except TenonError as err:
                 if before is not None:
                     raise
-                # With nothing to fall back to, the stable version alone is better than no answer.
+                # With nothing to fall back to, the stable version alone is better than no answer. It takes the place
+                # of what failed, so that no other arm answers entities that are not its own.
                 trouble = err
+                arms += [Arm(Role.STABLE, stable, by_role[role].weight_permille)] if role == Role.CANARY else []
+        for track in release.tracks:
+            if not track.role.is_arm:
+                continue
+            try:
+                arms.append(Arm(track.role, self._load(release, track, before), track.weight_permille))
+            except TenonError as err:
+                if before is not None:
+                    raise
+                trouble = err
+                arms.append(Arm(Role.STABLE, stable, track.weight_permille))
         weight = by_role[Role.CANARY].weight_permille if Role.CANARY in extra else 0
-        return Entry(release.revision, stable, extra.get(Role.CANARY), weight, extra.get(Role.SHADOW)), trouble
+        entry = Entry(release.revision, stable, extra.get(Role.CANARY), weight, extra.get(Role.SHADOW), tuple(arms))
+        return entry, trouble
 
     def _load(self, release: Release, track: Track, before: Entry | None) -> Served:
         if before is not None:
-            for served in (before.stable, before.canary, before.shadow):
-                if served is not None and served.sha256 == track.bundle_sha256 and served.version == track.version:
+            for served in before.versions():
+                if served.sha256 == track.bundle_sha256 and served.version == track.version:
                     return served
         recent = self._recent.get((release.key, track.bundle_sha256))
         if recent is not None and recent[0].version == track.version:
@@ -237,9 +250,8 @@ class Follower:
     def _remember(self, key: ModelKey, before: Entry | None) -> None:
         """Keep what was just replaced for a while, so that rolling back takes no time."""
         until = time.monotonic() + self._grace
-        for served in (before.stable, before.canary, before.shadow) if before else ():
-            if served is not None:
-                self._recent[(key, served.sha256)] = (served, until)
+        for served in before.versions() if before else ():
+            self._recent[(key, served.sha256)] = (served, until)
 
     def _forget(self) -> None:
         now = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from services.predictor.domain.model import Entry, ModelKey, Role, Serving
+from services.predictor.domain.model import Entry, ModelKey, Serving
 from tenon.core.errors import NotFound, Place, did_you_mean
 from tenon.core.tenancy import TenantId
 
@@ -27,9 +27,12 @@ def split_bucket(tenant: TenantId, model: str, key: Sequence[str]) -> int:
 
 def choose(entry: Entry, tenant: TenantId, model: str, key: Sequence[str]) -> Serving:
     """The version that answers this key."""
-    if entry.canary is not None and split_bucket(tenant, model, key) < entry.weight_permille:
-        return Serving(entry.canary, Role.CANARY)
-    return Serving(entry.stable, Role.STABLE)
+    if entry.split:
+        bucket = split_bucket(tenant, model, key)
+        for upper, serving in entry.split:
+            if bucket < upper:
+                return serving
+    return entry.lead
 
 
 class Table:

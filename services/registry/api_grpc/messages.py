@@ -110,7 +110,8 @@ def served_from_message(message: registry_pb2.ServedModel) -> ServedModel:
 
 def _track_message(track: Track) -> registry_pb2.Track:
     return registry_pb2.Track(
-        role=_ROLE_TO_WIRE[track.role],
+        role=_ROLE_TO_WIRE.get(track.role, registry_pb2.ROLE_ARM),
+        arm=track.role if track.role.is_arm else "",
         version=track.version,
         bundle_sha256=track.bundle_sha256,
         weight_permille=track.weight_permille,
@@ -120,5 +121,8 @@ def _track_message(track: Track) -> registry_pb2.Track:
 def _track_from_message(message: registry_pb2.Track) -> Track:
     role = _ROLE_FROM_WIRE.get(message.role)
     if role is None:
-        raise Invalid("ROLE_MISSING", "a track needs a role", place=Place(field="tracks.role"))
+        try:
+            role = Role(message.arm)
+        except ValueError:
+            raise Invalid("ROLE_MISSING", "a track needs a role", place=Place(field="tracks.role")) from None
     return Track(role, message.version, message.bundle_sha256, message.weight_permille)

@@ -11,7 +11,7 @@ from services.registry.api_grpc.messages import (
     replica_message,
     served_from_message,
 )
-from services.registry.domain.release_rules import Wish
+from services.registry.domain.release_rules import Arm, Wish
 from services.registry.domain.releases import Outcome, ReleaseDesk
 from services.registry.domain.serving import ServingBoard
 from services.registry.domain.watch import ReleaseFeed
@@ -41,7 +41,11 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
         wish = Wish(
-            request.stable_version, request.canary_version, request.canary_weight_permille, request.shadow_version
+            request.stable_version,
+            request.canary_version,
+            request.canary_weight_permille,
+            request.shadow_version,
+            tuple(Arm(arm.name, arm.version, arm.weight_permille) for arm in request.arms),
         )
         outcome = self._releases.set(
             tenant,
@@ -63,6 +67,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
             tenant,
             request.model,
             current_principal().name,
+            arm=request.arm,
             reason=request.reason,
             expected_revision=request.expected_revision,
         )

@@ -52,10 +52,17 @@ def releases_router(releases: ReleaseDesk, serving: ServingBoard) -> APIRouter:
     def promote_release(
         tenant: Writer, caller: Caller, model: str, body: Annotated[PromoteBody | None, Body()] = None
     ) -> JsonResponse:
-        """Make the canary stable."""
+        """Make the canary, or the named arm, stable."""
         given = body or PromoteBody()
         return _answer(
-            releases.promote(tenant, model, caller.name, reason=given.reason, expected_revision=given.expected_revision)
+            releases.promote(
+                tenant,
+                model,
+                caller.name,
+                arm=given.arm,
+                reason=given.reason,
+                expected_revision=given.expected_revision,
+            )
         )
 
     @router.post("/models/{model}/release:rollback")

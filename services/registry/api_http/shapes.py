@@ -20,7 +20,7 @@ from services.registry.domain.model import (
     Track,
     Version,
 )
-from services.registry.domain.release_rules import Wish
+from services.registry.domain.release_rules import Arm, Wish
 from services.registry.domain.serving import serves
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal, Scope, TenantId
@@ -47,6 +47,14 @@ class KeyBody(Body):
     expires_in: str | None = Field(default=None, description="A duration such as 90d; left out: never.")
 
 
+class ArmBody(Body):
+    """An arm of an A/B test."""
+
+    name: str = Field(description="Its role in answers, metrics and the prediction log.", max_length=100)
+    version: int = Field(le=2**31 - 1)
+    weight: Decimal = Field(description="Its share in percent, 0.1 to 99.9, in steps of 0.1.")
+
+
 class ReleaseBody(Body):
     """A release to set."""
 
@@ -56,25 +64,33 @@ class ReleaseBody(Body):
         default=None, description="The canary's share in percent, 0.1 to 99.9, in steps of 0.1."
     )
     shadow: int | None = Field(default=None, description="The version that is asked too.", le=2**31 - 1)
+    arms: list[ArmBody] = Field(
+        default_factory=list, description="Versions that answer a share each, beside stable and canary.", max_length=100
+    )
     force: bool = Field(default=False, description="Release versions that failed a gate, too.")
     reason: str = ""
     expected_revision: int = Field(default=0, ge=0, description="The revision the caller has seen; 0: no check.")
 
     def wish(self) -> Wish:
         """The body as the domain knows it. Raises `Invalid` for a weight that is not a multiple of 0.1 percent."""
-        permille = (self.canary_weight or Decimal(0)) * 10
-        if not permille.is_finite() or permille != permille.to_integral_value():
-            raise Invalid(
-                "CANARY_WEIGHT_INVALID",
-                f"canary_weight {str(self.canary_weight)[:20]} is not a multiple of 0.1 percent",
-                place=Place(field="canary_weight"),
-            )
-        return Wish(self.stable, self.canary or 0, int(permille), self.shadow or 0)
+        weight = _permille(self.canary_weight or Decimal(0), "CANARY_WEIGHT_INVALID", "canary_weight")
+        arms = tuple(
+            Arm(arm.name, arm.version, _permille(arm.weight, "ARM_WEIGHT_INVALID", "arms")) for arm in self.arms
+        )
+        return Wish(self.stable, self.canary or 0, weight, self.shadow or 0, arms)
+
+
+def _permille(percent: Decimal, reason: str, field: str) -> int:
+    permille = percent * 10
+    if not permille.is_finite() or permille != permille.to_integral_value():
+        raise Invalid(reason, f"{field} {str(percent)[:20]} is not a multiple of 0.1 percent", place=Place(field=field))
+    return int(permille)
 
 
 class PromoteBody(Body):
     """A promotion."""
 
+    arm: str = Field(default="", description="The arm that becomes stable; left out: the canary, or the only arm.")
     reason: str = ""
     expected_revision: int = Field(default=0, ge=0)
 
@@ -142,6 +158,11 @@ def release_json(release: Release) -> dict[str, Any]:
         "canary": canary.version if canary else None,
         "canary_weight": _percent(canary.weight_permille) if canary else None,
         "shadow": shadow.version if shadow else None,
+        "arms": [
+            {"name": track.role.value, "version": track.version, "weight": _percent(track.weight_permille)}
+            for track in release.tracks
+            if track.role.is_arm
+        ],
         "tracks": [_track_json(track) for track in release.tracks],
         "action": release.action,
         "from_revision": release.from_revision or None,
@@ -202,7 +223,7 @@ def _track_json(track: Track) -> dict[str, Any]:
         "role": track.role.value,
         "version": track.version,
         "bundle_sha256": track.bundle_sha256,
-        "weight": _percent(track.weight_permille) if track.role is Role.CANARY else None,
+        "weight": _percent(track.weight_permille) if track.weight_permille else None,
     }
 
 

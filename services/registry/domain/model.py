@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import Scope, TenantId
 
 
@@ -66,17 +66,9 @@ class Version:
         return not self.failed_gates
 
 
-class Role(enum.StrEnum):
-    """What a version does in a release."""
-
-    STABLE = "stable"  # answers all traffic that is not the canary's
-    CANARY = "canary"  # answers its weight of the traffic
-    SHADOW = "shadow"  # is asked too, never answers
-
-
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One version at work in a release. `weight_permille` is the canary's share in thousandths, else 0."""
+    """One version at work in a release. `weight_permille` is the share of a canary or an arm in thousandths, else 0."""
 
     role: Role
     version: int
@@ -104,7 +96,7 @@ class Release:
 
     def track(self, role: Role) -> Track | None:
         """The track of a role, if the release has one."""
-        return next((track for track in self.tracks if track.role is role), None)
+        return next((track for track in self.tracks if track.role == role), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,14 @@ class ReleaseDesk:
         return self._finish(work)
 
     def promote(
-        self, tenant: TenantId, model: str, actor: str, *, reason: str = "", expected_revision: int = 0
+        self, tenant: TenantId, model: str, actor: str, *, arm: str = "", reason: str = "", expected_revision: int = 0
     ) -> Outcome:
-        """Make the canary stable."""
+        """Make the canary, or the named arm, stable."""
         check_reason(reason)
 
         def work(tx: Transaction) -> Outcome:
             current = require_release(self._before(tx, tenant, model, expected_revision), tenant, model)
-            return self._add(tx, tenant, model, current, promote(current), "promote", actor, reason)
+            return self._add(tx, tenant, model, current, promote(current, arm), "promote", actor, reason)
 
         return self._finish(work)
 
@@ -210,9 +210,7 @@ class ReleaseDesk:
 def _forced(wish: Wish, versions: dict[int, Version], current: Release | None) -> list[int]:
     """The versions that answer only because somebody insisted."""
     return [
-        number
-        for number in (wish.stable, wish.canary)
-        if number and number not in answering(current) and not versions[number].gates_passed
+        number for number in wish.answering if number not in answering(current) and not versions[number].gates_passed
     ]
 
 

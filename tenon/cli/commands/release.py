@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _WAIT_SECONDS = 10.0
+
+
+class _ArmType(click.ParamType):  # type: ignore[type-arg]
+    """`b=4:10`: arm b, version 4, 10 percent."""
+
+    name = "arm"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The arm as the registry takes it."""
+        found = re.fullmatch(r"([^=:]+)=(\d{1,9}):(\d{1,3}(?:\.\d+)?)", value) if isinstance(value, str) else None
+        if found is None:
+            self.fail(f"{value!r} is not NAME=VERSION:PERCENT, such as b=4:10", param, ctx)
+        return {"name": found[1], "version": int(found[2]), "weight": float(found[3])}
 
 
 @click.group(cls=SuggestingGroup)
@@ -51,6 +65,14 @@ def _reason_option(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--canary", type=click.IntRange(min=1), metavar="VERSION", help="Answers its --weight of the traffic.")
 @click.option("--weight", type=NumberRange(0.1, 99.9), metavar="PERCENT", help="The canary's share of the traffic.")
 @click.option("--shadow", type=click.IntRange(min=1), metavar="VERSION", help="Is asked too, never answers.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    type=_ArmType(),
+    metavar="NAME=VERSION:PERCENT",
+    help="An arm of an A/B test, with its share; as often as there are arms.",
+)
 @click.option("--force", is_flag=True, help="Also a version that failed a gate.")
 @_reason_option
 @_wait_options
@@ -59,19 +81,20 @@ def _reason_option(function: Callable[..., None]) -> Callable[..., None]:
 @json_option
 @click.pass_obj
 def set_(
-    output: Output, model: str, stable: int | None, canary: int | None, weight: float | None, shadow: int | None, force: bool,
-    reason: str, wait: bool, timeout: float, tenant: str | None, data: str | None,
+    output: Output, model: str, stable: int | None, canary: int | None, weight: float | None, shadow: int | None,
+    arms: tuple[dict[str, Any], ...], force: bool, reason: str, wait: bool, timeout: float, tenant: str | None, data: str | None,
 ) -> None:  # fmt: skip
-    """Say which versions serve: a stable one, perhaps a canary with a share, perhaps a shadow.
+    """Say which versions serve: a stable one, perhaps a canary or arms with a share each, perhaps a shadow.
 
     \b
     tenon release set late_arrival --stable 1
     tenon release set late_arrival --canary 2 --weight 20
+    tenon release set late_arrival --stable 3 --arm b=4:10 --arm c=5:10
     """
     if (canary is None) != (weight is None):
         missing = "--weight 20" if weight is None else "--canary VERSION"
         raise BadUsage("a canary needs a weight and a weight needs a canary", hint=f"add {missing}")
-    if stable is None and canary is None and shadow is None:
+    if stable is None and canary is None and shadow is None and not arms:
         raise BadUsage(
             "which version?", hint=f"tenon release set {model} --stable 1  (`tenon versions {model}` lists them)"
         )
@@ -79,12 +102,14 @@ def set_(
     owner = choose_tenant(client, tenant)
     if stable is None:
         stable = _current_stable(client, owner, model)
-    wish = {"stable": stable, "canary": canary, "weight": weight, "shadow": shadow, "force": force, "reason": reason}
+    wish = {"stable": stable, "canary": canary, "weight": weight, "shadow": shadow, "force": force, "reason": reason,
+            "arms": list(arms)}  # fmt: skip
     set_and_show(output, client, owner, model, wish, wait=timeout if wait else None)
 
 
 @release.command()
 @click.argument("model")
+@click.option("--arm", default="", metavar="NAME", help="The arm to promote; left out: the canary, or the only arm.")
 @_reason_option
 @_wait_options
 @tenant_option
@@ -92,12 +117,13 @@ def set_(
 @json_option
 @click.pass_obj
 def promote(
-    output: Output, model: str, reason: str, wait: bool, timeout: float, tenant: str | None, data: str | None
+    output: Output, model: str, arm: str, reason: str, wait: bool, timeout: float, tenant: str | None, data: str | None
 ) -> None:
-    """Make the canary stable."""
+    """Make the canary, or an arm, stable."""
     client = open_client(data, output)
     owner = choose_tenant(client, tenant)
-    made = client.post("registry", path_of("tenants", owner, "models", model, "release:promote"), {"reason": reason})
+    body = {"reason": reason, **({"arm": arm} if arm else {})}
+    made = client.post("registry", path_of("tenants", owner, "models", model, "release:promote"), body)
     _show_made(output, client, owner, model, made, timeout if wait else None)
 
 
@@ -198,6 +224,7 @@ def set_and_show(
         "canary": wish.get("canary"),
         "canary_weight": wish.get("weight"),
         "shadow": wish.get("shadow"),
+        **({"arms": wish["arms"]} if wish.get("arms") else {}),
         "force": wish.get("force", False),
         "reason": wish.get("reason", ""),
     }

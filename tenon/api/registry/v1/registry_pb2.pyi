@@ -16,10 +16,12 @@ class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROLE_STABLE: _ClassVar[Role]
     ROLE_CANARY: _ClassVar[Role]
     ROLE_SHADOW: _ClassVar[Role]
+    ROLE_ARM: _ClassVar[Role]
 ROLE_UNSPECIFIED: Role
 ROLE_STABLE: Role
 ROLE_CANARY: Role
 ROLE_SHADOW: Role
+ROLE_ARM: Role
 
 class ListCredentialsRequest(_message.Message):
     __slots__ = ("known_revision",)
@@ -182,16 +184,18 @@ class DownloadBundleResponse(_message.Message):
     def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
 
 class Track(_message.Message):
-    __slots__ = ("role", "version", "bundle_sha256", "weight_permille")
+    __slots__ = ("role", "version", "bundle_sha256", "weight_permille", "arm")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_SHA256_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
     role: Role
     version: int
     bundle_sha256: str
     weight_permille: int
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., version: _Optional[int] = ..., bundle_sha256: _Optional[str] = ..., weight_permille: _Optional[int] = ...) -> None: ...
+    arm: str
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., version: _Optional[int] = ..., bundle_sha256: _Optional[str] = ..., weight_permille: _Optional[int] = ..., arm: _Optional[str] = ...) -> None: ...
 
 class Release(_message.Message):
     __slots__ = ("tenant", "model", "revision", "tracks", "created_at", "created_by", "action", "from_revision", "reason")
@@ -230,7 +234,7 @@ class GetReleaseResponse(_message.Message):
     def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
 
 class SetReleaseRequest(_message.Message):
-    __slots__ = ("tenant", "model", "stable_version", "canary_version", "canary_weight_permille", "shadow_version", "force", "reason", "expected_revision")
+    __slots__ = ("tenant", "model", "stable_version", "canary_version", "canary_weight_permille", "shadow_version", "force", "reason", "expected_revision", "arms")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +244,7 @@ class SetReleaseRequest(_message.Message):
     FORCE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     stable_version: int
@@ -249,7 +254,18 @@ class SetReleaseRequest(_message.Message):
     force: bool
     reason: str
     expected_revision: int
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., canary_weight_permille: _Optional[int] = ..., shadow_version: _Optional[int] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ...) -> None: ...
+    arms: _containers.RepeatedCompositeFieldContainer[Arm]
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., canary_weight_permille: _Optional[int] = ..., shadow_version: _Optional[int] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ...) -> None: ...
+
+class Arm(_message.Message):
+    __slots__ = ("name", "version", "weight_permille")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    weight_permille: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., weight_permille: _Optional[int] = ...) -> None: ...
 
 class SetReleaseResponse(_message.Message):
     __slots__ = ("release", "changed")
@@ -260,16 +276,18 @@ class SetReleaseResponse(_message.Message):
     def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
 
 class PromoteReleaseRequest(_message.Message):
-    __slots__ = ("tenant", "model", "reason", "expected_revision")
+    __slots__ = ("tenant", "model", "reason", "expected_revision", "arm")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     reason: str
     expected_revision: int
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ...) -> None: ...
+    arm: str
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ..., arm: _Optional[str] = ...) -> None: ...
 
 class PromoteReleaseResponse(_message.Message):
     __slots__ = ("release",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.domain.model import AuditEntry
@@ -35,6 +35,7 @@ def chain_of(contents: list[tuple[int, str, str, object]]) -> list[AuditEntry]:
     return chain
 
 
+@settings(deadline=None)
 @given(lines)
 def test_an_untouched_chain_is_intact(contents: list[tuple[int, str, str, object]]) -> None:
     """Every head noted on the way still occurs."""

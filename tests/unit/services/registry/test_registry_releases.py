@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.registry.domain.model import Release, Role
-from services.registry.domain.release_rules import Wish, answering, check_wish
+from services.registry.domain.release_rules import Arm, Wish, answering, check_wish
 from tenon.core.errors import Conflict, Invalid, NotFound, Precondition, TenonError
 from tests.support.registry_fakes import FakeTransact
 from tests.support.registry_storage_suite import AIRLINE, CLINIC, Desk, add_version, desk_on
@@ -39,7 +40,13 @@ def wishes(draw: st.DrawFn) -> Wish:
     """Any wish that `check_wish` lets pass."""
     stable, canary, shadow = draw(st.permutations(range(1, VERSIONS + 1)))[:3]
     weight = draw(st.sampled_from([0, 1, 200, 999]))
-    return Wish(stable, canary if weight else 0, weight, shadow if draw(st.booleans()) else 0)
+    # An arm may be of the stable version: that is how one sees what chance alone does.
+    versions = st.sampled_from([number for number in range(1, VERSIONS + 1) if number != shadow])
+    arms = st.lists(
+        st.builds(Arm, st.sampled_from("bcd"), versions, st.integers(1, 250)), max_size=3, unique_by=lambda a: a.name
+    )
+    beside = tuple(draw(arms)) if weight <= 200 else ()
+    return Wish(stable, canary if weight else 0, weight, shadow if draw(st.booleans()) else 0, beside)
 
 
 def is_possible(wish: Wish) -> bool:
@@ -56,7 +63,7 @@ class Node:
     """A place in the undo tree: what was released there, and where an undo leads."""
 
     revision: int
-    content: tuple[object, ...]
+    content: tuple[Any, ...]
     parent: Node | None
 
 
@@ -74,7 +81,7 @@ class ReleaseMachine(RuleBasedStateMachine):
     def set(self, wish: Wish, reason: str) -> None:
         """Forced, so that gates do not matter here."""
         outcome = self.desk.releases.set(CLINIC, "cost", wish, "k", force=True, reason=reason)
-        content = (wish.stable, wish.canary, wish.canary_weight_permille, wish.shadow)
+        content = (wish.stable, wish.canary, wish.canary_weight_permille, wish.shadow, wish.arms)
         if self.here is not None and self.here.content == content:
             assert not outcome.changed
             return
@@ -84,16 +91,16 @@ class ReleaseMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.here is not None)
     @rule()
     def promote(self) -> None:
-        """The canary becomes stable, the shadow stays."""
+        """The canary, or the only arm, becomes stable, the shadow stays."""
         assert self.here is not None
-        _, canary, _, shadow = self.here.content
-        if not canary:
+        _, canary, _, shadow, arms = self.here.content
+        if not canary and len(arms) != 1:
             with pytest.raises(Precondition) as caught:
                 self.desk.releases.promote(CLINIC, "cost", "k")
-            assert caught.value.reason == "NO_CANARY"
+            assert caught.value.reason == ("ARM_NOT_NAMED" if arms else "NO_CANARY")
             return
         outcome = self.desk.releases.promote(CLINIC, "cost", "k")
-        self._grow(outcome.release, (canary, 0, 0, shadow))
+        self._grow(outcome.release, (canary or arms[0].version, 0, 0, shadow, ()))
 
     @precondition(lambda self: self.here is not None)
     @rule()
@@ -146,7 +153,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert verdict.intact
         assert verdict.entries == 1 + len(self.last_seen)
 
-    def _grow(self, release: Release, content: tuple[object, ...]) -> None:
+    def _grow(self, release: Release, content: tuple[Any, ...]) -> None:
         assert release.from_revision == 0
         self.here = self.nodes[release.revision] = Node(release.revision, content, self.here)
 
@@ -164,6 +171,7 @@ def content_of(release: Release) -> tuple[object, ...]:
         canary.version if canary else 0,
         canary.weight_permille if canary else 0,
         shadow.version if shadow else 0,
+        tuple(Arm(t.role.value, t.version, t.weight_permille) for t in release.tracks if t.role.is_arm),
     )
 
 
@@ -186,6 +194,7 @@ def test_possible_wishes_are_exactly_the_sensible_ones(wish: Wish) -> None:
         wish.stable >= 1
         and wish.canary >= 0
         and wish.shadow >= 0
+        and wish.canary != wish.stable
         and len(set(wish.versions)) == len(wish.versions)
         and (1 <= wish.canary_weight_permille <= 999 if wish.canary else wish.canary_weight_permille == 0)
     )
@@ -220,6 +229,42 @@ def test_failed_gates_hold_for_those_who_answer(desk: Desk) -> None:
     assert desk.releases.promote(CLINIC, "cost", "k").release.tracks[0].version == 4
     forced = [entry.details.get("forced_versions") for entry in desk.audit.read(CLINIC)]
     assert [item for item in forced if item] == [[4]]
+    with pytest.raises(Precondition):
+        desk.releases.set(CLINIC, "cost", Wish(1, arms=(Arm("b", 5, 10),)), "k")
+
+
+@pytest.mark.parametrize(
+    ("arms", "reason"),
+    [
+        ([Arm("canary", 2, 10)], "ARM_NAME_INVALID"),
+        ([Arm("B", 2, 10)], "ARM_NAME_INVALID"),
+        ([Arm("stable2", 2, 10)], "ARM_NAME_INVALID"),
+        ([Arm("b", 2, 10), Arm("b", 3, 10)], "ARM_REPEATED"),
+        ([Arm("b", 0, 10)], "VERSION_INVALID"),
+        ([Arm("b", 2, 0)], "ARM_WEIGHT_INVALID"),
+        ([Arm("b", 2, 500), Arm("c", 3, 500)], "ARMS_TAKE_ALL"),
+        ([Arm(f"a{number}", 2, 1) for number in range(21)], "ARMS_TOO_MANY"),
+    ],
+)
+def test_arms_that_cannot_be(arms: list[Arm], reason: str) -> None:
+    """Each kind of wrong arm is refused by its own name."""
+    with pytest.raises(Invalid) as caught:
+        check_wish(Wish(1, arms=tuple(arms)))
+    assert caught.value.reason == reason
+
+
+def test_the_named_arm_is_promoted_and_the_others_end(desk: Desk) -> None:
+    """Of several arms one must be named; a single one need not; the shadow stays."""
+    arms = (Arm("b", 2, 100), Arm("c", 3, 100))
+    desk.releases.set(CLINIC, "cost", Wish(1, shadow=4, arms=arms), "k")
+    for arm, reason in (("", "ARM_NOT_NAMED"), ("d", "NO_SUCH_ARM"), ("stable", "NO_SUCH_ARM")):
+        with pytest.raises(Precondition) as caught:
+            desk.releases.promote(CLINIC, "cost", "k", arm=arm)
+        assert caught.value.reason == reason
+    made = desk.releases.promote(CLINIC, "cost", "k", arm="c").release
+    assert [(track.role, track.version) for track in made.tracks] == [("stable", 3), ("shadow", 4)]
+    desk.releases.set(CLINIC, "cost", Wish(3, arms=arms[:1]), "k")
+    assert desk.releases.promote(CLINIC, "cost", "k").release.tracks[0].version == 2
 
 
 def test_answering_leaves_the_shadow_out(desk: Desk) -> None:
