@@ -1,6 +1,8 @@
 """What every suite shares: markers by folder, and the real data sets where they are at hand."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,16 @@ SUITES = ("contract", "integration", "e2e")
 def data_folder() -> Path:
     """The folder of the real data sets: TENON_TEST_DATA, by default beside the repository."""
     return Path(os.environ.get("TENON_TEST_DATA", ROOT / "../shared/data")).resolve()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Build the compiled evaluator anew when its sources have changed since; once, before any worker starts."""
+    if hasattr(config, "workerinput"):
+        return
+    # Looked at in a process of its own: a library once loaded cannot be replaced.
+    stale = "from tenon.bundle.compiled import kernel_type; import sys; sys.exit(kernel_type() is None)"
+    if subprocess.run([sys.executable, "-c", stale], cwd=ROOT, capture_output=True, check=False).returncode:
+        subprocess.run([sys.executable, "-m", "tenon.bundle.kernel.build"], cwd=ROOT, capture_output=True, check=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

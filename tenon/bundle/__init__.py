@@ -5,6 +5,7 @@ open them with this package, which needs only numpy, cryptography and `tenon.cor
 """
 
 from tenon.bundle.archive import Bundle, open_bundle, write_bundle
+from tenon.bundle.contributions import Explainer, Explanation, load_explainer
 from tenon.bundle.evaluator import Evaluator, load_evaluator, load_without_history
 from tenon.bundle.forest import Forest
 from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
@@ -14,6 +15,8 @@ from tenon.bundle.pipeline import Numeric, OneHot, Ordinal, Pipeline
 __all__ = [
     "Bundle",
     "Evaluator",
+    "Explainer",
+    "Explanation",
     "Forest",
     "Linear",
     "Numeric",
@@ -22,6 +25,7 @@ __all__ = [
     "Pipeline",
     "generate_key_pair",
     "load_evaluator",
+    "load_explainer",
     "load_signing_key",
     "load_verify_key",
     "load_without_history",

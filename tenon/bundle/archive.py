@@ -26,6 +26,7 @@ SIGNATURE = "signature"
 PIPELINE = "pipeline.json"
 FOREST = "forest.npz"
 LINEAR = "linear.json"
+COVER = "cover.npy"
 ONNX = "model.onnx"
 NATIVE_MODEL = "native/model.ubj"
 NATIVE_PIPELINE = "native/pipeline.skops"
@@ -38,7 +39,7 @@ MAX_MANIFEST_BYTES = 16 << 20
 SIGNATURE_BYTES = 64
 
 _ENGINE_MEMBER = {"tenon-forest": FOREST, "tenon-linear": LINEAR, "onnxruntime": ONNX}
-_KNOWN = frozenset({MANIFEST, SIGNATURE, PIPELINE, FOREST, LINEAR, ONNX, NATIVE_MODEL, NATIVE_PIPELINE})
+_KNOWN = frozenset({MANIFEST, SIGNATURE, PIPELINE, FOREST, LINEAR, COVER, ONNX, NATIVE_MODEL, NATIVE_PIPELINE})
 _KNOWN |= {WITHOUT_HISTORY + name for name in _KNOWN - {MANIFEST, SIGNATURE}}
 _BLOCK = tarfile.BLOCKSIZE
 

@@ -60,6 +60,11 @@ def kernel_type() -> Any | None:
     return None
 
 
+def explainer_type() -> Any | None:
+    """The compiled type that explains forests; None where `kernel_type` is."""
+    return None if kernel_type() is None else importlib.import_module("tenon.bundle.kernel._kernel").Explainer
+
+
 def compile_kernel(pipeline: Pipeline, model: Forest | Linear) -> Kernel | None:
     """A kernel with the answers of `model.predict(pipeline.transform(columns))`; None where kernels cannot be had.
 

@@ -54,6 +54,7 @@ COLUMN_MISSING | The file's header lacks a column of the data set's contract. | 
 COLUMN_UNKNOWN | A column is named that the data set does not have. | Correct the name, declare the column, or set `extraColumns: ignore` for files.
 CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in this way. | Change something else, or declare a new data set and load the files into it.
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
+COVER_INVALID | The covers in a bundle, which its forest is explained by, are damaged. | Train again.
 CSV_INVALID | The labels are not the CSV they should be. | Columns: prediction_id,value and perhaps known_at.
 DATABASE_UNAVAILABLE | A service's database cannot be reached or is locked. | Check TENON_DATABASE_URL and that the database runs; ask again in a moment.
 DATABASE_URL_INVALID | TENON_DATABASE_URL is not a URL of a database we know. | Write sqlite:////abs/path.db or postgresql+psycopg://USER@HOST/NAME.
@@ -78,6 +79,7 @@ ENCODING_UNSUPPORTED | The request's Content-Encoding is not read. | Use gzip, d
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
+EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
 FIELD_COUNT | A row has more or fewer fields than the header. | Look for an unquoted delimiter in the row.
 FIELD_TOO_LONG | A field of a row is longer than any sane value. | Look for a quote that is never closed.
 FIELD_UNKNOWN | There is a field that is not read here. | Correct its name or leave it out.

@@ -25,6 +25,7 @@ from tenon.bundle import Evaluator, Forest, Numeric, OneHot, Pipeline
 from tenon.bundle.pipeline import Transform
 from tenon.core.manifest import Signature
 from tests.bench import frame
+from tests.bench.explaining import explaining
 
 PAIRS = 15
 TREES = 300
@@ -64,7 +65,8 @@ class Case:
             *(Numeric(name) for name in self.numbers),
             *(OneHot(name, tuple(WORDS[:11])) for name in self.texts),
         ]
-        self.forest = Forest.from_booster_json(json.loads(self.booster.save_raw("json")))
+        self.model: dict[str, Any] = json.loads(self.booster.save_raw("json"))
+        self.forest = Forest.from_booster_json(self.model)
         self.evaluator = self.evaluator_of(Pipeline(tuple(steps)))
         # The forest by itself, on the finished matrix.
         self.alone = self.evaluator_of(Pipeline(tuple(Numeric(f"m{at}") for at in range(self.forest.features))))
@@ -130,6 +132,8 @@ def main() -> None:
         assert case.evaluator._kernel is not None
         size = case.evaluator._kernel.nbytes() / 1e6
         figures.append(frame.figure(f"{name}: compiled model", size, "MB", at_most=0.25))
+    frame.tell("explaining …")
+    figures += explaining(floats.model, floats.booster, floats._matrix(floats.table))
     notes = [
         f"{TREES} trees, depth {DEPTH}; whole pipeline: 20 numbers, 10 % missing, and 10 strings of 12 levels, one of "
         "them unseen; differences over 20,000 rows",

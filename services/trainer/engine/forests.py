@@ -18,7 +18,8 @@ from services.trainer.engine import safe_skops
 from services.trainer.engine.choosing import best_of, part_of
 from services.trainer.engine.preprocessing import columns_of, feature_names, preprocess_for_trees
 from tenon.bundle import Evaluator, Forest, Pipeline
-from tenon.bundle.archive import FOREST, NATIVE_MODEL, NATIVE_PIPELINE, PIPELINE
+from tenon.bundle.archive import COVER, FOREST, NATIVE_MODEL, NATIVE_PIPELINE, PIPELINE
+from tenon.bundle.contributions import cover_of_booster_json, cover_to_npy
 from tenon.core.specs.model import Task
 
 MAX_ROUNDS = 800
@@ -136,10 +137,11 @@ class FittedForest:
 
     def files(self) -> dict[str, bytes]:
         """The members of the bundle: what is served, and the native form."""
-        forest = Forest.from_booster_json(json.loads(self._booster.save_raw("json")))
+        model = json.loads(self._booster.save_raw("json"))
         return {
             PIPELINE: self._pipeline.to_json(),
-            FOREST: forest.to_npz(),
+            FOREST: Forest.from_booster_json(model).to_npz(),
+            COVER: cover_to_npy(cover_of_booster_json(model)),
             NATIVE_MODEL: bytes(self._booster.save_raw("ubj")),
             NATIVE_PIPELINE: safe_skops.dumps(self._transformer),
         }

@@ -538,6 +538,10 @@ static PyObject *nbytes(PyObject *object, PyObject *unused) {
     return PyLong_FromSize_t(((Kernel *)object)->model.bytes);
 }
 
+/* ---- the module -------------------------------------------------------------------------------------------------- */
+
+#include "explain_door.h"
+
 static PyMethodDef methods[] = {
     {"predict", (PyCFunction)(void (*)(void))predict, METH_FASTCALL, "Answer columns into an array."},
     {"predict_matrix", (PyCFunction)(void (*)(void))predict_matrix, METH_FASTCALL, "Answer a matrix into an array."},
@@ -553,11 +557,16 @@ static PyType_Slot slots[] = {
 
 static PyType_Spec spec = {"tenon.bundle.kernel._kernel.Kernel", sizeof(Kernel), 0, Py_TPFLAGS_DEFAULT, slots};
 
-static int fill_module(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&spec);
-    int status = type ? PyModule_AddObjectRef(module, "Kernel", type) : -1;
+static int add_type(PyObject *module, const char *name, PyType_Spec *of) {
+    PyObject *type = PyType_FromSpec(of);
+    int status = type ? PyModule_AddObjectRef(module, name, type) : -1;
     Py_XDECREF(type);
-    return status < 0 ? -1 : PyModule_AddStringConstant(module, "SOURCE", TENON_SOURCE);
+    return status;
+}
+
+static int fill_module(PyObject *module) {
+    if (add_type(module, "Kernel", &spec) < 0 || add_type(module, "Explainer", &explainer_spec) < 0) return -1;
+    return PyModule_AddStringConstant(module, "SOURCE", TENON_SOURCE);
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
