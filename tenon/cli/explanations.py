@@ -52,6 +52,7 @@ CODE_UNKNOWN | There is no error code of this name. | `tenon explain` lists all 
 COLUMN_DUPLICATE | The file's header names a column twice. | Rename or remove one of them.
 COLUMN_MISSING | The file's header lacks a column of the data set's contract. | Add the column, or declare it `nullable: true`.
 COLUMN_UNKNOWN | A column is named that the data set does not have. | Correct the name, declare the column, or set `extraColumns: ignore` for files.
+CONTENT_TYPE_UNSUPPORTED | An input says that its text is packed (base64, or each value as JSON), which is not unpacked. | Send the text itself, as BYTES; with MLServer's codecs: StringCodec.
 CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in this way. | Change something else, or declare a new data set and load the files into it.
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
 COVER_INVALID | The covers in a bundle, which its forest is explained by, are damaged. | Train again.

@@ -140,6 +140,8 @@ def _ask(request: pb.ModelInferRequest) -> Ask:
         if not item.name:
             raise Invalid("INPUT_NAME_MISSING", f"input {index} has no name", place=Place(field="inputs"))
         datatype = tensors.check_datatype(item.name, item.datatype)
+        if datatype == tensors.BYTES and "content_type" in item.parameters:
+            tensors.check_content_type(item.name, item.parameters["content_type"].string_param)
         rows, width = tensors.check_shape(item.name, list(item.shape))
         if raw:
             if item.HasField("contents") and item.contents.ByteSize():

@@ -193,8 +193,10 @@ def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, 
     if not isinstance(shape, list):
         raise tensors.refuse(name, "SHAPE_INVALID", "`shape` must be a list of whole numbers")
     rows, width = tensors.check_shape(name, shape)
-    parameters = item.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    parameters, size = item.get("parameters"), None
+    if isinstance(parameters, dict):
+        size = parameters.get("binary_data_size")
+        tensors.check_content_type(name, parameters.get("content_type"))
     if size is None:
         return tensors.from_json(name, datatype, rows, width, item.get("data")), place
     if type(size) is not int or size < 0 or place + size > len(tail):
