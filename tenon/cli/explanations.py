@@ -101,6 +101,7 @@ HEADER_MISSING | A registration did not begin with its header. | Only for people
 HEAD_TIMEOUT | A request's head did not arrive in time. | Send it again; look at the network, or at proxies in between that are slow.
 HEAD_TOO_LARGE | The request's headers are more than 100 or longer than 32 KiB together. | Send fewer or shorter headers; look for cookies that a proxy adds.
 HISTORY_PARTIAL | A history feature was sent for some rows only. | Send it for all rows, or for none: then it is looked up.
+HISTORY_UNAVAILABLE | An entity's history cannot be had, and the model's fallback ladder has no step that answers without it. | Ask again in a moment; look at features. To answer anyway, add a step to `fallback` in the Model document, and train.
 HTTP_MALFORMED | What arrived is not HTTP/1.1. | Look at the client; perhaps it speaks TLS or HTTP/2 to a port that does not.
 IDEMPOTENCY_KEY_INVALID | The idempotency key is too long or not printable. | Use a short text, such as a UUID.
 ID_INVALID | A request's id is too long or not text. | Use a short text.
@@ -127,6 +128,7 @@ LABEL_ALL_MISSING | No row has both a label and the time it became known. | Load
 LABEL_FROM_FUTURE | A label says it becomes known more than a day ahead. | Correct known_at (RFC 3339, UTC).
 LABEL_INVALID | A label's prediction_id or value is not usable. | prediction_id is what the answer said; value is a number.
 LABEL_NOT_BINARY | The model answers yes or no, and the label is neither 0 nor 1. | Send 1 where it is true, else 0.
+LADDER_INVALID | A bundle's fallback ladder does not fit the rest of the bundle. | Train again; usually trainer and predictor are of different versions.
 LAKE_BUSY | Another loader wrote to the same table. | Nothing to do: it is tried again.
 LAKE_COLUMN_MISSING | The data set's rows were loaded before a column was declared. | Load a file under the present definition.
 LAKE_TYPE_UNEXPECTED | A column in the lake has another type than declared now. | Load the data set again under its present definition.

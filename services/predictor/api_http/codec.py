@@ -120,6 +120,11 @@ def parameters_of(answer: Answer) -> dict[str, Any]:
         found["feature_age_seconds"] = answer.feature_age_seconds
     if answer.fallback:
         found["fallback"] = ",".join(answer.fallback)
+    if answer.footings is not None:
+        worst = answer.footings.worst
+        found["fallback_level"] = worst.level.value
+        if worst.reason:
+            found["fallback_reason"] = worst.reason
     return found
 
 
@@ -140,7 +145,14 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
             age = answer.age_of(index)
             if age is not None:
                 line["feature_age_seconds"] = age
-            line["fallback"] = answer.fallback
+            if answer.footings is None:
+                line["fallback"] = answer.fallback
+            else:
+                footing = answer.footings.at(index)
+                line["fallback"] = footing.lost
+                line["fallback_level"] = footing.level.value
+                if footing.reason:
+                    line["fallback_reason"] = footing.reason
             predictions[place] = line
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
 
