@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.trainer.domain.baseline import training_baseline
+from services.trainer.domain.conformal import interval_of, interval_warnings
 from services.trainer.domain.examples import Labelled, can_learn, label_examples, model_inputs
 from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import best_candidate, evaluate, is_better, judge_gates, naive_baseline
@@ -117,6 +118,7 @@ class TrainModel:
         baseline = naive_baseline(spec.task, train.label, test.label)
         flattered = self._random_split(chosen, params, plan, labelled.examples, split, report)
         second = self._without_history(model, chosen.name, plan, labelled, split, report)
+        interval = interval_of(spec, spine, labelled, split, scores)
 
         evidence = Evidence(
             estimator=chosen.name,
@@ -130,8 +132,13 @@ class TrainModel:
             baseline=baseline,
             random_split=flattered,
             without_history=second.figures if second is not None else None,
+            interval=interval,
             candidates=candidates,
-            warnings=[*warnings, *_warnings(model, labelled, split, figures, flattered)],
+            warnings=[
+                *warnings,
+                *_warnings(model, labelled, split, figures, flattered),
+                *interval_warnings(spec.task, interval),
+            ],
         )
         gates = judge_gates(spec.task, spec.gates, figures, baseline)
         report(0.92, "packing and checking parity")
@@ -150,7 +157,14 @@ class TrainModel:
             gates=gates,
             baseline=training_baseline(train.frame, inputs, scores),
             parity={},
-            fallback=ladder_of(spec.fallback, spec.task, train.label, second),
+            threshold=spec.threshold,
+            fallback=ladder_of(
+                spec.fallback,
+                spec.task,
+                train.label,
+                second,
+                interval_of(spec, spine, labelled, split, second.scores) if second is not None else None,
+            ),
             files={},
         )
         bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
