@@ -77,6 +77,7 @@ EMPTY_FILE | The file is empty. | Was it still being written? Send it again when
 ENCODING_MISMATCH | The file is in another text encoding than the data set declares. | Save it as UTF-8, or declare `csv: {encoding: …}`.
 ENCODING_UNKNOWN | The upload's Content-Encoding is not read. | Use gzip, or none.
 ENCODING_UNSUPPORTED | The request's Content-Encoding is not read. | Use gzip, deflate, or none.
+ENGINE_NOT_INSTALLED | A version is answered by ONNX Runtime, which this process does not have, so it is refused and what served before stays. | pip install 'tenon[onnx]' where the predictor runs, and start it again.
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
@@ -160,6 +161,7 @@ NO_FEATURE_VALUES | Every feature of the model is missing in all training rows. 
 NO_ROWS | A file has only its header, or there are no rows to train on. | `tenon ingest DATASET FILE.csv` with a file that has rows.
 NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or split.testFrom, or load newer data.
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
+ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.

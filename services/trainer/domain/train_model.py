@@ -22,6 +22,7 @@ from services.trainer.domain.ports import (
     Examples,
     Floats,
     Plan,
+    Sealed,
     TrainingSet,
     TrainingSets,
     Versions,
@@ -36,7 +37,7 @@ from services.trainer.domain.split import (
 )
 from services.trainer.domain.without_history import Second, ladder_of, train_without_history
 from tenon.core.errors import Precondition, Unavailable
-from tenon.core.manifest import Evaluation, Evidence, GateResult, InputColumn, Lineage, Manifest, Signature
+from tenon.core.manifest import Evaluation, Evidence, InputColumn, Lineage, Manifest, Signature
 from tenon.core.specs import DatasetSpec, check_model, model_signature
 from tenon.core.specs.model import Task
 from tenon.core.tenancy import TenantId
@@ -48,16 +49,6 @@ FEW_OF_A_CLASS = 100
 """Below so many test rows of the rarer class a run says how uncertain its figures are."""
 Report = Callable[[float, str], None]
 """Told how far the run has come (0 to 1) and what it is doing. May raise to stop it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A sealed bundle that nobody has registered yet."""
-
-    bundle: bytes
-    sha256: str
-    evidence: Evidence
-    gates: list[GateResult]
 
 
 @dataclass(frozen=True)
@@ -79,11 +70,11 @@ class TrainModel:
         return Outcome(
             version=version,
             bundle_sha256=made.sha256,
-            evidence=made.evidence.model_dump(mode="json"),
-            gates=[gate.model_dump(mode="json") for gate in made.gates],
+            evidence=made.manifest.evidence.model_dump(mode="json"),
+            gates=[gate.model_dump(mode="json") for gate in made.manifest.gates],
         )
 
-    def make(self, tenant: TenantId, model: Model, report: Report) -> Made:
+    def make(self, tenant: TenantId, model: Model, report: Report) -> Sealed:
         """Train, judge and seal. The same document on the same data gives the same bundle, byte for byte, whichever run
         asks for it and whenever."""
         spec = model.spec
@@ -167,8 +158,7 @@ class TrainModel:
             ),
             files={},
         )
-        bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
-        return Made(bundle, sha256, evidence, gates)
+        return self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
 
     def _split(self, model: Model, spine: DatasetSpec, labelled: Labelled) -> TimeSplit:
         spec = model.spec
