@@ -15,9 +15,9 @@ from services.predictor.api_grpc.entity import PredictionServicer
 from services.predictor.api_grpc.health import HealthSigns
 from services.predictor.api_grpc.inference import InferenceServicer
 from services.predictor.api_http.app import build_app
+from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
-from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
@@ -84,11 +84,7 @@ def main() -> None:
         breaker=Breaker(),
         on_call=observer.feature_call,
     )
-    last_known = LastKnown(settings.predictor_last_known_entities)
-    predictor = Predictor(
-        table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows, last_known=last_known
-    )
-    metrics.LAST_KNOWN.set_function(lambda: len(last_known))
+    predictor = Predictor(table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows)
     reporter = RegistryReporter(registry, replica)
     report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)
     # A registry that has just come (back) hears at once what is served, instead of at the next tick.
@@ -103,7 +99,7 @@ def main() -> None:
         report.trigger()
 
     follower.on_change = changed
-    app = build_app(
+    door = build_app(
         predictor=predictor,
         authenticator=authenticator,
         observer=observer,
@@ -112,7 +108,7 @@ def main() -> None:
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
         inline_rows=settings.predictor_inline_rows,
     )
-    door = create_server(
+    grpc_door = create_server(
         settings,
         authenticator,
         [
@@ -131,7 +127,7 @@ def main() -> None:
         log_calls=False,
     )
 
-    signs = HealthSigns(door.health, (_INFERENCE, _PREDICTION), follower.problems)
+    signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), follower.problems)
 
     follower.restore()
     signs.update()
@@ -164,7 +160,15 @@ def main() -> None:
             log.info("the registry could not be told that this replica leaves")
         spool.close()
 
-    run_service(app, settings, grpc_server=door.server, background=background, on_stop=[leave])
+    run_service(
+        door.app,
+        settings,
+        grpc_server=grpc_door.server,
+        background=background,
+        on_stop=[leave],
+        asgi=door,
+        protocol=lambda base: lane(door.quick, base),
+    )
 
 
 def _verify_key(settings: PredictorSettings) -> Ed25519PublicKey:

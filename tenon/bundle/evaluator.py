@@ -63,6 +63,11 @@ class Evaluator:
         return () if self.pipeline.lookups else self.pipeline.columns
 
     @property
+    def row_reads(self) -> tuple[str, ...]:
+        """The columns in the order of `predict_row`, text among them."""
+        return self.pipeline.columns
+
+    @property
     def nbytes(self) -> int:
         """Roughly how many bytes the model takes in memory."""
         own = self.model.nbytes if isinstance(self.model, Forest) else 8 * self.model.features

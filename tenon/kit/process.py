@@ -117,11 +117,14 @@ def run_service(
     grpc_server: grpc.Server | None = None,
     background: Sequence[Background] = (),
     on_stop: Sequence[Callable[[], object]] = (),
+    asgi: Any = None,
+    protocol: Callable[[Any], Any] = lambda base: base,
     **uvicorn_options: Any,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain: stop taking requests, let running ones finish, end the background.
 
-    A port in use ends the process with one line and exit code 3.
+    `asgi` is asked instead of `app`, and hands on to it what it does not answer; `protocol` makes another class of the
+    HTTP connections' one. A port in use ends the process with one line and exit code 3.
     """
     import uvicorn  # Not needed by importers that only use Periodic.
 
@@ -136,7 +139,7 @@ def run_service(
     )
     sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT")
     config = uvicorn.Config(
-        app,
+        app if asgi is None else asgi,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
@@ -144,7 +147,7 @@ def run_service(
         ssl_keyfile=settings.tls_key_file or None,
         server_header=False,
         ws="none",
-        **{"http": limited(limits), **uvicorn_options},
+        **{"http": protocol(limited(limits)), **uvicorn_options},
     )
     server = uvicorn.Server(config)
     app.state.instance = settings.instance

@@ -62,8 +62,8 @@ def build_app(
     max_body_bytes: int,
     max_inflated_bytes: int,
     inline_rows: int,
-) -> FastAPI:
-    """The app."""
+) -> PredictDoor:
+    """The app: `PredictDoor` before FastAPI's, which is its `app`."""
     app = create_app(
         service="predictor",
         authenticator=authenticator,
@@ -129,8 +129,8 @@ def build_app(
         return JsonResponse(found)
 
     _document_predict_paths(app)
-    app.add_middleware(
-        PredictDoor,
+    return PredictDoor(
+        app,
         predictor=predictor,
         authenticator=authenticator,
         observer=observer,
@@ -138,7 +138,6 @@ def build_app(
         max_inflated_bytes=max_inflated_bytes,
         inline_rows=inline_rows,
     )
-    return app
 
 
 def _document_predict_paths(app: FastAPI) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.predictor.api_http import codec
+from services.predictor.api_http.callers import Callers, authorization_of, tenant_of
 from services.predictor.api_http.paths import Path, parse_path
+from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.model import Ask
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Plan, Predictor
 from services.predictor.domain.tensors import check_outputs
 from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge
-from tenon.core.tenancy import Principal, Scope, TenantId
+from tenon.core.tenancy import Principal, TenantId
 from tenon.kit import context
 from tenon.kit.auth import Authenticator
 from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, parse_json, refusal_body
@@ -27,8 +28,6 @@ from tenon.kit.telemetry import get_logger, incoming_context, tracer
 log = get_logger(__name__)
 
 _JSON = (b"content-type", b"application/json")
-_HEAVY_BYTES = 64 << 10
-_KEY_SECONDS = 1.0
 
 
 class _Gone(Exception):
@@ -40,7 +39,7 @@ class _Slow(Exception):
 
 
 class PredictDoor:
-    """Middleware that answers the predict paths itself and hands everything else on."""
+    """The outermost app: answers the predict paths itself and hands everything else on."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class PredictDoor:
         inline_rows: int,
         body_seconds: float = 30.0,
     ) -> None:
-        self._app = app
+        self.app = app
         self._predictor = predictor
         self._authenticator = authenticator
         self._observer = observer
@@ -64,7 +63,8 @@ class PredictDoor:
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
         self._tracer = tracer("tenon.predictor.http")
-        self._principals: dict[bytes, tuple[Principal, float]] = {}
+        self._callers = Callers()
+        self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
@@ -73,15 +73,15 @@ class PredictDoor:
             if path is not None:
                 await self._serve(self._infer if path.kind == "infer" else self._predict, path, scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
     async def _serve(self, handle: Any, path: Path, scope: Any, receive: Any, send: Any) -> None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        request_id = context.accept_request_id(headers.get(b"x-request-id"))
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = context.accept_request_id(_text(headers, b"x-request-id"))
         context.request_id.set(request_id)
         if b"traceparent" in headers:
             # Only what is traced already is traced here: a span for every request would cost as much as the prediction.
-            carrier = {name.decode("latin-1"): value for name, value in headers.items()}
+            carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
             with self._tracer.start_as_current_span("predict", context=incoming_context(carrier)):
                 await self._answer(handle, path, scope, receive, send, headers, request_id)
         else:
@@ -94,14 +94,14 @@ class PredictDoor:
         scope: Any,
         receive: Any,
         send: Any,
-        headers: dict[bytes, str],
+        headers: dict[bytes, bytes],
         request_id: str,
     ) -> None:
         protocol, tenant = "rest", ""
         extra: list[tuple[bytes, bytes]] = []
         try:
             principal = await self._principal(headers)
-            asked = principal.tenant_for(headers.get(b"x-tenon-tenant"), Scope.PREDICT)
+            asked = tenant_of(principal, path, headers)
             tenant = asked.value
             body = await self._body(headers, receive)
             status = 200
@@ -143,13 +143,22 @@ class PredictDoor:
         await send({"type": "http.response.body", "body": data})
 
     async def _infer(
-        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, str], request_id: str
+        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, bytes], request_id: str
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        length = _text(headers, b"inference-header-content-length")
+        if b"content-encoding" not in headers:
+            try:
+                reply = self.quick.infer(tenant, path, body, length, request_id)
+            except TenonError:
+                reply = None
+            if reply is not None:
+                return reply.body, binary_headers(reply.json_bytes)
+
         def begin() -> tuple[Plan, codec.Wanted]:
-            plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
+            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_inflated)
             ask, wanted = codec.parse_infer(
                 plain,
-                headers.get(b"inference-header-content-length"),
+                length,
                 model=path.model,
                 version=path.version,
                 request_id=request_id,
@@ -158,22 +167,17 @@ class PredictDoor:
             check_outputs(wanted.names, plan.parts[0].serving.served.output)
             return plan, wanted
 
-        heavy = len(body) > _HEAVY_BYTES or b"content-encoding" in headers
+        heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
         plan, wanted = await self._beside(begin) if heavy else begin()
         answers = await self._finish(plan)
-        data, length = codec.render_infer(answers[0], wanted)
-        if length is None:
-            return data, []
-        return data, [
-            (b"content-type", b"application/octet-stream"),
-            (b"inference-header-content-length", str(length).encode()),
-        ]
+        data, json_bytes = codec.render_infer(answers[0], wanted)
+        return data, binary_headers(json_bytes)
 
     async def _predict(
-        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, str], request_id: str
+        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, bytes], request_id: str
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> Plan:
-            plain = codec.inflate(body, headers.get(b"content-encoding", ""), self._max_inflated)
+            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_inflated)
             request = parse_json(plain)
             if not isinstance(request, dict):
                 raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
@@ -192,7 +196,7 @@ class PredictDoor:
             ask = Ask(path.model, None, "rest", given or request_id, rows, columns, split_rows=True, partial=partial)
             return self._predictor.plan(tenant, ask)
 
-        heavy = len(body) > _HEAVY_BYTES or b"content-encoding" in headers
+        heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
         plan = await self._beside(begin) if heavy else begin()
         answers = await self._finish(plan)
         ask = plan.ask
@@ -210,28 +214,22 @@ class PredictDoor:
         carried = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._pool, carried.run, work)
 
-    async def _principal(self, headers: dict[bytes, str]) -> Principal:
-        authorization = headers.get(b"authorization")
-        if authorization is None and (key := headers.get(b"x-api-key")):
-            authorization = f"Bearer {key}"
+    async def _principal(self, headers: dict[bytes, bytes]) -> Principal:
+        authorization = authorization_of(headers)
         if authorization is None:
             return self._authenticator.authenticate(None)
-        # The digest, so that no key lies about in memory; for a second, so that a revoked key ends soon.
-        digest = hashlib.blake2b(authorization.encode("latin-1"), digest_size=16).digest()
-        now = time.monotonic()
-        known = self._principals.get(digest)
-        if known is not None and known[1] > now:
-            return known[0]
+        known = self._callers.find(authorization)
+        if known is not None:
+            return known
         # A key nobody knows makes the authenticator ask the registry, which may take its time.
-        principal: Principal = await self._beside(lambda: self._authenticator.authenticate(authorization))
-        if len(self._principals) > 10_000:
-            self._principals.clear()
-        self._principals[digest] = (principal, now + _KEY_SECONDS)
+        shown = authorization.decode("latin-1")
+        principal: Principal = await self._beside(lambda: self._authenticator.authenticate(shown))
+        self._callers.keep(authorization, principal)
         return principal
 
-    async def _body(self, headers: dict[bytes, str], receive: Any) -> bytes:
-        length = headers.get(b"content-length", "")
-        if length.isdecimal() and int(length) > self._max_body:
+    async def _body(self, headers: dict[bytes, bytes], receive: Any) -> bytes:
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._max_body:
             raise self._too_large()
         message = await self._receive(receive, self._body_seconds)
         body: bytes = message.get("body", b"")
@@ -262,3 +260,18 @@ class PredictDoor:
             f"the body is over the cap of {self._max_body >> 20} MiB",
             data={"cap_bytes": self._max_body},
         )
+
+
+def binary_headers(json_bytes: int | None) -> list[tuple[bytes, bytes]]:
+    """What an answer says whose tensors follow its JSON."""
+    if json_bytes is None:
+        return []
+    return [
+        (b"content-type", b"application/octet-stream"),
+        (b"inference-header-content-length", str(json_bytes).encode()),
+    ]
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

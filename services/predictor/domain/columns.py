@@ -11,15 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain.model import Column, Kind, Values
+from services.predictor.domain.rows import LARGEST, LONGEST
 from tenon.core.errors import Invalid, Place
 from tenon.core.timestamps import parse_rfc3339
 
 FloatArray = npt.NDArray[np.float64]
-LARGEST = float(np.finfo(np.float32).max)
-"""Trees compare in float32; a number beyond it could not be told from infinity."""
 EXACT = 2**53
-LONGEST = 10_000
-"""No category or key is longer; what is would only fill the prediction log."""
 
 _REAL = frozenset({int, float})
 _REAL_OR_NONE = frozenset({int, float, type(None)})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.predictor.domain.rungs import Footings, Ladder
+from services.predictor.domain.rows import RowLayout
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import TenantId
 
@@ -101,6 +101,11 @@ class Column:
         # A KeyError for a type that nobody knows.
         object.__setattr__(self, "kind", KIND_OF_TYPE[self.type])
 
+    @property
+    def sort(self) -> str:
+        """`kind` as a word."""
+        return self.kind.value
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
@@ -114,8 +119,6 @@ class Source:
     protocol: str
     numbers: tuple[str, ...]
     texts: tuple[str, ...] = ()
-    level: str = ""
-    """What the answers rest on; empty: no history had to be looked up. See `rungs.Level`."""
 
 
 class Layout:
@@ -149,9 +152,9 @@ class Served:
     nbytes: int = 0
     kernel: str = "numpy"
     reads: tuple[str, ...] = ()
-    """The inputs in the order of the evaluator's `predict_row`; empty: it has none, or not for numbers alone."""
-    ladder: Ladder | None = field(default=None, repr=False)
-    """What is tried when history is not fresh; None: `rungs.UNDECLARED`."""
+    """The inputs in the order of the evaluator's `predict_matrix`; empty: it has none, or not for numbers alone."""
+    row_reads: tuple[str, ...] = ()
+    """The inputs in the order of the evaluator's `predict_row`, text among them; empty: it has none."""
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)
@@ -160,8 +163,12 @@ class Served:
     event_time: Column | None = field(init=False, repr=False)
     layout: Layout | None = field(init=False, repr=False)
     """None: the rows of this version are always taken column by column."""
+    row_layout: RowLayout | None = field(init=False, repr=False)
+    """None: a row of this version, too, is always taken column by column."""
     sources: dict[Any, Source] = field(init=False, repr=False, compare=False)
     """What `source` gave before."""
+    kept: dict[Any, Any] = field(init=False, repr=False, compare=False)
+    """What doors keep of a version, to be gone with it."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -177,22 +184,20 @@ class Served:
         put(self, "lookups", self._lookups())
         plain = all(column.kind in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN) for column in self.inputs)
         put(self, "layout", Layout(self.inputs, self.reads) if plain and self.reads else None)
+        timeless = all(column.kind is not Kind.TIMESTAMP for column in self.inputs)
+        put(self, "row_layout", RowLayout(self.inputs, self.row_reads) if timeless and self.row_reads else None)
         put(self, "sources", {})
+        put(self, "kept", {})
 
     def source(
-        self,
-        role: Role,
-        protocol: str,
-        numbers: tuple[str, ...] | None = None,
-        texts: tuple[str, ...] = (),
-        level: str = "",
+        self, role: Role, protocol: str, numbers: tuple[str, ...] | None = None, texts: tuple[str, ...] = ()
     ) -> Source:
         """What its logged rows have in common; `numbers` None: the columns of its layout."""
-        key = (role, protocol, numbers, texts, level)
+        key = (role, protocol, numbers, texts)
         found = self.sources.get(key)
         if found is None:
             names = numbers if numbers is not None else self.layout.names if self.layout is not None else ()
-            found = Source(self.tenant, self.model, self.version, role, protocol, names, texts, level)
+            found = Source(self.tenant, self.model, self.version, role, protocol, names, texts)
             found = self.sources.setdefault(key, found)
         return found
 
@@ -334,8 +339,6 @@ class Answer:
     fallback: tuple[str, ...]
     feature_ages: FloatArray | None
     """How old each row's history is, in seconds; NaN for a row without any."""
-    footings: Footings | None = None
-    """What the rows rest on; None: no history had to be looked up."""
 
     @property
     def feature_age_seconds(self) -> float | None:

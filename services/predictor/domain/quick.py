@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.predictor.domain.columns import EXACT, LARGEST, floats
+from services.predictor.domain.columns import EXACT, floats
 from services.predictor.domain.model import FloatArray, Layout, Values
+from services.predictor.domain.rows import LARGEST
 from tenon.core.errors import Invalid
 
 Quick = list[float] | FloatArray

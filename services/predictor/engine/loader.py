@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from services.predictor.domain.columns import missing
-from services.predictor.domain.model import Column, FloatArray, Kind, Served, Track
+from services.predictor.domain.model import Column, Kind, Served, Track
 from services.predictor.domain.releases import Refused
-from services.predictor.domain.rungs import WithoutHistory
-from services.predictor.engine.ladders import ladder_of
 from tenon.bundle import Bundle, Evaluator, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, TenonError
 from tenon.core.errors import Kind as ErrorKind
@@ -74,7 +72,6 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
     except KeyError as err:
         raise Refused("SIGNATURE_INVALID", f"version {version}: unknown column type {err}") from None
-    ladder = ladder_of(bundle)
     return Served(
         tenant=tenant,
         model=model,
@@ -83,12 +80,12 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         engine=manifest.engine,
         kernel=evaluator.kernel,
         reads=evaluator.reads,
+        row_reads=evaluator.row_reads,
         output=manifest.signature.output,
         columns=columns,
         views={view: tuple(names) for view, names in manifest.signature.views.items()},
         evaluator=evaluator,
-        nbytes=evaluator.nbytes + (ladder.nbytes if ladder is not None else 0),
-        ladder=ladder,
+        nbytes=evaluator.nbytes,
     )
 
 
@@ -100,9 +97,10 @@ def self_test(served: Served) -> None:
         values[: 1 if column.nullable else 2] = "" if column.kind is Kind.TEXT else 0.0
         rows[column.name] = values
     try:
-        wrong = _wrong(served, served.evaluator.predict(rows))
-        for rung in served.ladder.rungs if served.ladder is not None else ():
-            wrong = wrong or (isinstance(rung, WithoutHistory) and _wrong(served, rung.evaluator.predict(rows)))
+        scores = served.evaluator.predict(rows)
+        wrong = scores.shape != (2,) or not np.all(np.isfinite(scores))
+        if served.output == "probability":
+            wrong = wrong or bool(np.any((scores < 0) | (scores > 1)))
     except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, Invalid) as err:
         raise Refused(
             "SELF_TEST_FAILED", f"version {served.version} failed on a synthetic row: {type(err).__name__}"
@@ -111,10 +109,3 @@ def self_test(served: Served) -> None:
         raise Refused(
             "SELF_TEST_FAILED", f"version {served.version} did not answer a synthetic row with a {served.output}"
         )
-
-
-def _wrong(served: Served, scores: FloatArray) -> bool:
-    wrong = scores.shape != (2,) or not np.all(np.isfinite(scores))
-    if served.output == "probability":
-        wrong = wrong or bool(np.any((scores < 0) | (scores > 1)))
-    return wrong

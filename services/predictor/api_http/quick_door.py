@@ -1,0 +1,127 @@
+"""Answers what can be answered at once, for whoever has a whole request in hand: the HTTP protocol, or the ASGI door.
+
+None is always an answer: then nothing has happened yet, and `PredictDoor` does everything, refusals included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import UNSET
+
+from services.predictor.api_http import codec
+from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, template_of
+from services.predictor.api_http.callers import Callers, authorization_of, tenant_of
+from services.predictor.api_http.paths import Path
+from services.predictor.domain.model import Answer, Ask
+from services.predictor.domain.predict import Predictor
+from tenon.core.errors import TenonError
+from tenon.core.tenancy import TenantId
+from tenon.kit import context
+from tenon.kit.telemetry import get_logger
+
+log = get_logger(__name__)
+HEAVY_BYTES = 64 << 10
+_NOTHING = memoryview(b"")
+
+
+class Reply(NamedTuple):
+    """A 200."""
+
+    body: bytes
+    json_bytes: int | None
+    """How long its JSON part is when tensors follow."""
+    request_id: str
+
+
+class QuickDoor:
+    """See the module."""
+
+    def __init__(self, predictor: Predictor, callers: Callers, *, inline_rows: int) -> None:
+        self._predictor = predictor
+        self._at_once = predictor.at_once
+        self._callers = callers
+        self._inline_rows = inline_rows
+
+    def answer(self, path: Path, headers: Mapping[bytes, bytes], body: bytes) -> Reply | None:
+        """The whole answer to a request."""
+        if path.kind != "infer" or b"content-encoding" in headers or b"traceparent" in headers:
+            return None
+        authorization = authorization_of(headers)
+        principal = None if authorization is None else self._callers.find(authorization)
+        if principal is None:
+            return None
+        given = headers.get(b"x-request-id")
+        request_id = context.new_request_id() if given is None else context.accept_request_id(given.decode("latin-1"))
+        length = headers.get(b"inference-header-content-length")
+        try:
+            tenant = tenant_of(principal, path, headers)
+            return self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
+        except TenonError:
+            return None
+        except Exception:
+            # A door: the long way will most likely fail as well, and answers for it.
+            log.exception("the quick way failed")
+            return None
+
+    def infer(self, tenant: TenantId, path: Path, body: bytes, length: str | None, request_id: str) -> Reply | None:
+        """An inference request of a caller who may ask."""
+        if len(body) > HEAVY_BYTES:
+            return None
+        started = time.perf_counter()
+        tail = _NOTHING
+        if length is not None:
+            if not length.isdecimal() or int(length) > len(body):
+                return None
+            body, tail = body[: int(length)], memoryview(body)[int(length) :]
+        request = read(body)
+        if request is None:
+            return None
+        key = request.id or request_id
+        route = self._at_once.route(tenant, path.model, path.version, key)
+        if route is None:
+            return None
+        inputs, is_binary = request.inputs, _is_binary(request)
+        if not len(tail):
+            row = row_of(route.layout, inputs)
+        elif len(inputs) == 1 and inputs[0].shape == [1, len(route.layout.fields)] and not route.layout.text_names:
+            matrix = matrix_of(inputs[0], tail)
+            row = None if matrix is None else route.layout.row(matrix[0].astype(np.float64).tolist(), [])
+        else:
+            row = None
+        named = None if request.id is UNSET else request.id
+        if row is not None:
+            score, raw, text = self._at_once.answer(route, "rest", key, row, started)
+            served, role = route.serving
+            if not is_binary:
+                return Reply(template_of(served, role).row(score, text, named), None, request_id)
+            answer = Answer(served, role, None, np.array([score]), raw, (), None)
+            wanted = codec.Wanted([], {}, True, named)
+            return Reply(*codec.render_infer(answer, wanted), request_id)
+        return self._matrix(tenant, path, request, tail, named, request_id)
+
+    def _matrix(
+        self, tenant: TenantId, path: Path, request: Request, tail: memoryview, named: str | None, request_id: str
+    ) -> Reply | None:
+        if len(request.inputs) != 1:
+            return None
+        matrix = matrix_of(request.inputs[0], tail)
+        if matrix is None or not 1 < len(matrix) <= self._inline_rows:
+            return None
+        ask = Ask(path.model, path.version, "rest", named or request_id, len(matrix), {}, matrix)
+        plan = self._predictor.plan(tenant, ask)
+        if plan.waits:
+            return None
+        answer = self._predictor.answer(plan)[0]
+        if _is_binary(request) or answer.fallback or answer.feature_ages is not None:
+            wanted = codec.Wanted([], {}, _is_binary(request), named)
+            return Reply(*codec.render_infer(answer, wanted), request_id)
+        return Reply(template_of(answer.served, answer.role).rows(answer.scores, named), None, request_id)
+
+
+def _is_binary(request: Request) -> bool:
+    parameters = request.parameters
+    return parameters is not UNSET and parameters.get("binary_data_output") is True
