@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 
 # Folders that exist now: tools that refuse a missing path are given only these.
 CODE   := $(wildcard tenon services tests tools examples)
-SUITES := $(wildcard tests/contract tests/integration tests/e2e)
+SUITES := $(wildcard tests/contract tests/conformance tests/integration tests/e2e)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -38,13 +38,22 @@ flights: install ## run the flights example (needs the data set, see TENON_TEST_
 	$(BIN)/python -m examples.flights.report
 
 .PHONY: test
-test: test-unit ## all tests: unit, contract, integration, e2e
-	$(if $(SUITES),$(PYTEST) -n 2 --dist loadfile $(SUITES),@echo "no contract, integration or e2e tests yet")
+test: test-unit ## all tests: unit, contract, conformance, integration, e2e
+	$(if $(SUITES),$(PYTEST) -n 2 --dist loadfile $(SUITES),@echo "no contract, conformance, integration or e2e tests yet")
 
 # A file's tests stay on one worker, so that what its fixtures build is built once.
 .PHONY: test-unit
 test-unit: install ## only the unit tests, on two processes
 	$(PYTEST) -n 2 --dist loadfile tests/unit
+
+# Other people's clients are installed into .cache/clients on the first run; where they cannot be had the tests skip, with
+# CI=true they fail.
+.PHONY: test-conformance conformance-table
+test-conformance: install ## other people's clients against the predictor, and the table of what they can do
+	$(PYTEST) tests/conformance
+
+conformance-table: install ## write that table into docs/reference/conformance.md
+	TENON_WRITE_CONFORMANCE=1 $(PYTEST) -q tests/conformance/test_conformance_clients.py
 
 .PHONY: test-install
 test-install: ## install each extra without constraints.txt and try it (slow; EXTRA=predictor for one)

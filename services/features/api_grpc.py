@@ -87,6 +87,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
                 )
                 for row in answer.rows
             ],
+            data_until=[_timestamp(until) for until in answer.data_until],
         )
 
 

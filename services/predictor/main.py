@@ -18,6 +18,7 @@ from services.predictor.api_http.app import build_app
 from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
+from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
@@ -84,7 +85,11 @@ def main() -> None:
         breaker=Breaker(),
         on_call=observer.feature_call,
     )
-    predictor = Predictor(table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows)
+    last_known = LastKnown(settings.predictor_last_known_entities)
+    predictor = Predictor(
+        table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows, last_known=last_known
+    )
+    metrics.LAST_KNOWN.set_function(lambda: len(last_known))
     reporter = RegistryReporter(registry, replica)
     report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)
     # A registry that has just come (back) hears at once what is served, instead of at the next tick.

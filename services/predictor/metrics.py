@@ -33,6 +33,14 @@ FEATURE_AGE = Histogram(
 FALLBACK_ROWS = Counter(
     "tenon_predictor_fallback_rows_total", "Rows answered without the history they should have.", ("tenant", "model")
 )
+HISTORY_ROWS = Counter(
+    "tenon_predictor_history_rows_total",
+    "Rows whose history was looked up, by what their answers rest on.",
+    ("tenant", "model", "level"),
+)
+LAST_KNOWN = Gauge(
+    "tenon_predictor_last_known_entities", "Entities whose history is remembered for when features is down."
+)
 SHADOW = Counter("tenon_predictor_shadow_evaluations_total", "What became of shadow evaluations.", ("outcome",))
 SPOOL_BYTES = Gauge("tenon_predictor_spool_bytes", "Prediction log on disk that is not shipped yet.")
 SPOOL_DROPPED = Counter("tenon_predictor_spool_dropped_rows_total", "Answered rows that could not be logged: alarm.")
@@ -77,6 +85,10 @@ class PrometheusObserver:
     def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
         """Rows were answered without history."""
         FALLBACK_ROWS.labels(tenant.value, model).inc(rows)
+
+    def history_level(self, tenant: TenantId, model: str, level: str, rows: int) -> None:
+        """What rows rest on whose history was looked up."""
+        HISTORY_ROWS.labels(tenant.value, model, level).inc(rows)
 
     def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:
         """How old the freshest history used was."""

@@ -33,3 +33,8 @@ class PredictorSettings(ServiceSettings):
     predictor_grace_seconds: float = Field(
         default=60, ge=0, description="How long a replaced version is kept for a quick rollback."
     )
+    predictor_last_known_entities: int = Field(
+        default=20_000,
+        ge=0,
+        description="Entities whose history is remembered for models with a `stale` step; the longest unasked go first.",
+    )

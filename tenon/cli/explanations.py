@@ -52,6 +52,7 @@ CODE_UNKNOWN | There is no error code of this name. | `tenon explain` lists all 
 COLUMN_DUPLICATE | The file's header names a column twice. | Rename or remove one of them.
 COLUMN_MISSING | The file's header lacks a column of the data set's contract. | Add the column, or declare it `nullable: true`.
 COLUMN_UNKNOWN | A column is named that the data set does not have. | Correct the name, declare the column, or set `extraColumns: ignore` for files.
+CONTENT_TYPE_UNSUPPORTED | An input says that its text is packed (base64, or each value as JSON), which is not unpacked. | Send the text itself, as BYTES; with MLServer's codecs: StringCodec.
 CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in this way. | Change something else, or declare a new data set and load the files into it.
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
 COVER_INVALID | The covers in a bundle, which its forest is explained by, are damaged. | Train again.
@@ -76,6 +77,7 @@ EMPTY_FILE | The file is empty. | Was it still being written? Send it again when
 ENCODING_MISMATCH | The file is in another text encoding than the data set declares. | Save it as UTF-8, or declare `csv: {encoding: …}`.
 ENCODING_UNKNOWN | The upload's Content-Encoding is not read. | Use gzip, or none.
 ENCODING_UNSUPPORTED | The request's Content-Encoding is not read. | Use gzip, deflate, or none.
+ENGINE_NOT_INSTALLED | A version is answered by ONNX Runtime, which this process does not have, so it is refused and what served before stays. | pip install 'tenon[onnx]' where the predictor runs, and start it again.
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
@@ -100,6 +102,7 @@ HEADER_MISSING | A registration did not begin with its header. | Only for people
 HEAD_TIMEOUT | A request's head did not arrive in time. | Send it again; look at the network, or at proxies in between that are slow.
 HEAD_TOO_LARGE | The request's headers are more than 100 or longer than 32 KiB together. | Send fewer or shorter headers; look for cookies that a proxy adds.
 HISTORY_PARTIAL | A history feature was sent for some rows only. | Send it for all rows, or for none: then it is looked up.
+HISTORY_UNAVAILABLE | An entity's history cannot be had, and the model's fallback ladder has no step that answers without it. | Ask again in a moment; look at features. To answer anyway, add a step to `fallback` in the Model document, and train.
 HTTP_MALFORMED | What arrived is not HTTP/1.1. | Look at the client; perhaps it speaks TLS or HTTP/2 to a port that does not.
 IDEMPOTENCY_KEY_INVALID | The idempotency key is too long or not printable. | Use a short text, such as a UUID.
 ID_INVALID | A request's id is too long or not text. | Use a short text.
@@ -126,6 +129,7 @@ LABEL_ALL_MISSING | No row has both a label and the time it became known. | Load
 LABEL_FROM_FUTURE | A label says it becomes known more than a day ahead. | Correct known_at (RFC 3339, UTC).
 LABEL_INVALID | A label's prediction_id or value is not usable. | prediction_id is what the answer said; value is a number.
 LABEL_NOT_BINARY | The model answers yes or no, and the label is neither 0 nor 1. | Send 1 where it is true, else 0.
+LADDER_INVALID | A bundle's fallback ladder does not fit the rest of the bundle. | Train again; usually trainer and predictor are of different versions.
 LAKE_BUSY | Another loader wrote to the same table. | Nothing to do: it is tried again.
 LAKE_COLUMN_MISSING | The data set's rows were loaded before a column was declared. | Load a file under the present definition.
 LAKE_TYPE_UNEXPECTED | A column in the lake has another type than declared now. | Load the data set again under its present definition.
@@ -157,6 +161,7 @@ NO_FEATURE_VALUES | Every feature of the model is missing in all training rows. 
 NO_ROWS | A file has only its header, or there are no rows to train on. | `tenon ingest DATASET FILE.csv` with a file that has rows.
 NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or split.testFrom, or load newer data.
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
+ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.

@@ -7,9 +7,11 @@ both; they are still read.)
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from bisect import bisect_right
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tenon.core.specs.fallback import Fallback
 
@@ -70,6 +72,45 @@ class Evaluation(Part):
     )
 
 
+class PredictionInterval(Part):
+    """How far a regression's answers may be off: what is added to an answer to get the ends of its interval.
+
+    An answer belongs to bin i when i edges are not above it; its interval is (answer + low[i], answer + high[i]), within
+    `least` and `greatest`.
+    """
+
+    coverage: float = Field(gt=0, lt=1, description="Share of the truths that shall lie inside: nominal.")
+    edges: list[float] = Field(description="Where the bins of the answers part, ascending.")
+    low: list[float]
+    high: list[float]
+    least: float | None = Field(default=None, description="No label can be below this, by its data set's contract.")
+    greatest: float | None = None
+    calibration_rows: int = Field(description="Test rows whose residuals it was made from: the earlier half.")
+    measured_coverage: float = Field(description="Share of the truths of the later half that lay inside.")
+    measured_rows: int
+    measured_from: str
+    mean_width: float = Field(description="Mean width of the intervals of the later half.")
+
+    @model_validator(mode="after")
+    def _check_bins(self) -> Self:
+        bins = len(self.edges) + 1
+        if len(self.low) != bins or len(self.high) != bins or sorted(self.edges) != self.edges:
+            raise ValueError("the interval's bins do not fit together")
+        if not all(math.isfinite(value) for value in (*self.edges, *self.low, *self.high)):
+            raise ValueError("the interval's numbers are not finite")
+        return self
+
+    def around(self, answer: float) -> tuple[float, float]:
+        """The ends of an answer's interval."""
+        place = bisect_right(self.edges, answer)
+        return self._within(answer + self.low[place]), self._within(answer + self.high[place])
+
+    def _within(self, value: float) -> float:
+        if self.least is not None and value < self.least:
+            return self.least
+        return self.greatest if self.greatest is not None and value > self.greatest else value
+
+
 class Evidence(Part):
     """How well it did, and how that was found out."""
 
@@ -88,6 +129,7 @@ class Evidence(Part):
     without_history: Evaluation | None = Field(
         default=None, description="The second model of the fallback ladder, which sees request columns alone."
     )
+    interval: PredictionInterval | None = Field(default=None, description="Regression models with test rows enough.")
     candidates: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="Each estimator's figures on the validation period."
     )
@@ -150,6 +192,7 @@ class SecondModel(Part):
 
     engine: Literal["tenon-forest", "tenon-linear", "onnxruntime"]
     parity: dict[str, Any] = Field(default_factory=dict, description="As the manifest's own.")
+    interval: PredictionInterval | None = None
 
 
 class Ladder(Part):
@@ -180,6 +223,7 @@ class Manifest(Part):
         description="Rows compared and the largest absolute difference from the fitted pipeline."
     )
     forms: dict[str, Form] = Field(default_factory=dict, description="Further forms by name, included or not: `onnx`.")
+    threshold: float | None = Field(default=None, description="Binary: from this probability on the answer is yes.")
     fallback: Ladder | None = None
     files: dict[str, str]
 

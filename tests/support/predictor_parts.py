@@ -117,6 +117,7 @@ class FakeObserver:
     refusals: list[str] = field(default_factory=list)
     missing: int = 0
     ages: list[float] = field(default_factory=list)
+    levels: dict[str, int] = field(default_factory=dict)
     shadows: list[str] = field(default_factory=list)
     states: list[Sequence[ServedModel]] = field(default_factory=list)
 
@@ -131,6 +132,10 @@ class FakeObserver:
     def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
         """See `Observer`."""
         self.missing += rows
+
+    def history_level(self, tenant: TenantId, model: str, level: str, rows: int) -> None:
+        """See `Observer`."""
+        self.levels[level] = self.levels.get(level, 0) + rows
 
     def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:
         """See `Observer`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_SKIPPED = {".venv", ".git", ".tenon", ".tenon-demo", ".pytest_cache", "node_modules", "build", "dist"}
+_SKIPPED = {".venv", ".git", ".cache", ".tenon", ".tenon-demo", ".pytest_cache", "node_modules", "build", "dist"}
 _FENCE = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1\s*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*$", re.MULTILINE)

@@ -29,10 +29,12 @@ class RowValues:
 
 @dataclass(frozen=True, slots=True)
 class OnlineAnswer:
-    """References `view.feature` in the order of the views and their declarations, and the rows."""
+    """References `view.feature` in the order of the views and their declarations, the rows, and for each view the newest
+    event of any entity in its data (None: there is none)."""
 
     features: list[str]
     rows: list[RowValues]
+    data_until: list[int | None]
 
 
 class LookUpOnline:
@@ -69,7 +71,11 @@ class LookUpOnline:
                 answer.statuses.extend(values.statuses)
                 answer.known_until.append(values.known_until)
         self._meter.looked_up(len(rows), perf_counter() - began)
-        return OnlineAnswer([feature.reference for view in found for feature in view.plan.features], answers)
+        return OnlineAnswer(
+            [feature.reference for view in found for feature in view.plan.features],
+            answers,
+            [view.state.newest_event for view in found],
+        )
 
 
 def _entities(plan: Plan, rows: Sequence[EntityKeys]) -> Iterator[str]:

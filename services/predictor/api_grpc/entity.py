@@ -55,13 +55,16 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
             places = range(rows) if answer.rows is None else answer.rows.tolist()
             scores, ids = answer.scores.tolist(), id_texts(answer.ids)
             for index, place in enumerate(places):
+                footing = answer.footings.at(index) if answer.footings is not None else None
                 predictions[place] = pb.Prediction(
                     prediction_id=ids[index],
                     value=scores[index],
                     model_version=answer.served.version,
                     role=answer.role.value,
                     feature_age_seconds=answer.age_of(index),
-                    fallback=answer.fallback,
+                    fallback=answer.fallback if footing is None else footing.lost,
+                    fallback_level="" if footing is None else footing.level.value,
+                    fallback_reason="" if footing is None else footing.reason,
                 )
         return pb.PredictResponse(model=request.model, tenant=named, predictions=predictions)
 

@@ -140,6 +140,8 @@ def _ask(request: pb.ModelInferRequest) -> Ask:
         if not item.name:
             raise Invalid("INPUT_NAME_MISSING", f"input {index} has no name", place=Place(field="inputs"))
         datatype = tensors.check_datatype(item.name, item.datatype)
+        if datatype == tensors.BYTES and "content_type" in item.parameters:
+            tensors.check_content_type(item.name, item.parameters["content_type"].string_param)
         rows, width = tensors.check_shape(item.name, list(item.shape))
         if raw:
             if item.HasField("contents") and item.contents.ByteSize():
@@ -188,6 +190,11 @@ def _response(answer: Answer, wanted: list[str], request_id: str, *, raw: bool) 
         parameters["feature_age_seconds"].string_param = repr(answer.feature_age_seconds)
     if answer.fallback:
         parameters["fallback"].string_param = ",".join(answer.fallback)
+    if answer.footings is not None:
+        worst = answer.footings.worst
+        parameters["fallback_level"].string_param = worst.level.value
+        if worst.reason:
+            parameters["fallback_reason"].string_param = worst.reason
     for name in wanted:
         is_id = name == tensors.PREDICTION_ID
         output = response.outputs.add(name=name, datatype="BYTES" if is_id else "FP64", shape=[rows])

@@ -120,6 +120,11 @@ def parameters_of(answer: Answer) -> dict[str, Any]:
         found["feature_age_seconds"] = answer.feature_age_seconds
     if answer.fallback:
         found["fallback"] = ",".join(answer.fallback)
+    if answer.footings is not None:
+        worst = answer.footings.worst
+        found["fallback_level"] = worst.level.value
+        if worst.reason:
+            found["fallback_reason"] = worst.reason
     return found
 
 
@@ -140,7 +145,14 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
             age = answer.age_of(index)
             if age is not None:
                 line["feature_age_seconds"] = age
-            line["fallback"] = answer.fallback
+            if answer.footings is None:
+                line["fallback"] = answer.fallback
+            else:
+                footing = answer.footings.at(index)
+                line["fallback"] = footing.lost
+                line["fallback_level"] = footing.level.value
+                if footing.reason:
+                    line["fallback_reason"] = footing.reason
             predictions[place] = line
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
 
@@ -193,8 +205,10 @@ def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, 
     if not isinstance(shape, list):
         raise tensors.refuse(name, "SHAPE_INVALID", "`shape` must be a list of whole numbers")
     rows, width = tensors.check_shape(name, shape)
-    parameters = item.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    parameters, size = item.get("parameters"), None
+    if isinstance(parameters, dict):
+        size = parameters.get("binary_data_size")
+        tensors.check_content_type(name, parameters.get("content_type"))
     if size is None:
         return tensors.from_json(name, datatype, rows, width, item.get("data")), place
     if type(size) is not int or size < 0 or place + size > len(tail):

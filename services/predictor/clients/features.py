@@ -103,10 +103,19 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
     names = list(answer.features)
     values = np.full((rows, len(names)), np.nan)
     age = np.full(rows, np.nan)
+    known_until = np.full((rows, len(query.views)), -1, np.int64)
     for index, row in enumerate(answer.rows[:rows]):
         if len(row.values) == len(names):
             values[index] = row.values
-        known = [moment.ToMicroseconds() for moment in row.known_until if moment.seconds or moment.nanos]
-        if known:
-            age[index] = (query.at[index] - max(known)) / 1e6
-    return History({name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}, age)
+        if len(row.known_until) == len(query.views):
+            known_until[index] = [moment.ToMicroseconds() or -1 for moment in row.known_until]
+            known = int(known_until[index].max())
+            if known >= 0:
+                age[index] = (query.at[index] - known) / 1e6
+    until = [moment.ToMicroseconds() for moment in answer.data_until]
+    return History(
+        {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)},
+        age,
+        {view: known_until[:, place] for place, view in enumerate(query.views)},
+        {view: moment for view, moment in zip(query.views, until, strict=False) if moment},
+    )

@@ -51,7 +51,7 @@ class Logged:
 
 def logged_columns(
     served: Served, role: Role, protocol: str, request_id: str, ids: bytes, at: int, event_time: Sequence[int],
-    scores: FloatArray, columns: Mapping[str, npt.NDArray[Any]],
+    scores: FloatArray, columns: Mapping[str, npt.NDArray[Any]], level: str = "",
 ) -> Logged:  # fmt: skip
     """Rows that came column by column."""
     numbers = [name for name, values in columns.items() if values.dtype != object]
@@ -59,7 +59,7 @@ def logged_columns(
     matrix = np.empty((len(scores), len(numbers)))
     for place, name in enumerate(numbers):
         matrix[:, place] = columns[name]
-    source = served.source(role, protocol, tuple(numbers), tuple(texts))
+    source = served.source(role, protocol, tuple(numbers), tuple(texts), level)
     return Logged(
         source, request_id, ids, at, event_time, scores, matrix, [columns[name].tolist() for name in texts]
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain.rows import RowLayout
+from services.predictor.domain.rungs import Footings, Ladder
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import TenantId
 
@@ -119,6 +120,8 @@ class Source:
     protocol: str
     numbers: tuple[str, ...]
     texts: tuple[str, ...] = ()
+    level: str = ""
+    """What the answers rest on; empty: no history had to be looked up. See `rungs.Level`."""
 
 
 class Layout:
@@ -155,6 +158,8 @@ class Served:
     """The inputs in the order of the evaluator's `predict_matrix`; empty: it has none, or not for numbers alone."""
     row_reads: tuple[str, ...] = ()
     """The inputs in the order of the evaluator's `predict_row`, text among them; empty: it has none."""
+    ladder: Ladder | None = field(default=None, repr=False)
+    """What is tried when history is not fresh; None: `rungs.UNDECLARED`."""
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)
@@ -190,14 +195,19 @@ class Served:
         put(self, "kept", {})
 
     def source(
-        self, role: Role, protocol: str, numbers: tuple[str, ...] | None = None, texts: tuple[str, ...] = ()
+        self,
+        role: Role,
+        protocol: str,
+        numbers: tuple[str, ...] | None = None,
+        texts: tuple[str, ...] = (),
+        level: str = "",
     ) -> Source:
         """What its logged rows have in common; `numbers` None: the columns of its layout."""
-        key = (role, protocol, numbers, texts)
+        key = (role, protocol, numbers, texts, level)
         found = self.sources.get(key)
         if found is None:
             names = numbers if numbers is not None else self.layout.names if self.layout is not None else ()
-            found = Source(self.tenant, self.model, self.version, role, protocol, names, texts)
+            found = Source(self.tenant, self.model, self.version, role, protocol, names, texts, level)
             found = self.sources.setdefault(key, found)
         return found
 
@@ -339,6 +349,8 @@ class Answer:
     fallback: tuple[str, ...]
     feature_ages: FloatArray | None
     """How old each row's history is, in seconds; NaN for a row without any."""
+    footings: Footings | None = None
+    """What the rows rest on; None: no history had to be looked up."""
 
     @property
     def feature_age_seconds(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -56,10 +56,16 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Feature values by reference, and the age of the freshest view of each row in seconds (NaN: none)."""
+    """Feature values by reference, and the age of the freshest view of each row in seconds (NaN: none).
+
+    By view, in microseconds: `known_until`, when the newest event that counts for each row was known (-1: none), and
+    `data_until`, the newest event of any entity (absent: not known).
+    """
 
     values: Mapping[str, FloatArray]
     age_seconds: FloatArray
+    known_until: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    data_until: Mapping[str, int] = field(default_factory=dict)
 
 
 class HistorySource(Protocol):
@@ -107,6 +113,10 @@ class Observer(Protocol):
 
     def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
         """Rows were answered without the history they should have had."""
+        ...
+
+    def history_level(self, tenant: TenantId, model: str, level: str, rows: int) -> None:
+        """What rows rest on whose history was asked for; see `rungs.Level`."""
         ...
 
     def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:

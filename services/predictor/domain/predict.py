@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain import columns as clean
-from services.predictor.domain import quick
+from services.predictor.domain import ladder, quick
 from services.predictor.domain.at_once import AtOnce, alike
-from services.predictor.domain.logged import Logged, PredictionIds, logged_columns
+from services.predictor.domain.ladder import Ladders
+from services.predictor.domain.last_known import LastKnown
+from services.predictor.domain.logged import ID_BYTES, Logged, PredictionIds, logged_columns
 from services.predictor.domain.model import (
     Answer,
     Ask,
@@ -30,8 +32,9 @@ from services.predictor.domain.model import (
     Values,
     with_arrays,
 )
-from services.predictor.domain.ports import History, HistoryQuery, HistorySource, Observer, PredictionLog
+from services.predictor.domain.ports import HistoryQuery, HistorySource, Observer, PredictionLog
 from services.predictor.domain.routing import Table, choose
+from services.predictor.domain.rungs import Footings
 from services.predictor.domain.shadow import ShadowQueue
 from tenon.core.errors import Invalid, Place, TooLarge, did_you_mean
 from tenon.core.tenancy import TenantId
@@ -50,7 +53,7 @@ class Part:
     """The inputs when they came the quick way; `columns` is empty then."""
     query: HistoryQuery | None = None
     keys: list[dict[str, str]] = field(default_factory=list)
-    fallback: tuple[str, ...] = ()
+    footings: Footings | None = None
     ages: FloatArray | None = None
 
 
@@ -82,6 +85,7 @@ class Predictor:
         observer: Observer,
         *,
         max_rows: int = 10_000,
+        last_known: LastKnown | None = None,
     ) -> None:
         self.table = table
         self._history = history
@@ -90,6 +94,7 @@ class Predictor:
         self._observer = observer
         self._max_rows = max_rows
         self._ids = PredictionIds()
+        self._ladders = Ladders(observer, last_known)
         self.at_once = AtOnce(table, log, shadows, observer)
 
     def predict(self, tenant: TenantId, ask: Ask) -> list[Answer]:
@@ -138,11 +143,12 @@ class Predictor:
         return Plan(tenant, ask, entry, parts, started)
 
     def look_up(self, plan: Plan) -> None:
-        """Fetch the history that the plan needs, one call for each version that answers; never raises for a failure of
-        features: the values are then missing and the answer says so."""
+        """Fetch the history that the plan needs, one call for each version that answers. When features cannot be asked the
+        version's ladder says what answers instead. Raises `Unavailable` where it says: nothing."""
         for part in plan.parts:
             if part.query is not None:
-                self._fill(plan, part, self._history.fetch(plan.tenant, part.query))
+                history, served = self._history.fetch(plan.tenant, part.query), part.serving.served
+                part.footings, part.ages = self._ladders.settle(plan.tenant, served, part.columns, part.query, history)
                 part.query = None
 
     def answer(self, plan: Plan) -> list[Answer]:
@@ -153,8 +159,9 @@ class Predictor:
             served, role = part.serving
             scores = _scores(part)
             ids = self._ids.many(at, part.count)
-            answers.append(Answer(served, role, part.rows, scores, ids, part.fallback, part.ages))
-            logged.append(_logged(part, ask, ids, at, scores))
+            lost = () if part.footings is None else part.footings.lost
+            answers.append(Answer(served, role, part.rows, scores, ids, lost, part.ages, part.footings))
+            logged += _logged(part, ask, ids, at, scores)
         self._log.append(logged)
         elapsed = time.perf_counter() - plan.started
         for part, answer in zip(plan.parts, answers, strict=True):
@@ -255,25 +262,6 @@ class Predictor:
                     keys[row][column.name] = text
         return HistoryQuery(views, keys, times)
 
-    def _fill(self, plan: Plan, part: Part, history: History | None) -> None:
-        served = part.serving.served
-        absent = [column for column in served.history if column.name not in part.columns]
-        lost = []
-        for column in absent:
-            values = history.values.get(column.name) if history is not None else None
-            if values is None:
-                lost.append(column.name)
-                values = np.full(part.count, np.nan)
-            part.columns[column.name] = values
-        if lost:
-            part.fallback = tuple(lost)
-            self._observer.history_missing(plan.tenant, served.model, part.count)
-        if history is not None and len(history.age_seconds):
-            known = history.age_seconds[~np.isnan(history.age_seconds)]
-            if len(known):
-                part.ages = np.maximum(0.0, history.age_seconds)
-                self._observer.feature_age(plan.tenant, served.model, max(0.0, float(known.min())))
-
 
 def _times(served: Served, given: Mapping[str, Values], count: int, now: int) -> list[int]:
     if served.event_time is not None and (values := given.get(served.event_time.name)) is not None:
@@ -283,6 +271,8 @@ def _times(served: Served, given: Mapping[str, Values], count: int, now: int) ->
 
 def _scores(part: Part) -> FloatArray:
     served, rows = part.serving.served, part.quick
+    if part.footings is not None:
+        return ladder.scores(served, part.columns, part.footings, part.count)
     if rows is None or served.layout is None:
         return served.evaluator.predict(part.columns)
     order = served.layout.order
@@ -291,13 +281,27 @@ def _scores(part: Part) -> FloatArray:
     return served.evaluator.predict_matrix(rows if order is None else rows[:, order])
 
 
-def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> Logged:
-    """What is logged of a part. History that could not be asked for is not known; logged as missing it would look like drift."""
+def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> list[Logged]:
+    """What is logged of a part: of rows that rest on different things, each by itself. History that could not be had is
+    not known; logged as missing it would look like drift."""
     (served, role), rows = part.serving, part.quick
     if rows is not None and served.layout is not None:
-        return Logged(served.source(role, ask.protocol), ask.request_id, ids, at, part.event_time, scores, rows)
-    known = {name: values for name, values in part.columns.items() if name not in part.fallback}
-    return logged_columns(served, role, ask.protocol, ask.request_id, ids, at, part.event_time, scores, known)
+        return [Logged(served.source(role, ask.protocol), ask.request_id, ids, at, part.event_time, scores, rows)]
+    head = (served, role, ask.protocol, ask.request_id)
+    if part.footings is None:
+        return [logged_columns(*head, ids, at, part.event_time, scores, part.columns)]
+    found = []
+    for place, footing in enumerate(part.footings.found):
+        known = {name: values for name, values in part.columns.items() if name not in footing.lost}
+        chosen = part.footings.rows(place)
+        if chosen is None:
+            found.append(logged_columns(*head, ids, at, part.event_time, scores, known, footing.level))
+            continue
+        times = [part.event_time[row] for row in chosen]
+        own = b"".join(ids[ID_BYTES * row : ID_BYTES * (row + 1)] for row in chosen)
+        some = {name: values[chosen] for name, values in known.items()}
+        found.append(logged_columns(*head, own, at, times, scores[chosen], some, footing.level))
+    return found
 
 
 def _key(parts: Sequence[str | None], ask: Ask) -> Sequence[str]:

@@ -14,6 +14,9 @@ from services.predictor.domain.columns import missing
 from services.predictor.domain.logged import Logged, logged_columns
 from services.predictor.domain.model import Role, Served
 from services.predictor.domain.ports import Observer, PredictionLog
+from services.predictor.domain.rungs import BY_THE_MODEL, Level
+
+_NO_COMPARISON = frozenset(level.value for level in Level) - {level.value for level in BY_THE_MODEL}
 
 
 class ShadowQueue:
@@ -34,7 +37,12 @@ class ShadowQueue:
         self._thread: threading.Thread | None = None
 
     def offer(self, shadow: Served, entry: Logged) -> None:
-        """Have the rows of `entry` evaluated by `shadow` some time."""
+        """Have the rows of `entry` evaluated by `shadow` some time.
+
+        Not those that no model with history answered: what the shadow says without history is no comparison.
+        """
+        if entry.source.level in _NO_COMPARISON:
+            return
         try:
             self._queue.put_nowait((shadow, entry))
         except queue.Full:
@@ -81,7 +89,7 @@ class ShadowQueue:
             [
                 logged_columns(
                     shadow, Role.SHADOW, entry.source.protocol, entry.request_id, entry.ids, at, entry.event_time,
-                    scores, known,
+                    scores, known, entry.source.level,
                 )
             ]
         )  # fmt: skip

@@ -83,6 +83,15 @@ def check_datatype(name: str, datatype: Any) -> str:
     )
 
 
+def check_content_type(name: str, content_type: Any) -> None:
+    """Refuse text in a coat (MLServer's codecs can put one on): taken literally it would be a category nobody knows, and
+    the answer a number for something else."""
+    if content_type in ("base64", "pd_json"):
+        raise refuse(
+            name, "CONTENT_TYPE_UNSUPPORTED", f"content_type {content_type!r} is not unpacked", "send the text as it is"
+        )
+
+
 def from_raw(name: str, datatype: str, rows: int, width: int, data: bytes | memoryview) -> Tensor:
     """A tensor from its little-endian bytes. Raises `Invalid` when they are too few or too many."""
     count = rows * width

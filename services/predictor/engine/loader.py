@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from services.predictor.domain.columns import missing
-from services.predictor.domain.model import Column, Kind, Served, Track
+from services.predictor.domain.model import Column, FloatArray, Kind, Served, Track
 from services.predictor.domain.releases import Refused
+from services.predictor.domain.rungs import WithoutHistory
+from services.predictor.engine.ladders import ladder_of
 from tenon.bundle import Bundle, Evaluator, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, TenonError
 from tenon.core.errors import Kind as ErrorKind
@@ -72,6 +74,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
     except KeyError as err:
         raise Refused("SIGNATURE_INVALID", f"version {version}: unknown column type {err}") from None
+    ladder = ladder_of(bundle)
     return Served(
         tenant=tenant,
         model=model,
@@ -85,7 +88,8 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         columns=columns,
         views={view: tuple(names) for view, names in manifest.signature.views.items()},
         evaluator=evaluator,
-        nbytes=evaluator.nbytes,
+        nbytes=evaluator.nbytes + (ladder.nbytes if ladder is not None else 0),
+        ladder=ladder,
     )
 
 
@@ -97,10 +101,9 @@ def self_test(served: Served) -> None:
         values[: 1 if column.nullable else 2] = "" if column.kind is Kind.TEXT else 0.0
         rows[column.name] = values
     try:
-        scores = served.evaluator.predict(rows)
-        wrong = scores.shape != (2,) or not np.all(np.isfinite(scores))
-        if served.output == "probability":
-            wrong = wrong or bool(np.any((scores < 0) | (scores > 1)))
+        wrong = _wrong(served, served.evaluator.predict(rows))
+        for rung in served.ladder.rungs if served.ladder is not None else ():
+            wrong = wrong or (isinstance(rung, WithoutHistory) and _wrong(served, rung.evaluator.predict(rows)))
     except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, Invalid) as err:
         raise Refused(
             "SELF_TEST_FAILED", f"version {served.version} failed on a synthetic row: {type(err).__name__}"
@@ -109,3 +112,10 @@ def self_test(served: Served) -> None:
         raise Refused(
             "SELF_TEST_FAILED", f"version {served.version} did not answer a synthetic row with a {served.output}"
         )
+
+
+def _wrong(served: Served, scores: FloatArray) -> bool:
+    wrong = scores.shape != (2,) or not np.all(np.isfinite(scores))
+    if served.output == "probability":
+        wrong = wrong or bool(np.any((scores < 0) | (scores > 1)))
+    return wrong

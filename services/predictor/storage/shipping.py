@@ -18,7 +18,7 @@ log = get_logger(__name__)
 STREAM = "tenon:predictions"
 MAX_ROWS = 500
 _CHUNK_BYTES = 1 << 20
-_KEYS = ("replica", "tenant", "model", "version", "role", "protocol")
+_KEYS = ("replica", "tenant", "model", "version", "role", "protocol", "level")
 
 
 class Shipper:
@@ -173,6 +173,8 @@ def batches(found: list[Any]) -> Iterator[dict[str, Any]]:
     """Records of the same version and role joined column-wise, in order, at most `MAX_ROWS` rows each."""
     open_batches: dict[Any, dict[str, Any]] = {}
     for record in found:
+        # Rows of before the upgrade say nothing of it.
+        record.setdefault("level", "")
         key = (*(record[name] for name in _KEYS), tuple(record["columns"]))
         rows = len(record["prediction_id"])
         for start in range(0, rows, MAX_ROWS):

@@ -157,6 +157,7 @@ class Spool:
                 "version": source.version,
                 "role": source.role.value,
                 "protocol": source.protocol,
+                "level": source.level,
                 "request_id": entry.request_id,
                 "prediction_id": id_texts(entry.ids),
                 "at": entry.at,

@@ -245,15 +245,25 @@ class Estimators(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A bundle, its sha256, and its manifest (without `files`)."""
+
+    bundle: bytes = field(repr=False)
+    sha256: str
+    manifest: Manifest
+
+
 class Bundler(Protocol):
     """Makes the signed bundle."""
 
     def seal(
         self, fitted: Fitted, manifest: Manifest, rows: pl.DataFrame, without_history: Fitted | None = None
-    ) -> tuple[bytes, str]:
-        """The bundle's bytes and sha256; `without_history` is the second model of the manifest's ladder.
+    ) -> Sealed:
+        """The bundle; `without_history` is the second model of the manifest's ladder.
 
-        Before that its own evaluator answers `rows` from the bundle's bytes and must agree with `fitted` (both models must); raises
-        `Precondition` with reason PARITY_FAILED when it does not. Fills in the manifest's `parity` and `files`.
+        Before that its own evaluator answers `rows` from the bundle's bytes and must agree with `fitted` (both models
+        must); raises `Precondition` with reason PARITY_FAILED when it does not. A further form (ONNX) that does not agree
+        is left out, and a warning says so. Fills in the manifest's `parity`, `forms` and `files`.
         """
         ...

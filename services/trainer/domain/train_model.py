@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.trainer.domain.baseline import training_baseline
+from services.trainer.domain.conformal import interval_of, interval_warnings
 from services.trainer.domain.examples import Labelled, can_learn, label_examples, model_inputs
 from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import best_candidate, evaluate, is_better, judge_gates, naive_baseline
@@ -21,6 +22,7 @@ from services.trainer.domain.ports import (
     Examples,
     Floats,
     Plan,
+    Sealed,
     TrainingSet,
     TrainingSets,
     Versions,
@@ -35,7 +37,7 @@ from services.trainer.domain.split import (
 )
 from services.trainer.domain.without_history import Second, ladder_of, train_without_history
 from tenon.core.errors import Precondition, Unavailable
-from tenon.core.manifest import Evaluation, Evidence, GateResult, InputColumn, Lineage, Manifest, Signature
+from tenon.core.manifest import Evaluation, Evidence, InputColumn, Lineage, Manifest, Signature
 from tenon.core.specs import DatasetSpec, check_model, model_signature
 from tenon.core.specs.model import Task
 from tenon.core.tenancy import TenantId
@@ -47,16 +49,6 @@ FEW_OF_A_CLASS = 100
 """Below so many test rows of the rarer class a run says how uncertain its figures are."""
 Report = Callable[[float, str], None]
 """Told how far the run has come (0 to 1) and what it is doing. May raise to stop it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A sealed bundle that nobody has registered yet."""
-
-    bundle: bytes
-    sha256: str
-    evidence: Evidence
-    gates: list[GateResult]
 
 
 @dataclass(frozen=True)
@@ -78,11 +70,11 @@ class TrainModel:
         return Outcome(
             version=version,
             bundle_sha256=made.sha256,
-            evidence=made.evidence.model_dump(mode="json"),
-            gates=[gate.model_dump(mode="json") for gate in made.gates],
+            evidence=made.manifest.evidence.model_dump(mode="json"),
+            gates=[gate.model_dump(mode="json") for gate in made.manifest.gates],
         )
 
-    def make(self, tenant: TenantId, model: Model, report: Report) -> Made:
+    def make(self, tenant: TenantId, model: Model, report: Report) -> Sealed:
         """Train, judge and seal. The same document on the same data gives the same bundle, byte for byte, whichever run
         asks for it and whenever."""
         spec = model.spec
@@ -117,6 +109,7 @@ class TrainModel:
         baseline = naive_baseline(spec.task, train.label, test.label)
         flattered = self._random_split(chosen, params, plan, labelled.examples, split, report)
         second = self._without_history(model, chosen.name, plan, labelled, split, report)
+        interval = interval_of(spec, spine, labelled, split, scores)
 
         evidence = Evidence(
             estimator=chosen.name,
@@ -130,8 +123,13 @@ class TrainModel:
             baseline=baseline,
             random_split=flattered,
             without_history=second.figures if second is not None else None,
+            interval=interval,
             candidates=candidates,
-            warnings=[*warnings, *_warnings(model, labelled, split, figures, flattered)],
+            warnings=[
+                *warnings,
+                *_warnings(model, labelled, split, figures, flattered),
+                *interval_warnings(spec.task, interval),
+            ],
         )
         gates = judge_gates(spec.task, spec.gates, figures, baseline)
         report(0.92, "packing and checking parity")
@@ -150,11 +148,17 @@ class TrainModel:
             gates=gates,
             baseline=training_baseline(train.frame, inputs, scores),
             parity={},
-            fallback=ladder_of(spec.fallback, spec.task, train.label, second),
+            threshold=spec.threshold,
+            fallback=ladder_of(
+                spec.fallback,
+                spec.task,
+                train.label,
+                second,
+                interval_of(spec, spine, labelled, split, second.scores) if second is not None else None,
+            ),
             files={},
         )
-        bundle, sha256 = self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
-        return Made(bundle, sha256, evidence, gates)
+        return self.bundler.seal(fitted, manifest, test.frame, second.fitted if second is not None else None)
 
     def _split(self, model: Model, spine: DatasetSpec, labelled: Labelled) -> TimeSplit:
         spec = model.spec

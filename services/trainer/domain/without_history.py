@@ -12,7 +12,7 @@ from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import evaluate
 from services.trainer.domain.ports import Estimators, Examples, Fitted, Floats, Plan
 from services.trainer.domain.split import TimeSplit, split_validation
-from tenon.core.manifest import Evaluation, Ladder, SecondModel
+from tenon.core.manifest import Evaluation, Ladder, PredictionInterval, SecondModel
 from tenon.core.specs.fallback import Fallback
 from tenon.core.specs.model import Task
 
@@ -24,6 +24,7 @@ class Second:
     fitted: Fitted
     engine: str
     figures: Evaluation
+    scores: Floats
 
 
 def train_without_history(
@@ -53,15 +54,23 @@ def train_without_history(
     figures = with_intervals(
         plan.task, evaluate(plan.task, test.label, scores), test.label, scores, seed=plan.seed
     )  # fmt: skip
-    return Second(fitted, estimators.engine_of(name), figures)
+    return Second(fitted, estimators.engine_of(name), figures, scores)
 
 
-def ladder_of(declared: Fallback | None, task: Task, train_label: Floats, second: Second | None) -> Ladder | None:
+def ladder_of(
+    declared: Fallback | None,
+    task: Task,
+    train_label: Floats,
+    second: Second | None,
+    interval: PredictionInterval | None = None,
+) -> Ladder | None:
     """The ladder as it goes into the manifest, with what training found out."""
     if declared is None:
         return None
     prior = None
     if declared.has("prior"):
         prior = float(train_label.mean() if task is Task.BINARY else np.median(train_label))
-    model = SecondModel(engine=second.engine) if second is not None else None  # type: ignore[arg-type]  # it checks it
+    model = None
+    if second is not None:
+        model = SecondModel(engine=second.engine, interval=interval)  # type: ignore[arg-type]  # it checks it
     return Ladder(declared=declared, prior=prior, without_history=model)

@@ -8,13 +8,16 @@ from typing import Any
 import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.trainer.domain.ports import Fitted
+from services.trainer.domain.ports import Fitted, Sealed
 from services.trainer.engine.forests import FittedForest
 from services.trainer.engine.linear import FittedLinear
+from services.trainer.engine.onnx_gate import judge_onnx
 from tenon.bundle import Evaluator, load_evaluator, load_without_history, open_bundle, write_bundle
-from tenon.bundle.archive import WITHOUT_HISTORY
+from tenon.bundle.archive import ONNX, WITHOUT_HISTORY
 from tenon.core.errors import Precondition
-from tenon.core.manifest import Manifest
+from tenon.core.manifest import Form, Manifest
+
+Bundled = FittedForest | FittedLinear
 
 
 class SigningBundler:
@@ -25,23 +28,28 @@ class SigningBundler:
 
     def seal(
         self, fitted: Fitted, manifest: Manifest, rows: pl.DataFrame, without_history: Fitted | None = None
-    ) -> tuple[bytes, str]:
+    ) -> Sealed:
         """See `Bundler`."""
-        files = _files(fitted)
+        models = {"": (_bundled(fitted), rows)}
         if without_history is not None:
-            files |= {WITHOUT_HISTORY + name: content for name, content in _files(without_history).items()}
+            models[WITHOUT_HISTORY] = (_bundled(without_history), rows.select(request_columns(manifest)))
+        files: dict[str, bytes] = {}
+        for prefix, (model, judged) in models.items():
+            found, form = _files(model, manifest, judged)
+            files |= {prefix + name: content for name, content in found.items()}
+            manifest = _with_form(manifest, prefix + "onnx", form)
         draft = open_bundle(write_bundle(manifest, files, self._key), self._key.public_key())
         manifest = manifest.model_copy(update={"parity": _compare(fitted, load_evaluator(draft), manifest, rows)})
         second = load_without_history(draft)
         if without_history is not None and second is not None and manifest.fallback is not None:
-            found = _compare(without_history, second, manifest, rows.select(request_columns(manifest)))
-            model = manifest.fallback.without_history
+            parity = _compare(without_history, second, manifest, rows.select(request_columns(manifest)))
+            evidence = manifest.fallback.without_history
             ladder = manifest.fallback.model_copy(
-                update={"without_history": model.model_copy(update={"parity": found}) if model else None}
+                update={"without_history": evidence.model_copy(update={"parity": parity}) if evidence else None}
             )
             manifest = manifest.model_copy(update={"fallback": ladder})
         bundle = write_bundle(manifest, files, self._key)
-        return bundle, hashlib.sha256(bundle).hexdigest()
+        return Sealed(bundle, hashlib.sha256(bundle).hexdigest(), manifest)
 
 
 def request_columns(manifest: Manifest) -> list[str]:
@@ -49,18 +57,36 @@ def request_columns(manifest: Manifest) -> list[str]:
     return [item.name for item in manifest.signature.inputs if item.source == "request"]
 
 
-def _files(fitted: Fitted) -> dict[str, bytes]:
-    if not isinstance(fitted, FittedForest | FittedLinear):
+def _bundled(fitted: Fitted) -> Bundled:
+    if not isinstance(fitted, Bundled):
         raise TypeError(f"{type(fitted).__name__} cannot be bundled")
-    return fitted.files()
+    return fitted
+
+
+def _files(model: Bundled, manifest: Manifest, rows: pl.DataFrame) -> tuple[dict[str, bytes], Form]:
+    """A model's members, the ONNX form among them if it passed its gate."""
+    graph, form = judge_onnx(
+        manifest.task, model.pipeline, lambda: model.onnx(manifest.signature.output), model.predict(rows), rows
+    )
+    files = model.files()
+    return (files | {ONNX: graph} if form.included else files), form
+
+
+def _with_form(manifest: Manifest, name: str, form: Form) -> Manifest:
+    """The manifest with the verdict on a form; one that is left out is also a warning."""
+    changes: dict[str, Any] = {"forms": {**manifest.forms, name: form}}
+    if not form.included:
+        warning = f"the bundle's {name} form is left out, so it cannot be exported: {form.reason}"
+        evidence = manifest.evidence
+        changes["evidence"] = evidence.model_copy(update={"warnings": [*evidence.warnings, warning]})
+    return manifest.model_copy(update=changes)
 
 
 def _compare(fitted: Fitted, evaluator: Evaluator, manifest: Manifest, rows: pl.DataFrame) -> dict[str, Any]:
     """The evidence of parity. Raises `Precondition` when there is none."""
-    if not isinstance(fitted, FittedForest | FittedLinear):
-        raise TypeError(f"{type(fitted).__name__} cannot be bundled")
-    found = fitted.differences(evaluator, rows)
-    if not fitted.holds(found):
+    model = _bundled(fitted)
+    found = model.differences(evaluator, rows)
+    if not model.holds(found):
         raise Precondition(
             "PARITY_FAILED",
             f"the bundle of {manifest.model!r} does not answer as the fitted pipeline does (largest difference "

@@ -12,7 +12,7 @@ from services.trainer.domain.ports import Estimator, Plan
 from services.trainer.engine.forests import FittedForest, XGBoostEstimator
 from services.trainer.engine.linear import FittedLinear, LinearEstimator
 
-_LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "skops")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "polars", "scikit-learn", "scipy", "skops")
 
 
 class InstalledEstimators:

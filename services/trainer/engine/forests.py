@@ -16,6 +16,7 @@ from services.trainer.domain.judging import evaluate
 from services.trainer.domain.ports import Examples, Floats, Plan, Tick, Tuned
 from services.trainer.engine import safe_skops
 from services.trainer.engine.choosing import best_of, part_of
+from services.trainer.engine.onnx_graph import onnx_of
 from services.trainer.engine.preprocessing import columns_of, feature_names, preprocess_for_trees
 from tenon.bundle import Evaluator, Forest, Pipeline
 from tenon.bundle.archive import COVER, FOREST, NATIVE_MODEL, NATIVE_PIPELINE, PIPELINE
@@ -127,7 +128,7 @@ class FittedForest:
 
     def __init__(self, transformer: ColumnTransformer, pipeline: Pipeline, booster: xgboost.Booster) -> None:
         self._transformer = transformer
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._booster = booster
 
     def predict(self, frame: pl.DataFrame) -> Floats:
@@ -139,12 +140,16 @@ class FittedForest:
         """The members of the bundle: what is served, and the native form."""
         model = json.loads(self._booster.save_raw("json"))
         return {
-            PIPELINE: self._pipeline.to_json(),
+            PIPELINE: self.pipeline.to_json(),
             FOREST: Forest.from_booster_json(model).to_npz(),
             COVER: cover_to_npy(cover_of_booster_json(model)),
             NATIVE_MODEL: bytes(self._booster.save_raw("ubj")),
             NATIVE_PIPELINE: safe_skops.dumps(self._transformer),
         }
+
+    def onnx(self, output: str) -> bytes:
+        """The ONNX form, with its output's name."""
+        return onnx_of(self.pipeline, Forest.from_booster_json(json.loads(self._booster.save_raw("json"))), output)
 
     def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline: margins must have the same bits, answers at most one
@@ -177,7 +182,7 @@ class FittedForest:
         return found["margins_not_bit_equal"] == 0 and found["max_ulps"] <= 1.0
 
     def _rows(self, frame: pl.DataFrame) -> xgboost.DMatrix:
-        names = feature_names(self._pipeline)
+        names = feature_names(self.pipeline)
         return xgboost.DMatrix(float32_of(self._transformer, frame), feature_names=names, nthread=1)
 
 

@@ -14,6 +14,7 @@ from services.trainer.domain.judging import evaluate
 from services.trainer.domain.ports import Examples, Floats, Plan, Tick, Tuned
 from services.trainer.engine import safe_skops
 from services.trainer.engine.choosing import best_of
+from services.trainer.engine.onnx_graph import onnx_of
 from services.trainer.engine.preprocessing import columns_of, preprocess_for_linear
 from services.trainer.engine.threads import one_thread
 from tenon.bundle import Evaluator, Linear, Pipeline
@@ -66,7 +67,7 @@ class FittedLinear:
 
     def __init__(self, native: SklearnPipeline, plain: Pipeline) -> None:
         self._native = native
-        self._plain = plain
+        self.pipeline = plain
         model = native.named_steps["model"]
         self._link = "logistic" if isinstance(model, LogisticRegression) else "identity"
         self._coefficients = np.ravel(model.coef_).astype(np.float64)
@@ -83,12 +84,18 @@ class FittedLinear:
 
     def files(self) -> dict[str, bytes]:
         """The members of the bundle: what is served, and the native form."""
-        linear = Linear(tuple(self._coefficients.tolist()), self._intercept, self._link)
         return {
-            PIPELINE: self._plain.to_json(),
-            LINEAR: linear.to_json(),
+            PIPELINE: self.pipeline.to_json(),
+            LINEAR: self._linear().to_json(),
             NATIVE_PIPELINE: safe_skops.dumps(self._native),
         }
+
+    def onnx(self, output: str) -> bytes:
+        """The ONNX form, with its output's name."""
+        return onnx_of(self.pipeline, self._linear(), output)
+
+    def _linear(self) -> Linear:
+        return Linear(tuple(self._coefficients.tolist()), self._intercept, self._link)
 
     def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline, relative to the sizes of the terms that are added."""

@@ -117,6 +117,9 @@ class ModelSpec(Spec):
         default="", description="The metric by which estimators are compared; the task's first metric when left out."
     )
     gates: list[Gate] = Field(default_factory=list)
+    threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="Binary: from this probability on, answers say `label: true`."
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     fallback: Fallback | None = Field(
         default=None,
@@ -127,6 +130,8 @@ class ModelSpec(Spec):
     def _check_task(self) -> Self:
         if self.task is Task.REGRESSION and self.label.above is not None:
             raise ValueError("label.above: makes a yes/no label; use it with task binary")
+        if self.task is Task.REGRESSION and self.threshold is not None:
+            raise ValueError("threshold: makes a yes/no answer of a probability; use it with task binary")
         for estimator in self.estimators:
             if estimator not in ESTIMATORS[self.task]:
                 raise ValueError(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tenon/api/predictor/v1/predictor.proto\x12\x16tenon.api.predictor.v1\x1a\x1cgoogle/protobuf/struct.proto\"x\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\tinstances\x18\x02 \x03(\x0b\x32 .tenon.api.predictor.v1.Instance\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\"^\n\x08Instance\x12\'\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"i\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x37\n\x0bpredictions\x18\x03 \x03(\x0b\x32\".tenon.api.predictor.v1.Prediction\"\xa3\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x0c\n\x04role\x18\x04 \x01(\t\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x66\x61llback\x18\x06 \x03(\tB\x16\n\x14_feature_age_seconds2o\n\x11PredictionService\x12Z\n\x07Predict\x12&.tenon.api.predictor.v1.PredictRequest\x1a\'.tenon.api.predictor.v1.PredictResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tenon/api/predictor/v1/predictor.proto\x12\x16tenon.api.predictor.v1\x1a\x1cgoogle/protobuf/struct.proto\"x\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\tinstances\x18\x02 \x03(\x0b\x32 .tenon.api.predictor.v1.Instance\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\"^\n\x08Instance\x12\'\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"i\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x37\n\x0bpredictions\x18\x03 \x03(\x0b\x32\".tenon.api.predictor.v1.Prediction\"\xd4\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x0c\n\x04role\x18\x04 \x01(\t\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x66\x61llback\x18\x06 \x03(\t\x12\x16\n\x0e\x66\x61llback_level\x18\x0e \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\x0f \x01(\tB\x16\n\x14_feature_age_seconds2o\n\x11PredictionService\x12Z\n\x07Predict\x12&.tenon.api.predictor.v1.PredictRequest\x1a\'.tenon.api.predictor.v1.PredictResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTRESPONSE']._serialized_start=314
   _globals['_PREDICTRESPONSE']._serialized_end=419
   _globals['_PREDICTION']._serialized_start=422
-  _globals['_PREDICTION']._serialized_end=585
-  _globals['_PREDICTIONSERVICE']._serialized_start=587
-  _globals['_PREDICTIONSERVICE']._serialized_end=698
+  _globals['_PREDICTION']._serialized_end=634
+  _globals['_PREDICTIONSERVICE']._serialized_start=636
+  _globals['_PREDICTIONSERVICE']._serialized_end=747
 # @@protoc_insertion_point(module_scope)

@@ -38,17 +38,21 @@ class PredictResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., tenant: _Optional[str] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("prediction_id", "value", "model_version", "role", "feature_age_seconds", "fallback")
+    __slots__ = ("prediction_id", "value", "model_version", "role", "feature_age_seconds", "fallback", "fallback_level", "fallback_reason")
     PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FEATURE_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     prediction_id: str
     value: float
     model_version: int
     role: str
     feature_age_seconds: float
     fallback: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., model_version: _Optional[int] = ..., role: _Optional[str] = ..., feature_age_seconds: _Optional[float] = ..., fallback: _Optional[_Iterable[str]] = ...) -> None: ...
+    fallback_level: str
+    fallback_reason: str
+    def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., model_version: _Optional[int] = ..., role: _Optional[str] = ..., feature_age_seconds: _Optional[float] = ..., fallback: _Optional[_Iterable[str]] = ..., fallback_level: _Optional[str] = ..., fallback_reason: _Optional[str] = ...) -> None: ...

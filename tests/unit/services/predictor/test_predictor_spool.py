@@ -116,7 +116,7 @@ def test_rows_reach_the_stream_in_order_and_column_wise(tmp_path: Path) -> None:
     )  # fmt: skip
     assert set(stable) == {
         "batch_id", "replica", "tenant", "model", "version", "role", "protocol", "prediction_id", "request_id", "at",
-        "event_time", "score", "columns",
+        "event_time", "score", "columns", "level",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from services.predictor.domain.tensors import (
     DTYPES,
     Tensor,
+    check_content_type,
     check_datatype,
     check_outputs,
     check_shape,
@@ -106,6 +107,16 @@ def test_an_unknown_datatype_is_refused_with_a_proposal(datatype: Any, near: str
     with pytest.raises(Invalid) as caught:
         check_datatype("x", datatype)
     assert (near or "BYTES") in (caught.value.hint or "")
+
+
+def test_text_in_a_coat_is_refused() -> None:
+    """What MLServer's codecs may wrap text in is not taken literally; other content types only describe."""
+    for coat in ("base64", "pd_json"):
+        with pytest.raises(Invalid, match=coat) as refused:
+            check_content_type("ward", coat)
+        assert refused.value.reason == "CONTENT_TYPE_UNSUPPORTED"
+    for described in ("str", "np", "pd", "datetime", None, 7, [], {}):
+        check_content_type("ward", described)
 
 
 def test_columns_must_agree_in_rows_and_be_given_once() -> None:

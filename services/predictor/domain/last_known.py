@@ -1,0 +1,60 @@
+"""The history that entities had when features was last asked: taken only when it cannot be asked, and only when it is
+young enough."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One view of one entity. `at` is the time it was asked for (microseconds), `fetched` when, on the clock of this
+    process (seconds); `known_until` and `data_until` as features said, None for nothing."""
+
+    names: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    at: int
+    fetched: float
+    known_until: int | None
+    data_until: int | None
+
+
+class LastKnown:
+    """A bounded memory: what was not fetched for longest is forgotten first. Safe to use from many threads."""
+
+    def __init__(self, entities: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = entities
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._found: OrderedDict[Hashable, Remembered] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def now(self) -> float:
+        """The clock that `Remembered.fetched` is read from."""
+        return self._clock()
+
+    def keep(self, key: Hashable, found: Remembered) -> None:
+        """Remember, and forget what there is no room for."""
+        with self._lock:
+            self._found[key] = found
+            self._found.move_to_end(key)
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+
+    def find(self, key: Hashable, at: int) -> tuple[Remembered, float] | None:
+        """What is known, and how old that is for the time `at`: since it was fetched, or as far as the times asked for are
+        apart, whichever is more."""
+        with self._lock:
+            found = self._found.get(key)
+        if found is None:
+            return None
+        return found, max(self._clock() - found.fetched, abs(at - found.at) / 1e6)
