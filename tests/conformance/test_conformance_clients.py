@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conformance.environments import ROOT, Unavailable, environment, must_run
 from tests.conformance.matrix import BEGIN, END, Matrix, as_markdown
+from tests.support.environments import CACHE, ROOT, Unavailable, environment, must_run
 
+LISTS = Path(__file__).parent / "requirements"
 DOCUMENT = ROOT / "docs" / "reference" / "conformance.md"
 
 
@@ -41,7 +42,7 @@ CLIENTS = (
 def python_of(name: str) -> Path:
     """The Python of an environment; without it the test is skipped, or fails where it must run."""
     try:
-        return environment(name)
+        return environment(CACHE / "clients" / name, LISTS / f"{name}.txt")
     except Unavailable as err:
         if must_run():
             raise

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.environments import ROOT, must_run
+from tests.support.environments import ROOT, must_run
 from tests.support.fakes_predictor import KEYS, PredictorProcess
 
 PAGE = ROOT / "docs" / "how-to" / "ask-with-curl.md"

@@ -1,8 +1,7 @@
-"""Foreign clients in virtual environments of their own, because their pins contradict each other's and ours.
+"""Other people's software in virtual environments of its own, because its pins contradict each other's and ours.
 
-`.cache/clients/<name>` holds what `requirements/<name>.txt` lists, to the last digit and without dependency resolution
-(`--no-deps`: KServe and MLServer would bring their whole servers, a hundred packages each). Made once and kept until the
-list or the Python changes. Where packages cannot be had the tests are skipped with the reason; with CI=true they fail.
+A requirements file lists everything to the last digit, so it is installed without dependency resolution (`--no-deps`). An
+environment is made once and kept until its list or the Python changes.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = Path(__file__).parent / "requirements"
-HOME = ROOT / ".cache" / "clients"
+CACHE = ROOT / ".cache"
 _STAMP = "installed"
 _SECONDS = 240
 
@@ -26,14 +24,12 @@ class Unavailable(Exception):
     """An environment that could not be made, and why."""
 
 
-def environment(name: str) -> Path:
-    """The Python of an environment, made if need be. Raises `Unavailable`."""
-    wanted = LISTS / f"{name}.txt"
+def environment(folder: Path, wanted: Path) -> Path:
+    """The Python of the environment in a folder, made from a requirements file if need be. Raises `Unavailable`."""
     stamp = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()
-    folder = HOME / name
     python = folder / "bin" / "python"
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / f"{name}.lock").open("w") as lock:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _read(folder / _STAMP) == stamp and python.exists():
             return python
