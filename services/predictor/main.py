@@ -18,12 +18,14 @@ from services.predictor.api_http.app import build_app
 from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
+from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
+from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.settings import PredictorSettings
 from services.predictor.storage.bundle_cache import BundleCache
@@ -71,8 +73,9 @@ def main() -> None:
     shadows = ShadowQueue(spool, observer, _shadow_failed, size=settings.predictor_shadow_queue)
     cache = BundleCache(settings.data_dir / "bundles")
     table = Table()
+    bundles = RegistryBundles(registry)
     follower = Follower(
-        BundleLoader(RegistryBundles(registry).download, cache, verify_key),
+        BundleLoader(bundles.download, cache, verify_key),
         ReleasesFile(settings.data_dir / "releases.json"),
         table,
         observer,
@@ -86,9 +89,18 @@ def main() -> None:
         on_call=observer.feature_call,
     )
     last_known = LastKnown(settings.predictor_last_known_entities)
+    explainers = BundleExplainers(bundles.download, cache, verify_key, max_bytes=settings.predictor_explain_mib << 20)
     predictor = Predictor(
-        table, history, spool, shadows, observer, max_rows=settings.predictor_max_rows, last_known=last_known
+        table,
+        history,
+        spool,
+        shadows,
+        observer,
+        max_rows=settings.predictor_max_rows,
+        last_known=last_known,
+        explaining=Explaining(explainers, most_rows=settings.predictor_explain_rows),
     )
+    metrics.EXPLAINER_BYTES.set_function(lambda: explainers.nbytes)
     metrics.LAST_KNOWN.set_function(lambda: len(last_known))
     reporter = RegistryReporter(registry, replica)
     report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)

@@ -41,6 +41,7 @@ HISTORY_ROWS = Counter(
 LAST_KNOWN = Gauge(
     "tenon_predictor_last_known_entities", "Entities whose history is remembered for when features is down."
 )
+EXPLAINER_BYTES = Gauge("tenon_predictor_explainer_bytes", "Memory of the explainers that are kept.")
 SHADOW = Counter("tenon_predictor_shadow_evaluations_total", "What became of shadow evaluations.", ("outcome",))
 SPOOL_BYTES = Gauge("tenon_predictor_spool_bytes", "Prediction log on disk that is not shipped yet.")
 SPOOL_DROPPED = Counter("tenon_predictor_spool_dropped_rows_total", "Answered rows that could not be logged: alarm.")

@@ -27,6 +27,10 @@ class PredictorSettings(ServiceSettings):
     predictor_inline_rows: int = Field(
         default=256, ge=1, description="Requests with more rows are computed beside the event loop."
     )
+    predictor_explain_rows: int = Field(default=256, ge=1, description="Most rows of one request with explain=true.")
+    predictor_explain_mib: int = Field(
+        default=64, ge=1, description="Memory for explainers; the least recently used go first."
+    )
     predictor_shadow_queue: int = Field(
         default=1000, ge=1, description="Shadow evaluations that may wait; more are dropped."
     )

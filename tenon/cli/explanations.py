@@ -81,6 +81,7 @@ ENGINE_NOT_INSTALLED | A version is answered by ONNX Runtime, which this process
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
+EXPLAIN_TOO_MANY_ROWS | More rows than the predictor explains at once. | Ask in several calls, or without explain.
 EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
 FIELD_COUNT | A row has more or fewer fields than the header. | Look for an unquoted delimiter in the row.
 FIELD_TOO_LONG | A field of a row is longer than any sane value. | Look for a quote that is never closed.

@@ -27,6 +27,7 @@ from tenon.api.features.v1 import features_pb2, features_pb2_grpc
 from tenon.api.registry.v1 import registry_pb2 as pb
 from tenon.api.registry.v1 import registry_pb2_grpc
 from tenon.bundle import Forest, Linear, Numeric, OneHot, Pipeline, generate_key_pair, write_bundle
+from tenon.bundle.contributions import cover_to_npy
 from tenon.bundle.pipeline import Transform
 
 PRIVATE_PEM, PUBLIC_PEM = generate_key_pair()
@@ -124,6 +125,8 @@ def visit_bundle(
     *,
     shift: float = 0.0,
     history: bool = False,
+    cover: bool = True,
+    threshold: float | None = None,
     key: Ed25519PrivateKey | None = None,
 ) -> bytes:
     """A bundle with a number, an integer, a boolean and a string, and with `history` two history features."""
@@ -134,12 +137,17 @@ def visit_bundle(
     pipeline = Pipeline(tuple(steps))
     forest = stump_forest(pipeline.width, shift=shift)
     files = {"pipeline.json": pipeline.to_json(), "forest.npz": forest.to_npz()}
-    views = {"visits": ["patient_id"]} if history else None
-    return write_bundle(manifest_of(tenant, model, inputs, views=views), files, key or signing_key())
+    if cover:
+        # A third of the training rows went left at each split.
+        files["cover.npy"] = cover_to_npy(np.tile(np.array([9, 3, 6], np.float32), forest.trees))
+    manifest = manifest_of(tenant, model, inputs, views={"visits": ["patient_id"]} if history else None)
+    return write_bundle(manifest | {"threshold": threshold}, files, key or signing_key())
 
 
-def linear_bundle(tenant: str = "acme", model: str = "price", weights: Sequence[float] = (2.0, 3.0)) -> bytes:
-    """A linear model of numeric columns x0, x1, …: intercept 1."""
+def linear_bundle(
+    tenant: str = "acme", model: str = "price", weights: Sequence[float] = (2.0, 3.0), *, explained: bool = False
+) -> bytes:
+    """A linear model of numeric columns x0, x1, …: intercept 1; with `explained` training means of 0.5 and an interval."""
     names = [f"x{index}" for index in range(len(weights))]
     pipeline = Pipeline(tuple(Numeric(name) for name in names))
     files = {
@@ -147,9 +155,16 @@ def linear_bundle(tenant: str = "acme", model: str = "price", weights: Sequence[
         "linear.json": Linear(tuple(weights), 1.0, "identity").to_json(),
     }
     inputs = [(name, "float", "request", False) for name in names]
-    return write_bundle(
-        manifest_of(tenant, model, inputs, engine="tenon-linear", output="prediction"), files, signing_key()
-    )
+    manifest = manifest_of(tenant, model, inputs, engine="tenon-linear", output="prediction")
+    if explained:
+        part = {"rows": 10, "missing": 0, "edges": [0.5], "counts": [5, 5], "mean": 0.5, "iqr": 0.1}
+        manifest["baseline"]["columns"] = dict.fromkeys(names, part)
+        manifest["evidence"]["interval"] = {
+            "coverage": 0.9, "edges": [10.0], "low": [-1.0, -4.0], "high": [2.0, 8.0], "least": 0.0,
+            "calibration_rows": 50, "measured_coverage": 0.91, "measured_rows": 50,
+            "measured_from": "2025-01-16T00:00:00Z", "mean_width": 5.0,
+        }  # fmt: skip
+    return write_bundle(manifest, files, signing_key())
 
 
 def sha256(data: bytes) -> str:

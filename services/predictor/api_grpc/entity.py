@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
 
 from services.predictor.api_grpc.tenants import tenant_of_call
+from services.predictor.domain.explaining import RowExplanation, by_row
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Ask
@@ -46,6 +47,7 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
             rows, columns, partial = columns_of_instances(instances)
             request_id = request.request_id or context.request_id.get()
             ask = Ask(request.model, None, "grpc", request_id, rows, columns, split_rows=True, partial=partial)
+            ask.explain = request.explain
             answers = self._predictor.predict(tenant, ask)
         except TenonError as err:
             self._observer.refused(named, "grpc", err.reason)
@@ -54,7 +56,10 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
         for answer in answers:
             places = range(rows) if answer.rows is None else answer.rows.tolist()
             scores, ids = answer.scores.tolist(), id_texts(answer.ids)
+            explained = by_row(answer.served, answer.explained, len(scores)) if answer.explained is not None else None
+            threshold = answer.served.threshold
             for index, place in enumerate(places):
+                interval = answer.interval_of(index, scores[index])
                 footing = answer.footings.at(index) if answer.footings is not None else None
                 predictions[place] = pb.Prediction(
                     prediction_id=ids[index],
@@ -63,10 +68,32 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
                     role=answer.role.value,
                     feature_age_seconds=answer.age_of(index),
                     fallback=answer.fallback if footing is None else footing.lost,
+                    interval=None
+                    if interval is None
+                    else pb.Interval(low=interval[0], high=interval[1], coverage=interval[2]),
+                    label=None if threshold is None else scores[index] >= threshold,
+                    explanation=None if explained is None else _explanation(explained[index]),
                     fallback_level="" if footing is None else footing.level.value,
                     fallback_reason="" if footing is None else footing.reason,
                 )
         return pb.PredictResponse(model=request.model, tenant=named, predictions=predictions)
+
+
+def _explanation(row: RowExplanation | None) -> pb.Explanation | None:
+    if row is None:
+        return None
+    message = pb.Explanation(space=row.space, base=row.base, margin=row.margin)
+    for part in row.contributions:
+        message.contributions.add(column=part.column, value=_as_value(part.value), contribution=part.contribution)
+    return message
+
+
+def _as_value(value: Any) -> Value:
+    if value is None:
+        return Value(null_value=NULL_VALUE)
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    return Value(string_value=value) if isinstance(value, str) else Value(number_value=value)
 
 
 def _plain(struct: Struct) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _document_predict_paths(app: FastAPI) -> None:
         raise Invalid("REQUEST_INVALID", "not reached")
 
     @app.post("/v1/models/{model}:predict")
-    def predict(model: str) -> Response:  # noqa: ARG001
-        """Predictions by entity: `{"instances": [{"entity": {…}, "features": {…}}]}`."""
+    def predict(model: str, explain: bool = False) -> Response:  # noqa: ARG001
+        """Predictions by entity: `{"instances": [{"entity": {…}, "features": {…}}]}`; with `?explain=true`, or
+        `"explain": true` in the body, each answer says what every input contributed."""
         raise Invalid("REQUEST_INVALID", "not reached")

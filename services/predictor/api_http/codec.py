@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from services.predictor.api_http.entities import details_of
 from services.predictor.domain import tensors
 from services.predictor.domain.logged import ID_BYTES, id_texts
 from services.predictor.domain.model import Answer, Ask, Doubles, Values
@@ -134,6 +135,7 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
     for answer in answers:
         places = range(rows) if answer.rows is None else answer.rows.tolist()
         scores, ids = answer.scores.tolist(), id_texts(answer.ids)
+        details = details_of(answer)
         for index, place in enumerate(places):
             line = {
                 "prediction_id": ids[index],
@@ -153,7 +155,7 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
                 line["fallback_level"] = footing.level.value
                 if footing.reason:
                     line["fallback_reason"] = footing.reason
-            predictions[place] = line
+            predictions[place] = line if details is None else line | details[index]
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
 
 

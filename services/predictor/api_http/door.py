@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from services.predictor.api_http import codec
+from services.predictor.api_http import codec, entities
 from services.predictor.api_http.callers import Callers, authorization_of, tenant_of
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
@@ -71,7 +72,10 @@ class PredictDoor:
         if scope["type"] == "http" and scope["method"] == "POST":
             path = parse_path(scope["path"])
             if path is not None:
-                await self._serve(self._infer if path.kind == "infer" else self._predict, path, scope, receive, send)
+                handle: Any = self._infer if path.kind == "infer" else self._predict
+                if scope["query_string"] and path.kind == "predict":
+                    handle = functools.partial(self._predict, query=scope["query_string"])
+                await self._serve(handle, path, scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -174,7 +178,13 @@ class PredictDoor:
         return data, binary_headers(json_bytes)
 
     async def _predict(
-        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, bytes], request_id: str
+        self,
+        tenant: TenantId,
+        path: Path,
+        body: bytes,
+        headers: dict[bytes, bytes],
+        request_id: str,
+        query: bytes = b"",
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> Plan:
             plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_inflated)
@@ -182,18 +192,19 @@ class PredictDoor:
             if not isinstance(request, dict):
                 raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
             for name in request:
-                if name not in ("instances", "request_id"):
+                if name not in entities.KEYS:
                     raise Invalid(
                         "REQUEST_INVALID",
                         f"unknown key {name[:80]!r}",
                         place=Place(field=name[:80]),
-                        hint="keys: instances, request_id",
+                        hint=f"keys: {', '.join(entities.KEYS)}",
                     )
             rows, columns, partial = columns_of_instances(request.get("instances"))
             given = request.get("request_id")
             if given is not None and (not isinstance(given, str) or len(given) > codec.MAX_ID):
                 raise Invalid("ID_INVALID", "`request_id` must be short text", place=Place(field="request_id"))
             ask = Ask(path.model, None, "rest", given or request_id, rows, columns, split_rows=True, partial=partial)
+            ask.explain = entities.wants_explanation(request, query)
             return self._predictor.plan(tenant, ask)
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
@@ -205,7 +216,7 @@ class PredictDoor:
     async def _finish(self, plan: Plan) -> Any:
         if plan.waits:
             await self._beside(lambda: self._predictor.look_up(plan))
-        if plan.ask.rows > self._inline_rows:
+        if plan.ask.rows > self._inline_rows or plan.ask.explain:
             return await self._beside(lambda: self._predictor.answer(plan))
         return self._predictor.answer(plan)
 

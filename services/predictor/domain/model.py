@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain.rows import RowLayout
-from services.predictor.domain.rungs import Footings, Ladder
+from services.predictor.domain.rungs import BY_THE_MODEL, Footings, Ladder, Level
+from tenon.core.manifest import PredictionInterval
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import TenantId
 
@@ -160,6 +161,12 @@ class Served:
     """The inputs in the order of the evaluator's `predict_row`, text among them; empty: it has none."""
     ladder: Ladder | None = field(default=None, repr=False)
     """What is tried when history is not fresh; None: `rungs.UNDECLARED`."""
+    interval: PredictionInterval | None = field(default=None, repr=False)
+    """How far its answers may be off; regression only."""
+    interval_without_history: PredictionInterval | None = field(default=None, repr=False)
+    """The same of its second model."""
+    threshold: float | None = None
+    """From this probability on the answer is yes; None: it says none."""
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)
@@ -334,6 +341,8 @@ class Ask:
     matrix: npt.NDArray[Any] | None = None
     split_rows: bool = False
     partial: frozenset[str] = frozenset()
+    explain: bool = False
+    """The answer says what each input contributed."""
 
 
 @dataclass(slots=True)
@@ -351,11 +360,20 @@ class Answer:
     """How old each row's history is, in seconds; NaN for a row without any."""
     footings: Footings | None = None
     """What the rows rest on; None: no history had to be looked up."""
+    explained: Any = None
+    """`explaining.Explained` of its rows, when it was asked for."""
 
     @property
     def feature_age_seconds(self) -> float | None:
         """The freshest history of all rows: what a protocol with one figure for a whole answer can say."""
         return None if self.feature_ages is None else float(np.nanmin(self.feature_ages))
+
+    def interval_of(self, row: int, value: float) -> tuple[float, float, float] | None:
+        """(low, high, nominal coverage) of one row's answer; None for a probability, a rule or a constant."""
+        interval = self.served.interval
+        if self.footings is not None and (level := self.footings.at(row).level) not in BY_THE_MODEL:
+            interval = self.served.interval_without_history if level is Level.WITHOUT_HISTORY else None
+        return None if interval is None else (*interval.around(value), interval.coverage)
 
     def age_of(self, row: int) -> float | None:
         """How old the history of one row of this answer is; None when it has none."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from services.predictor.domain import columns as clean
 from services.predictor.domain import ladder, quick
 from services.predictor.domain.at_once import AtOnce, alike
+from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.ladder import Ladders
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.logged import ID_BYTES, Logged, PredictionIds, logged_columns
@@ -86,6 +87,7 @@ class Predictor:
         *,
         max_rows: int = 10_000,
         last_known: LastKnown | None = None,
+        explaining: Explaining | None = None,
     ) -> None:
         self.table = table
         self._history = history
@@ -94,6 +96,7 @@ class Predictor:
         self._observer = observer
         self._max_rows = max_rows
         self._ids = PredictionIds()
+        self._explaining = explaining
         self._ladders = Ladders(observer, last_known)
         self.at_once = AtOnce(table, log, shadows, observer)
 
@@ -118,6 +121,8 @@ class Predictor:
             raise TooLarge(
                 "TOO_MANY_ROWS", f"the request has {ask.rows} rows; at most {self._max_rows} are answered at once"
             )
+        if ask.explain and self._explaining is not None:
+            self._explaining.check(ask.rows)
         now = time.time_ns() // 1000
         lead = fixed.served if fixed else entry.stable
         alone = fixed is not None or not entry.split
@@ -161,6 +166,8 @@ class Predictor:
             ids = self._ids.many(at, part.count)
             lost = () if part.footings is None else part.footings.lost
             answers.append(Answer(served, role, part.rows, scores, ids, lost, part.ages, part.footings))
+            if ask.explain and self._explaining is not None:
+                answers[-1].explained = self._explaining.explain(served, _columns(part), part.footings, part.count)
             logged += _logged(part, ask, ids, at, scores)
         self._log.append(logged)
         elapsed = time.perf_counter() - plan.started
@@ -279,6 +286,15 @@ def _scores(part: Part) -> FloatArray:
     if isinstance(rows, list):
         return np.array([served.evaluator.predict_row(rows if order is None else [rows[place] for place in order])])
     return served.evaluator.predict_matrix(rows if order is None else rows[:, order])
+
+
+def _columns(part: Part) -> Mapping[str, npt.NDArray[Any]]:
+    """The inputs by name, whichever way they came."""
+    rows, layout = part.quick, part.serving.served.layout
+    if rows is None or layout is None:
+        return part.columns
+    matrix = np.asarray(rows, np.float64).reshape(part.count, len(layout.names))
+    return {name: matrix[:, place] for place, name in enumerate(layout.names)}
 
 
 def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> list[Logged]:

@@ -15,6 +15,7 @@ from services.predictor.engine.ladders import ladder_of
 from tenon.bundle import Bundle, Evaluator, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, TenonError
 from tenon.core.errors import Kind as ErrorKind
+from tenon.core.manifest import Manifest, PredictionInterval
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -90,7 +91,15 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         evaluator=evaluator,
         nbytes=evaluator.nbytes + (ladder.nbytes if ladder is not None else 0),
         ladder=ladder,
+        interval=manifest.evidence.interval,
+        interval_without_history=_interval_without_history(manifest),
+        threshold=manifest.threshold,
     )
+
+
+def _interval_without_history(manifest: Manifest) -> PredictionInterval | None:
+    second = manifest.fallback.without_history if manifest.fallback is not None else None
+    return second.interval if second is not None else None
 
 
 def self_test(served: Served) -> None:

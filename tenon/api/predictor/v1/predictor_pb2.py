@@ -25,21 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tenon/api/predictor/v1/predictor.proto\x12\x16tenon.api.predictor.v1\x1a\x1cgoogle/protobuf/struct.proto\"x\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\tinstances\x18\x02 \x03(\x0b\x32 .tenon.api.predictor.v1.Instance\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\"^\n\x08Instance\x12\'\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"i\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x37\n\x0bpredictions\x18\x03 \x03(\x0b\x32\".tenon.api.predictor.v1.Prediction\"\xd4\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x0c\n\x04role\x18\x04 \x01(\t\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x66\x61llback\x18\x06 \x03(\t\x12\x16\n\x0e\x66\x61llback_level\x18\x0e \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\x0f \x01(\tB\x16\n\x14_feature_age_seconds2o\n\x11PredictionService\x12Z\n\x07Predict\x12&.tenon.api.predictor.v1.PredictRequest\x1a\'.tenon.api.predictor.v1.PredictResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tenon/api/predictor/v1/predictor.proto\x12\x16tenon.api.predictor.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\tinstances\x18\x02 \x03(\x0b\x32 .tenon.api.predictor.v1.Instance\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x05 \x01(\x08\"^\n\x08Instance\x12\'\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"i\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x37\n\x0bpredictions\x18\x03 \x03(\x0b\x32\".tenon.api.predictor.v1.Prediction\"\xe0\x02\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x0c\n\x04role\x18\x04 \x01(\t\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x66\x61llback\x18\x06 \x03(\t\x12\x32\n\x08interval\x18\x07 \x01(\x0b\x32 .tenon.api.predictor.v1.Interval\x12\x12\n\x05label\x18\x08 \x01(\x08H\x01\x88\x01\x01\x12\x38\n\x0b\x65xplanation\x18\t \x01(\x0b\x32#.tenon.api.predictor.v1.Explanation\x12\x16\n\x0e\x66\x61llback_level\x18\x0e \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\x0f \x01(\tB\x16\n\x14_feature_age_secondsB\x08\n\x06_label\"7\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x10\n\x08\x63overage\x18\x03 \x01(\x01\"w\n\x0b\x45xplanation\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12;\n\rcontributions\x18\x04 \x03(\x0b\x32$.tenon.api.predictor.v1.Contribution\"[\n\x0c\x43ontribution\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\x32o\n\x11PredictionService\x12Z\n\x07Predict\x12&.tenon.api.predictor.v1.PredictRequest\x1a\'.tenon.api.predictor.v1.PredictResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tenon.api.predictor.v1.predictor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREDICTREQUEST']._serialized_start=96
-  _globals['_PREDICTREQUEST']._serialized_end=216
-  _globals['_INSTANCE']._serialized_start=218
-  _globals['_INSTANCE']._serialized_end=312
-  _globals['_PREDICTRESPONSE']._serialized_start=314
-  _globals['_PREDICTRESPONSE']._serialized_end=419
-  _globals['_PREDICTION']._serialized_start=422
-  _globals['_PREDICTION']._serialized_end=634
-  _globals['_PREDICTIONSERVICE']._serialized_start=636
-  _globals['_PREDICTIONSERVICE']._serialized_end=747
+  _globals['_PREDICTREQUEST']._serialized_start=97
+  _globals['_PREDICTREQUEST']._serialized_end=234
+  _globals['_INSTANCE']._serialized_start=236
+  _globals['_INSTANCE']._serialized_end=330
+  _globals['_PREDICTRESPONSE']._serialized_start=332
+  _globals['_PREDICTRESPONSE']._serialized_end=437
+  _globals['_PREDICTION']._serialized_start=440
+  _globals['_PREDICTION']._serialized_end=792
+  _globals['_INTERVAL']._serialized_start=794
+  _globals['_INTERVAL']._serialized_end=849
+  _globals['_EXPLANATION']._serialized_start=851
+  _globals['_EXPLANATION']._serialized_end=970
+  _globals['_CONTRIBUTION']._serialized_start=972
+  _globals['_CONTRIBUTION']._serialized_end=1063
+  _globals['_PREDICTIONSERVICE']._serialized_start=1065
+  _globals['_PREDICTIONSERVICE']._serialized_end=1176
 # @@protoc_insertion_point(module_scope)
