@@ -17,13 +17,18 @@ from tenon.core.errors import Invalid
 
 FloatArray = npt.NDArray[np.float64]
 METADATA = "tenon"
-"""The graph's metadata entry with what it does not say by itself, as JSON: `{"missing": {column: word}}`."""
+"""The graph's metadata entry with the words of its text columns, as JSON: `{"missing": {column: word}, "unknown": {…}}`."""
 
 
 def missing_word(pipeline: Pipeline, column: str) -> str:
     """The text that stands for a missing value of a text column, because ONNX knows no missing text: empty, unless
     that is a level."""
     return _new_word("", _levels(pipeline, column))
+
+
+def unknown_word(pipeline: Pipeline, column: str) -> str:
+    """Text that is no level of the column, and does not stand for a missing value."""
+    return _new_word("?", {*_levels(pipeline, column), missing_word(pipeline, column)})
 
 
 class OnnxModel:
@@ -85,9 +90,8 @@ def _words(pipeline: Pipeline, column: str) -> tuple[dict[Any, str], str]:
     An unknown one as a fixed word, so that the runtime never sees text that it might read otherwise: it ends a string
     at its first zero character.
     """
-    levels, missing = _levels(pipeline, column), missing_word(pipeline, column)
-    words: dict[Any, str] = {level: level for level in levels}
-    return {**words, None: missing}, _new_word("?", {*levels, missing})
+    words: dict[Any, str] = {level: level for level in _levels(pipeline, column)}
+    return {**words, None: missing_word(pipeline, column)}, unknown_word(pipeline, column)
 
 
 def _new_word(first: str, known: Set[str]) -> str:

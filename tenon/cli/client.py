@@ -82,6 +82,17 @@ class Client:
             answer = self._send(service, base, method, url, payload, sent, seconds, patient=patient)
         return self._read(service, base, answer)
 
+    def download(self, service: str, path: str, *, deadline: float) -> bytes:
+        """GET a file's bytes; raises as `call`."""
+        base = self.platform.url(service)
+        sent = {"authorization": f"Bearer {self.platform.api_key}"} if self.platform.api_key else {}
+        with self._first_word(f"waiting for {service} at {base} …"):
+            answer = self._send(service, base, "GET", base + path, None, sent, deadline, patient=True)
+        if answer.status < 300:
+            return bytes(answer.data)
+        self._read(service, base, answer)
+        raise ServiceFailed("NOT_TENON", f"{service} at {base} answered {answer.status} to a download")
+
     def _send(
         self,
         service: str,

@@ -83,6 +83,7 @@ ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
 EXPLAIN_TOO_MANY_ROWS | More rows than the predictor explains at once. | Ask in several calls, or without explain.
 EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
+EXPORT_NOT_INSTALLED | `tenon export` verifies bundles, for which the command alone has not all packages. | pip install 'tenon[export]'
 FIELD_COUNT | A row has more or fewer fields than the header. | Look for an unquoted delimiter in the row.
 FIELD_TOO_LONG | A field of a row is longer than any sane value. | Look for a quote that is never closed.
 FIELD_UNKNOWN | There is a field that is not read here. | Correct its name or leave it out.
@@ -92,6 +93,7 @@ FILE_EXISTS | A file is there already and would be written over. | Choose anothe
 FILE_NAME_INVALID | The upload has no usable file name. | Add ?name=visits.csv
 FILE_TOO_LARGE | The file is over the size cap. | Send it as .gz, split it, or raise TENON_INGEST_MAX_FILE_MIB.
 FILE_UNREADABLE | A file cannot be read as UTF-8 text. | Save it as UTF-8; check its rights.
+FILE_UNWRITABLE | A file cannot be written. | Check the folder's rights and the space on the disk, or name another folder.
 FOREST_INVALID | The forest in a bundle is damaged. | Train again.
 FOREST_UNSUPPORTED | This kind of forest cannot be served by Tenon's evaluator. | Use the estimators that Tenon trains.
 GATES_FAILED | The version did not meet the gates of its model's document. | Train a better one, or release it all the same with --force.
@@ -154,6 +156,7 @@ NOT_CSV | The file is not CSV text (a spreadsheet, an archive, an image?). | Exp
 NOT_TENON | Something else answers at a service's address. | Correct the TENON_…_URL; `tenon doctor` shows what is used.
 NOT_TEXT | The file's header is not text in the declared encoding. | Save the file as UTF-8, or declare `csv: {encoding: …}`.
 NO_CANARY | There is no canary to promote. | `tenon release set MODEL --canary VERSION --weight 20` starts one.
+NO_ONNX_FORM | A version's bundle has no ONNX form: it did not answer as the fitted pipeline does, or it was trained before there was one. | Look at `forms` in the version's manifest; train again, or export another version.
 NO_SUCH_ARM | The release has no arm of this name. | `tenon release show MODEL` lists them.
 NO_DOCUMENTS | There is no document to apply. | `tenon init example` makes a folder that works.
 NO_EARLIER_RELEASE | There is nothing before this release to roll back to. | Name a revision with --to, or set a release.

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tenon.bundle import Forest, Linear, Numeric, OneHot, Ordinal, Pipeline
-from tenon.bundle.onnx_model import METADATA, missing_word
+from tenon.bundle.onnx_model import METADATA, missing_word, unknown_word
 
 Array = npt.NDArray[Any]
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -38,7 +38,7 @@ def onnx_of(pipeline: Pipeline, model: Forest | Linear | Network, output: str) -
     """The graph as `model.onnx`; equal models give equal bytes.
 
     Each column is an input of shape (rows, 1): numbers and booleans float64 with NaN for missing, strings as text. What
-    stands for a missing string is in the model's metadata, under `tenon`. The output, float64 (rows, 1), is named as
+    stands for a missing or an unknown string is in the model's metadata, under `tenon`. The output, float64 (rows, 1), is named as
     in the signature.
     """
     graph = _Graph()
@@ -64,7 +64,10 @@ def onnx_of(pipeline: Pipeline, model: Forest | Linear | Network, output: str) -
         ir_version=IR_VERSION,
         producer_name="tenon",
     )
-    about = {"missing": {name: missing_word(pipeline, name) for name in sorted(texts)}}
+    about = {
+        "missing": {name: missing_word(pipeline, name) for name in texts},
+        "unknown": {name: unknown_word(pipeline, name) for name in texts},
+    }
     helper.set_model_props(made, {METADATA: json.dumps(about, sort_keys=True)})
     onnx.checker.check_model(made)
     data: bytes = made.SerializeToString(deterministic=True)

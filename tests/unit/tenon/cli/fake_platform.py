@@ -32,6 +32,7 @@ class FakePlatform:
         self.tenants: dict[str, dict[str, Any]] = {}
         self.documents: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self.bundles: dict[int, bytes] = {}
         self.releases: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.serves: dict[tuple[str, str], dict[str, Any]] = {}
         self.runs: dict[str, list[dict[str, Any]]] = {}
@@ -52,7 +53,7 @@ class FakePlatform:
                     status, body = 200, platform.answer(self.command, self.path, raw, dict(self.headers.items()))
                 except Refusal as refusal:
                     status, body = refusal.status, refusal.body
-                data = json.dumps(body).encode()
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(data)))
@@ -112,6 +113,8 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/runs", lambda t: {"runs": self.runs.get(t, [])}),
             ("GET", r"/v1/tenants/([^/]+)/runs/([^/]+)", lambda t, r: next(run for run in self.runs[t] if run["id"] == r)),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/versions", lambda t, m: {"versions": self.versions.get((t, m), [])}),
+            ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/versions/(\d+)", self._version),
+            ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/versions/(\d+)/bundle", lambda _t, _m, v: self.bundles[int(v)]),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/release", self._release),
             ("PUT", r"/v1/tenants/([^/]+)/models/([^/]+)/release", lambda t, m: self._set_release(t, m, body)),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/release:promote", self._promote),
@@ -204,6 +207,16 @@ class FakePlatform:
                "created_at": "2026-01-01T00:00:00Z"}  # fmt: skip
         self.runs.setdefault(tenant, []).insert(0, run)
         return run
+
+    def _version(self, tenant: str, model: str, number: str) -> Any:
+        known = self.versions.get((tenant, model), [])
+        for version in known:
+            if version["version"] == int(number):
+                return version
+        if not known:
+            raise Refusal(404, "MODEL_NOT_FOUND", f"tenant {tenant!r} has no versions of a model {model!r}")
+        message = f"model {model!r} of tenant {tenant!r} has no version {number}; it has 1 to {len(known)}"
+        raise Refusal(404, "VERSION_NOT_FOUND", message)
 
     def _release(self, tenant: str, model: str) -> Any:
         if (tenant, model) not in self.releases:

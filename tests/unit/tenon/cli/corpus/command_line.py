@@ -22,6 +22,8 @@ MISTAKES = [
     Mistake("flag-of-another-tool", ("up", "--background"), ("'--background'",), "tenon up --help"),
     Mistake("flag-without-value", ("release", "set", "m", "--stable"), ("--stable",), "tenon release set --help"),
     Mistake("folder-not-named", ("apply",), ("which folder",), "tenon apply -f DIR"),
+    Mistake("export-nowhere", ("export", "m"), ("-o",), "tenon export --help"),
+    Mistake("command-of-another-tool-4", ("onnx", "m"), ("'onnx'",), "tenon export"),
     Mistake("two-folders", ("apply", "-f", "a", "b"), ("'a'", "'b'"), "tenon apply -f a && tenon apply -f b"),
     Mistake("argument-missing", ("train",), ("MODEL",), "tenon train --help"),
     Mistake("argument-missing-2", ("ingest", "orders"), ("FILES",), "tenon ingest --help"),
