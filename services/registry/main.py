@@ -23,6 +23,7 @@ from tenon.bundle.keys import load_verify_key
 from tenon.kit.auth import platform_credentials
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
+from tenon.kit.credentials import build_tokens
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.sql import database_problem, open_database
@@ -53,7 +54,8 @@ def main() -> None:
     releases = ReleaseDesk(transact, now_micros, refresh.trigger)
     serving = ServingBoard(transact, now_micros)
     audit = AuditLog(transact)
-    authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token))
+    tokens = build_tokens(settings)
+    authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token), tokens)
 
     def ready() -> dict[str, str]:
         problems = {
@@ -101,7 +103,7 @@ def main() -> None:
         app,
         settings,
         grpc_server=_WatchesEndFirst(door.server, feed),  # type: ignore[arg-type]
-        background=[refresh],
+        background=[refresh] if tokens is None else [refresh, tokens.background],
         on_stop=[database.close],
     )
 

@@ -223,6 +223,18 @@ TEXT_NOT_UTF8 | A text value is not UTF-8. | Encode it as UTF-8.
 TEXT_TOO_LARGE | A compressed file unpacks to more than the cap. | Split it.
 TIME_INVALID | This is not a time. | Write it as 2024-03-01T08:30:00Z.
 TIME_WITHOUT_OFFSET | A request's time does not say in which time zone it is. | End it in Z for UTC or in an offset: 2024-03-01T09:30:00+01:00.
+TOKEN_ALGORITHM | A JWT is signed in a way that is not allowed. | Have the issuer sign as TENON_JWT_ALGORITHMS says; symmetric signatures and none are never taken.
+TOKEN_AUDIENCE | A JWT is meant for another audience. | Ask the issuer for a token whose `aud` is TENON_JWT_AUDIENCE.
+TOKEN_EXPIRED | A JWT has expired. | Get a new one from the issuer.
+TOKEN_INVALID | A JWT is damaged, too long, or lacks a claim. | Get a new one; it needs exp, iss and aud.
+TOKEN_ISSUER | A JWT is of another issuer. | Get one from the issuer in TENON_JWT_ISSUER, spelt exactly so.
+TOKEN_KEYS_INVALID | What the issuer publishes as its keys is no usable JSON Web Key Set. | Check TENON_JWT_JWKS; RSA keys need 2048 bits or more.
+TOKEN_KEYS_UNAVAILABLE | A JWT cannot be checked, because the issuer's keys were never had. | Check TENON_JWT_JWKS and the way to the issuer; API keys go on working.
+TOKEN_KEYS_UNREACHABLE | The issuer's keys cannot be fetched; those that are known go on being used. | Check TENON_JWT_JWKS and the way to the issuer.
+TOKEN_KEY_UNKNOWN | A JWT is signed by a key that the issuer does not publish. | Get a new one; after a change of keys it may take some seconds.
+TOKEN_NOT_YET_VALID | A JWT's time has not come. | Set the clocks; TENON_JWT_LEEWAY_SECONDS says how far they may be apart.
+TOKEN_SIGNATURE | A JWT's signature does not fit: it was changed, or signed by somebody else. | Get a new one from the issuer.
+TOKEN_TENANT | A JWT names no tenant. | Have the issuer put the tenant's name into the claim TENON_JWT_TENANT_CLAIM.
 TOO_FEW_TRAIN_ROWS | Too few rows are left for training before the test period and its gap. | Load more data, or change split.test or split.gap.
 TOO_MANY_BAD_ROWS | More rows are bad than `maxBadRows` allows, so nothing was loaded. | Correct the file, or allow more.
 TOO_MANY_CONNECTIONS | The service has as many open connections as it takes. | Close those that are not needed, or use a pool; operators can raise TENON_HTTP_CONNECTIONS.

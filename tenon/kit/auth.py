@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tenon.core.errors import TenonError, Unauthenticated
 from tenon.core.tenancy import Principal, Scope, TenantId
-from tenon.kit.process import Periodic
+from tenon.kit.process import Background, Periodic, Together
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -28,6 +28,24 @@ class Authenticator(Protocol):
     def authenticate(self, authorization: str | None) -> Principal:
         """The principal of an `Authorization` header's value. Raises `Unauthenticated`."""
         ...
+
+
+class TokenReader(Protocol):
+    """Knows who a JWT belongs to; see `tenon.kit.jwt`, which is imported only where tokens are taken."""
+
+    @property
+    def background(self) -> Background:
+        """What keeps the issuer's keys fresh."""
+        ...
+
+    def principal(self, token: str) -> Principal:
+        """Who shows this token. Raises `Unauthenticated` or `Unavailable`."""
+        ...
+
+
+def looks_like_token(text: str) -> bool:
+    """Whether a bearer is a JWT and no API key: three parts, the first of which begins with `{"` in base64."""
+    return text.startswith("ey") and text.count(".") == 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,13 @@ class CachedAuthenticator:
     """
 
     def __init__(
-        self, fetch: Fetch, *, snapshot: Path, platform: Mapping[str, Credential], refresh_seconds: float = 2.0
+        self,
+        fetch: Fetch,
+        *,
+        snapshot: Path,
+        platform: Mapping[str, Credential],
+        refresh_seconds: float = 2.0,
+        tokens: TokenReader | None = None,
     ) -> None:
         self._fetch = fetch
         self._snapshot = snapshot
@@ -105,12 +129,16 @@ class CachedAuthenticator:
         self._strangers = threading.Lock()
         self.loaded = False
         self._load_snapshot()
-        self.background = Periodic("credentials", self.refresh, refresh_seconds)
+        self._tokens = tokens
+        credentials = Periodic("credentials", self.refresh, refresh_seconds)
+        self.background: Background = credentials if tokens is None else Together([credentials, tokens.background])
 
     def authenticate(self, authorization: str | None) -> Principal:
         """See `Authenticator`."""
         key = bearer(authorization)
         found = principal_from(key, self._platform) or principal_from(key, self._known)
+        if found is None and self._tokens is not None and looks_like_token(key):
+            return self._tokens.principal(key)
         if found is None:
             self._refresh_for_stranger(key)
             found = principal_from(key, self._known)

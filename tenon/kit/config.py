@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Every algorithm that can be allowed: none that is symmetric, none that signs nothing."""
 
 
 class ServiceSettings(BaseSettings):
@@ -53,6 +56,22 @@ class ServiceSettings(BaseSettings):
     tls_cert_file: str = Field(default="", description="PEM certificate of the doors; empty: plaintext.")
     tls_key_file: str = ""
     tls_ca_file: str = Field(default="", description="PEM bundle to verify the other services with.")
+    jwt_issuer: str = Field(
+        default="", description="Issuer (`iss`) whose tokens are taken beside API keys; empty: none are."
+    )
+    jwt_audience: str = Field(default="", description="What `aud` must name.")
+    jwt_jwks: str = Field(default="", description="The issuer's public keys: https://… or file:///abs/path (JWKS).")
+    jwt_ca_file: str = Field(
+        default="", description="PEM bundle to verify the issuer's address with; empty: the system's."
+    )
+    jwt_algorithms: list[str] = Field(
+        default=["RS256", "ES256", "EdDSA"], min_length=1, description="Allowed, as JSON."
+    )
+    jwt_tenant_claim: str = Field(default="tenant", description="Claim, or path with dots, that names the tenant.")
+    jwt_scopes_claim: str = Field(default="scope", description="Claim with the scopes: text with spaces, or a list.")
+    jwt_scope_prefix: str = Field(default="", description="What stands before predict, read, write in that claim.")
+    jwt_leeway_seconds: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
+    jwt_refresh_seconds: float = Field(default=300, ge=1, description="How often the issuer's keys are fetched.")
     database_wait_seconds: float = Field(
         default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
     )
@@ -65,6 +84,32 @@ class ServiceSettings(BaseSettings):
         if value and not urlsplit(value).scheme:
             raise ValueError(f"{value!r} is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
         return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: list[str]) -> list[str]:
+        for algorithm in value:
+            if algorithm not in JWT_ALGORITHMS:
+                raise ValueError(f"{algorithm!r} cannot be allowed; choose from {', '.join(JWT_ALGORITHMS)}")
+        return value
+
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _check_jwks(cls, value: str) -> str:
+        parts = urlsplit(value)
+        # Who can change the keys on their way can make any token.
+        safe = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        )
+        if value and not (safe or (parts.scheme == "file" and parts.path)):
+            raise ValueError(f"{value!r} must be https://… or file:///abs/path; http:// only to this machine itself")
+        return value
+
+    @model_validator(mode="after")
+    def _check_jwt(self) -> Self:
+        if self.jwt_issuer and not (self.jwt_audience and self.jwt_jwks):
+            raise ValueError("TENON_JWT_ISSUER needs TENON_JWT_AUDIENCE and TENON_JWT_JWKS beside it")
+        return self
 
     def need(self, *fields: str) -> None:
         """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
@@ -87,8 +132,8 @@ def load_settings(cls: type[S], *needed: str) -> S:
         settings.need(*needed)
     except ValidationError as err:
         for error in err.errors():
-            name = "TENON_" + "_".join(str(part) for part in error["loc"]).upper()
-            sys.stderr.write(f"error: {name}: {error['msg'].removeprefix('Value error, ')}\n")
+            name = "TENON_" + "_".join(str(part) for part in error["loc"]).upper() + ": " if error["loc"] else ""
+            sys.stderr.write(f"error: {name}{error['msg'].removeprefix('Value error, ')}\n")
         sys.exit(2)
     except SettingsError as err:
         sys.stderr.write(f"error: {err}\n")

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING
 
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.tenancy import Scope, TenantId
-from tenon.kit.auth import CachedAuthenticator, Credential, platform_credentials
+from tenon.kit.auth import CachedAuthenticator, Credential, TokenReader, platform_credentials
 from tenon.kit.grpc_client import open_channel
 
 if TYPE_CHECKING:
     from tenon.kit.config import ServiceSettings
+
+
+def build_tokens(settings: ServiceSettings) -> TokenReader | None:
+    """What reads the issuer's tokens; None where no issuer is trusted."""
+    if not settings.jwt_issuer:
+        return None
+    # Its library costs megabytes that a platform without tokens need not pay.
+    from tenon.kit import jwt
+
+    return jwt.build_tokens(settings)
 
 
 def build_authenticator(settings: ServiceSettings) -> CachedAuthenticator:
@@ -27,6 +37,7 @@ def build_authenticator(settings: ServiceSettings) -> CachedAuthenticator:
         fetch,
         snapshot=settings.data_dir / "credentials-snapshot.json",
         platform=platform_credentials(settings.admin_key, settings.service_token),
+        tokens=build_tokens(settings),
     )
 
 

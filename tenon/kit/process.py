@@ -37,6 +37,23 @@ class Background(Protocol):
         ...
 
 
+class Together:
+    """Several pieces of work as one."""
+
+    def __init__(self, parts: Sequence[Background]) -> None:
+        self._parts = parts
+
+    def start(self) -> None:
+        """Begin them."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """End them."""
+        for part in self._parts:
+            part.stop()
+
+
 class Periodic:
     """Calls `action` every `seconds` on a thread of its own; failures are logged and spaced out, never fatal."""
 
