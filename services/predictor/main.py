@@ -11,6 +11,7 @@ import sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.predictor import metrics
+from services.predictor.api_grpc.at_once import InferAtOnce
 from services.predictor.api_grpc.entity import PredictionServicer
 from services.predictor.api_grpc.health import HealthSigns
 from services.predictor.api_grpc.inference import InferenceServicer
@@ -36,6 +37,7 @@ from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2_grpc
 from tenon.bundle import load_verify_key
 from tenon.core.errors import Invalid, TenonError
+from tenon.kit.auth import RecentCallers, RememberingAuthenticator
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import Servicer, create_server
@@ -125,9 +127,11 @@ def main() -> None:
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
         inline_rows=settings.predictor_inline_rows,
     )
+    recent = RecentCallers()
+    infer_at_once = InferAtOnce(predictor, recent, inline_rows=settings.predictor_inline_rows)
     grpc_door = create_server(
         settings,
-        authenticator,
+        RememberingAuthenticator(authenticator, recent),
         [
             Servicer(
                 inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
@@ -142,6 +146,7 @@ def main() -> None:
         ],
         open_methods=(f"/{_INFERENCE}/ServerLive", f"/{_INFERENCE}/ServerReady"),
         log_calls=False,
+        at_once={f"/{_INFERENCE}/ModelInfer": infer_at_once},
     )
 
     signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), follower.problems)

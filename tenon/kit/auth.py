@@ -20,6 +20,8 @@ from tenon.kit.telemetry import get_logger
 log = get_logger(__name__)
 
 _STRANGER_SECONDS = 0.02
+_RECENT_SECONDS = 1.0
+_MOST_RECENT = 10_000
 
 
 class Authenticator(Protocol):
@@ -206,3 +208,38 @@ class CachedAuthenticator:
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps({"credentials": items}))
         temporary.replace(self._snapshot)
+
+
+class RecentCallers:
+    """Principals by the digest of what they showed, so that no key lies about in memory: for doors where checking a key
+    would cost more than the answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    def find(self, authorization: bytes) -> Principal | None:
+        """Who it was a moment ago; for a second, so that a revoked key ends soon."""
+        known = self._known.get(hashlib.blake2b(authorization, digest_size=16).digest())
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+    def keep(self, authorization: bytes, principal: Principal) -> None:
+        """Remember who it is."""
+        if len(self._known) > _MOST_RECENT:
+            self._known.clear()
+        digest = hashlib.blake2b(authorization, digest_size=16).digest()
+        self._known[digest] = (time.monotonic() + _RECENT_SECONDS, principal)
+
+
+class RememberingAuthenticator:
+    """An authenticator whose every success is kept for a moment."""
+
+    def __init__(self, authenticator: Authenticator, recent: RecentCallers) -> None:
+        self._authenticator = authenticator
+        self._recent = recent
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """See `Authenticator`."""
+        principal = self._authenticator.authenticate(authorization)
+        if authorization is not None:
+            self._recent.keep(authorization.encode("latin-1", "replace"), principal)
+        return principal

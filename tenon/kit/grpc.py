@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +23,7 @@ from tenon.core.errors import Invalid, Kind, TenonError, Unauthenticated
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.disk import disk_full
+from tenon.kit.grpc_inline import AtOnce, inline_pool
 from tenon.kit.http import BUCKETS, UNKNOWN_ERRORS
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
@@ -80,20 +81,18 @@ def create_server(
     *,
     open_methods: Sequence[str] = (),
     log_calls: bool = True,
+    at_once: Mapping[str, AtOnce] | None = None,
 ) -> Door:
     """A gRPC server bound to its port, with health and reflection. `open_methods` are prefixes that need no key.
 
+    `at_once` are methods that may answer a message before anything else looks at the call, auth included: see `AtOnce`.
     Where calls are neither logged nor exported, only those that are part of a trace already have a span. A port in use ends
     the process with one line and exit code 3.
     """
     limit = settings.grpc_max_message_mib << 20
+    pool = futures.ThreadPoolExecutor(settings.grpc_workers, thread_name_prefix="grpc")
     server = grpc.server(
-        futures.ThreadPoolExecutor(settings.grpc_workers, thread_name_prefix="grpc"),
-        interceptors=[
-            _ServerInterceptor(
-                authenticator, (*_OPEN_METHODS, *open_methods), log_calls, log_calls or bool(settings.otlp_endpoint)
-            )
-        ],
+        pool,
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
@@ -103,14 +102,19 @@ def create_server(
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
+    framed: Any = _FramingServer(
+        server,
+        _Frames(authenticator, (*_OPEN_METHODS, *open_methods), log_calls, log_calls or bool(settings.otlp_endpoint)),
+        {method: (pool, ask) for method, ask in (at_once or {}).items()},
+    )
     for add, servicer, _ in servicers:
-        add(servicer, server)
+        add(servicer, framed)
     checks = health.HealthServicer()
     for name in ("", *(item.full_name for item in servicers)):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, framed)
     reflection.enable_server_reflection(
-        [item.full_name for item in servicers] + [health.SERVICE_NAME, reflection.SERVICE_NAME], server
+        [item.full_name for item in servicers] + [health.SERVICE_NAME, reflection.SERVICE_NAME], framed
     )
     address = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
@@ -171,7 +175,33 @@ def _each_message(requests: Iterator[Any]) -> Iterator[Any]:
     return map(_message, requests)
 
 
-class _ServerInterceptor(grpc.ServerInterceptor):
+class _FramingServer:
+    """Takes servicers as a server does, and gives each of their methods its frame. (An interceptor would have to find the
+    frame again at every call.)"""
+
+    def __init__(self, server: grpc.Server, frames: _Frames, at_once: Mapping[str, tuple[Any, AtOnce]]) -> None:
+        self._server = server
+        self._frames = frames
+        self._at_once = at_once
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Generated code says everything twice; the other call says it by method."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """All methods of a service."""
+        wrapped = {}
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            found = self._at_once.get(method)
+            pool = None if found is None else inline_pool(found[0], _counted(method, found[1]))
+            wrapped[name] = (
+                self._frames.wrap(method, handler) if pool is None else self._frames.inline(method, handler, pool)
+            )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+        self._server.add_registered_method_handlers(service, wrapped)
+
+
+class _Frames:
     """Wraps every method, streams included: an error raised while a stream is iterated is mapped too."""
 
     def __init__(
@@ -182,20 +212,23 @@ class _ServerInterceptor(grpc.ServerInterceptor):
         self._log_calls = log_calls
         self._trace_all = trace_all
         self._tracer = tracer("tenon.grpc")
-        self._wrapped: dict[str, Any] = {}
 
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
-        method = details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = continuation(details)
-            if handler is None:
-                return None
-            # Only methods that exist are kept, so callers cannot make this grow.
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
+    def inline(self, method: str, handler: Any, pool: Any) -> Any:
+        """A unary method that is asked with bytes where calls are read, and here only when that gave no answer."""
+        framed, read, write = (
+            self.wrap(method, handler),
+            _tolerant(handler.request_deserializer),
+            handler.response_serializer,
+        )
 
-    def _wrap(self, method: str, handler: Any) -> Any:
+        def unary(data: bytes, call: grpc.ServicerContext) -> Any:
+            return write(framed.unary_unary(read(data), call))
+
+        unary.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+    def wrap(self, method: str, handler: Any) -> Any:
+        """The method within its frame."""
         read = _tolerant(handler.request_deserializer)
         readable = _each_message if handler.request_streaming else _message
         if handler.unary_unary or handler.stream_unary:
@@ -226,6 +259,19 @@ class _ServerInterceptor(grpc.ServerInterceptor):
 @functools.cache
 def _calls_of(method: str, code: grpc.StatusCode) -> Histogram:
     return CALLS.labels(method.lstrip("/"), code.name)
+
+
+def _counted(method: str, ask: AtOnce) -> AtOnce:
+    """The same, seen in the metrics of all calls."""
+
+    def counted(data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | None:
+        started = time.perf_counter()
+        reply = ask(data, metadata)
+        if reply is not None:
+            _calls_of(method, grpc.StatusCode.OK).observe(time.perf_counter() - started)
+        return reply
+
+    return counted
 
 
 class _CallFrame:

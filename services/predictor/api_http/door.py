@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.predictor.api_http import codec, entities
-from services.predictor.api_http.callers import Callers, authorization_of, tenant_of
+from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
 from services.predictor.domain.instances import columns_of_instances
@@ -22,7 +22,7 @@ from services.predictor.domain.tensors import check_outputs
 from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge
 from tenon.core.tenancy import Principal, TenantId
 from tenon.kit import context
-from tenon.kit.auth import Authenticator
+from tenon.kit.auth import Authenticator, RecentCallers
 from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, parse_json, refusal_body
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
@@ -64,7 +64,7 @@ class PredictDoor:
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
         self._tracer = tracer("tenon.predictor.http")
-        self._callers = Callers()
+        self._callers = RecentCallers()
         self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

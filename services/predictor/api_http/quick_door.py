@@ -14,13 +14,14 @@ from msgspec import UNSET
 
 from services.predictor.api_http import codec
 from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, template_of
-from services.predictor.api_http.callers import Callers, authorization_of, tenant_of
+from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path
 from services.predictor.domain.model import Answer, Ask
 from services.predictor.domain.predict import Predictor
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import TenantId
 from tenon.kit import context
+from tenon.kit.auth import RecentCallers
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -40,7 +41,7 @@ class Reply(NamedTuple):
 class QuickDoor:
     """See the module."""
 
-    def __init__(self, predictor: Predictor, callers: Callers, *, inline_rows: int) -> None:
+    def __init__(self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int) -> None:
         self._predictor = predictor
         self._at_once = predictor.at_once
         self._callers = callers

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.api_http import codec
-from services.predictor.api_http.callers import Callers
 from services.predictor.api_http.paths import Path
 from services.predictor.api_http.quick_door import QuickDoor, Reply
 from services.predictor.domain.logged import Logged
@@ -26,6 +25,7 @@ from tenon.bundle.pipeline import Transform
 from tenon.core.errors import TenonError
 from tenon.core.manifest import Signature
 from tenon.core.tenancy import Principal, Scope
+from tenon.kit.auth import RecentCallers
 from tests.support.predictor_parts import ACME, ARRIVED, PATIENT, World, served
 
 PATH = Path("infer", None, "stay", None)
@@ -58,7 +58,7 @@ def world(entry: Entry) -> tuple[World, QuickDoor]:
     """A predictor, and the quick door to it."""
     here = World()
     here.table.put(ModelKey(ACME, "stay"), entry)
-    return here, QuickDoor(here.predictor, Callers(), inline_rows=100)
+    return here, QuickDoor(here.predictor, RecentCallers(), inline_rows=100)
 
 
 def kept(entries: Sequence[Logged]) -> list[Any]:
@@ -157,7 +157,7 @@ def bodies(draw: st.DrawFn, names: Sequence[str]) -> tuple[bytes, str | None]:
     return head + tail, (str(len(head)) if tail else None)
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.data(), is_mixed=st.booleans(), arms=st.sampled_from(["none", "canary", "other"]), keyed=st.booleans())
 def test_both_ways_answer_and_log_alike(data: st.DataObject, is_mixed: bool, arms: str, keyed: bool) -> None:
     """For models of numbers and of texts, in any order, with a canary or not: the bytes of the answer, and the log."""
@@ -217,7 +217,7 @@ def test_a_key_that_stands_twice_is_left_to_the_long_way(key: str) -> None:
 def test_only_known_callers_are_answered_at_once() -> None:
     """A key that was not checked a moment ago, or that may not predict, is for the long way."""
     here, _ = world(Entry(1, version(MIXED)))
-    callers = Callers()
+    callers = RecentCallers()
     door = QuickDoor(here.predictor, callers, inline_rows=100)
     headers = {b"authorization": b"Bearer k"}
     body = json.dumps(USUAL_BODY).encode()

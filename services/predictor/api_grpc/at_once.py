@@ -1,0 +1,199 @@
+"""Usual inference calls, read from their message and answered as bytes; None, before anything has happened, for others.
+
+The servicer then does everything, refusals included. The answers say what its own would.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from services.predictor.domain.model import Ask, Role, Served
+from services.predictor.domain.predict import Predictor
+from services.predictor.domain.rows import Row, RowLayout
+from tenon.api.inference.v2 import inference_pb2 as pb
+from tenon.core.errors import TenonError
+from tenon.core.tenancy import Scope, TenantId
+from tenon.kit import context
+from tenon.kit.auth import RecentCallers
+
+_MAX_ID = 256
+_MOST_BYTES = 256 << 10
+_WIDTHS = {"FP64": 8, "FP32": 4, "INT64": 8, "INT32": 4, "BOOL": 1}
+_CODES = {"FP64": "d", "FP32": "f"}
+_EXACT = 2**53
+
+
+class InferAtOnce:
+    """See `tenon.kit.grpc_inline.AtOnce`."""
+
+    def __init__(self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int) -> None:
+        self._predictor = predictor
+        self._at_once = predictor.at_once
+        self._callers = callers
+        self._inline_rows = inline_rows
+
+    def __call__(self, data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | None:
+        """The answer."""
+        if len(data) > _MOST_BYTES:
+            return None
+        shown = named = given = ""
+        for key, value in metadata:
+            if key == "authorization":
+                shown = value
+            elif key == "x-request-id":
+                given = value
+            elif key == "x-tenon-tenant":
+                named = value
+            elif key in ("traceparent", "x-api-key"):
+                return None
+        principal = self._callers.find(shown.encode("latin-1", "replace")) if shown else None
+        if principal is None:
+            return None
+        try:
+            return self._infer(principal.tenant_for(named or None, Scope.PREDICT), data, given)
+        except (TenonError, DecodeError):
+            return None
+
+    def _infer(self, tenant: TenantId, data: bytes, given: str) -> bytes | None:
+        started = time.perf_counter()
+        request = pb.ModelInferRequest.FromString(data)
+        inputs, raw, own = request.inputs, request.raw_input_contents, request.id
+        if len(raw) != len(inputs) or not raw or len(own) > _MAX_ID or request.parameters or request.outputs:
+            return None
+        request_id = own or context.accept_request_id(given)
+        model = request.model_name
+        version = request.model_version or None
+        route = self._at_once.route(tenant, model, version, request_id)
+        if route is None:
+            return None
+        first = inputs[0]
+        shape = first.shape
+        rows = shape[0] if shape else 0
+        if rows == 1:
+            row = _row(route.layout, inputs, raw)
+            if row is None:
+                return None
+            score, _, text = self._at_once.answer(route, "grpc", request_id, row, started)
+            served, role = route.serving
+            return _template_of(served, role).row(score, text, own)
+        if len(inputs) != 1 or len(shape) != 2 or not 1 < rows <= self._inline_rows or not _is_plain(first):
+            return None
+        code, width = _CODES.get(first.datatype), shape[1]
+        if code is None or width < 2 or len(raw[0]) != rows * width * _WIDTHS[first.datatype]:
+            return None
+        matrix = np.frombuffer(raw[0], f"<f{_WIDTHS[first.datatype]}").reshape(rows, width)
+        plan = self._predictor.plan(tenant, Ask(model, version, "grpc", request_id, rows, {}, matrix))
+        if plan.waits:
+            return None
+        answer = self._predictor.answer(plan)[0]
+        return _template_of(answer.served, answer.role).rows(answer.scores, own)
+
+
+def _is_plain(item: Any) -> bool:
+    return not item.parameters and not item.HasField("contents") and bool(item.name)
+
+
+def _row(layout: RowLayout, inputs: Any, raw: Any) -> Row | None:
+    """The one row of a request, from one matrix or one tensor for each column in the signature's order."""
+    fields = layout.fields
+    if len(inputs) == 1 and len(fields) > 1:
+        item, data = inputs[0], raw[0]
+        code, width = _CODES.get(item.datatype), len(fields)
+        if layout.text_names or code is None or item.shape != [1, width] or not _is_plain(item):
+            return None
+        if len(data) != width * _WIDTHS[item.datatype]:
+            return None
+        return layout.row(list(struct.unpack(f"<{width}{code}", data)), [])
+    if len(inputs) != len(fields):
+        return None
+    numbers: list[float] = []
+    texts: list[str | None] = []
+    for item, data, (name, is_text, is_boolean, _) in zip(inputs, raw, fields, strict=True):
+        if item.name != name or item.shape not in ([1], [1, 1]) or not _is_plain(item):
+            return None
+        datatype = item.datatype
+        if is_text:
+            if datatype != "BYTES" or len(data) < 4 or int.from_bytes(data[:4], "little") != len(data) - 4:
+                return None
+            try:
+                texts.append(data[4:].decode())
+            except UnicodeDecodeError:
+                return None
+        elif _WIDTHS.get(datatype) != len(data):
+            return None
+        elif datatype in _CODES:
+            numbers.append(struct.unpack("<" + _CODES[datatype], data)[0])
+        elif datatype == "BOOL":
+            if not is_boolean or data[0] > 1:
+                return None
+            numbers.append(float(data[0]))
+        else:
+            whole = int.from_bytes(data, "little", signed=True)
+            if not -_EXACT <= whole <= _EXACT:
+                return None
+            numbers.append(float(whole))
+    return layout.row(numbers, texts)
+
+
+class _Template:
+    """The answer of one version in one role, but for ids and scores: a message's fields, each behind its tag."""
+
+    __slots__ = ("_head", "_one", "_output", "_parameters")
+
+    def __init__(self, served: Served, role: Role) -> None:
+        version = str(served.version)
+        self._head = _field(1, served.model.encode()) + _field(2, version.encode())
+        said = {"tenant": served.tenant.value, "version": version, "role": role.value}
+        self._parameters = b"".join(_parameter(name, value) for name, value in said.items())
+        self._output = _field(1, served.output.encode()) + _field(2, b"FP64")
+        self._one = self._of_rows(1) + b"\x32\x08"
+
+    def row(self, score: float, prediction_id: str, request_id: str) -> bytes:
+        """The message for one row."""
+        named = _field(3, request_id.encode()) if request_id else b""
+        return b"%b%b%b%b%b%b" % (
+            self._head, named, self._parameters, _parameter("prediction_id", prediction_id), self._one,
+            struct.pack("<d", score),
+        )  # fmt: skip
+
+    def rows(self, scores: np.ndarray, request_id: str) -> bytes:
+        """The message for more than one row."""
+        named = _field(3, request_id.encode()) if request_id else b""
+        contents = _field(6, scores.astype("<f8", copy=False).tobytes())
+        return b"".join((self._head, named, self._parameters, self._of_rows(len(scores)), contents))
+
+    def _of_rows(self, rows: int) -> bytes:
+        return _field(5, self._output + _field(3, _number(rows)))
+
+
+def _template_of(served: Served, role: Role) -> _Template:
+    key = ("grpc template", role)
+    found: _Template | None = served.kept.get(key)
+    if found is None:
+        found = served.kept.setdefault(key, _Template(served, role))
+    return found
+
+
+def _parameter(name: str, value: str) -> bytes:
+    return _field(4, _field(1, name.encode()) + _field(2, _field(3, value.encode())))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes((number << 3 | 2,)) + _number(len(data)) + data
+
+
+def _number(value: int) -> bytes:
+    if value < 128:
+        return bytes((value,))
+    found = bytearray()
+    while value >= 128:
+        found.append(value & 127 | 128)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
