@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tenon.core.errors import Invalid
+from tenon.kit.prediction_batches import unpack_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +19,10 @@ def batch_handler(record: Callable[[object], bool]) -> Callable[[str, Mapping[by
     """What the stream's consumer calls for each entry; taking one twice changes nothing."""
 
     def handle(entry_id: str, fields: Mapping[bytes, bytes]) -> None:
+        if b"rows" in fields:
+            record(unpack_batch(fields))
+            return
+        # A batch as one JSON document, as tools and tests write it.
         body = fields.get(b"batch")
         if body is None:
             raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log has no field `batch`")

@@ -33,6 +33,7 @@ from services.predictor.storage.bundle_cache import BundleCache
 from services.predictor.storage.releases_file import ReleasesFile
 from services.predictor.storage.shipping import Shipper
 from services.predictor.storage.spool import Spool
+from services.predictor.storage.stream import PredictionStream
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2_grpc
 from tenon.bundle import load_verify_key
@@ -71,7 +72,8 @@ def main() -> None:
         max_bytes=settings.predictor_spool_max_mib << 20,
         on_dropped=metrics.SPOOL_DROPPED.inc,
     )
-    metrics.SPOOL_BYTES.set_function(lambda: spool.size)
+    metrics.SPOOL_BYTES.set_function(lambda: spool.waiting_bytes - spool.memory_bytes)
+    metrics.SPOOL_MEMORY.set_function(lambda: spool.memory_bytes)
     shadows = ShadowQueue(spool, observer, _shadow_failed, size=settings.predictor_shadow_queue)
     cache = BundleCache(settings.data_dir / "bundles")
     table = Table()
@@ -167,9 +169,10 @@ def main() -> None:
         background.append(
             Shipper(
                 spool,
-                connect(settings.redis_url),
+                PredictionStream(connect(settings.redis_url), max_bytes=settings.predictor_stream_max_mib << 20),
                 on_shipped=metrics.SHIPPED.inc,
                 on_failed=metrics.SHIP_FAILURES.inc,
+                on_full=metrics.STREAM_FULL.set,
             )
         )
     else:

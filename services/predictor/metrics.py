@@ -44,6 +44,12 @@ LAST_KNOWN = Gauge(
 EXPLAINER_BYTES = Gauge("tenon_predictor_explainer_bytes", "Memory of the explainers that are kept.")
 SHADOW = Counter("tenon_predictor_shadow_evaluations_total", "What became of shadow evaluations.", ("outcome",))
 SPOOL_BYTES = Gauge("tenon_predictor_spool_bytes", "Prediction log on disk that is not shipped yet.")
+SPOOL_MEMORY = Gauge(
+    "tenon_predictor_spool_memory_bytes", "The same in memory, because there is no room on disk: alarm."
+)
+STREAM_FULL = Gauge(
+    "tenon_predictor_stream_full", "1 while nothing is shipped because the stream's readers are too far behind: alarm."
+)
 SPOOL_DROPPED = Counter("tenon_predictor_spool_dropped_rows_total", "Answered rows that could not be logged: alarm.")
 SHIPPED = Counter("tenon_predictor_shipped_rows_total", "Logged rows that reached the stream.")
 SHIP_FAILURES = Counter("tenon_predictor_ship_failures_total", "Attempts to ship that failed.")

@@ -24,6 +24,11 @@ class PredictorSettings(ServiceSettings):
         default=64, ge=1, description="Most MiB that a compressed body may unpack to."
     )
     predictor_spool_max_mib: int = Field(default=1024, ge=1, description="Cap of the prediction spool on disk.")
+    predictor_stream_max_mib: int = Field(
+        default=256,
+        ge=1,
+        description="Cap of what may wait on the stream for its readers; beyond it rows stay in the spool.",
+    )
     predictor_inline_rows: int = Field(
         default=256, ge=1, description="Requests with more rows are computed beside the event loop."
     )

@@ -9,11 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from tests.support.fakes_predictor import (
     KEYS,
@@ -24,9 +22,6 @@ from tests.support.fakes_predictor import (
     visit_request,
     wait_until,
 )
-from tests.support.redis import RedisServer, redis_binary
-
-needs_redis = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
 
 
 @pytest.fixture
@@ -206,92 +201,6 @@ def test_a_broken_version_never_replaces_a_good_one(
         assert httpx.get(f"{predictor.url}/readyz").status_code == 200
     registry.release("acme", "stay", 2)
     wait_until(lambda: version_of(predictor.infer("stay", visit_request())) == "2", "version 2")
-
-
-def shipped(url: str) -> dict[str, dict[str, Any]]:
-    """Every row in the stream by prediction id; batches that came twice count once."""
-    found: dict[str, dict[str, Any]] = {}
-    seen = set()
-    with redis.Redis.from_url(url) as client:
-        for _, fields in client.xrange("tenon:predictions"):
-            batch = json.loads(fields[b"batch"])
-            if batch["batch_id"] in seen:
-                continue
-            seen.add(batch["batch_id"])
-            for text in batch["prediction_id"]:
-                assert text not in found, "a row stands in two batches"
-                found[text] = batch
-    return found
-
-
-@needs_redis
-def test_every_answer_is_in_the_log_after_kill_9_and_a_redis_outage(
-    tmp_path: Path, registry: FakeRegistry, started: list[PredictorProcess]
-) -> None:
-    """Answers before, during and after an outage, and up to the instant of a SIGKILL under load: each is in the stream,
-    once, with its version."""
-    (tmp_path / "redis").mkdir()
-    server = RedisServer(tmp_path / "redis")
-    predictor = PredictorProcess(tmp_path / "p", registry=registry.port, redis_url=server.url)
-    started.append(predictor.start())
-    answered: list[str] = []
-    lock = threading.Lock()
-    headers = {"authorization": f"Bearer {KEYS['acme']}"}
-
-    def ask(until_failure: bool, count: int = 10**9) -> None:
-        with httpx.Client(timeout=10) as client:
-            for _ in range(count):
-                try:
-                    answer = client.post(f"{predictor.url}/v2/models/stay/infer", json=visit_request(), headers=headers)
-                except httpx.HTTPError:
-                    assert until_failure
-                    return
-                with lock:
-                    answered.append(answer.json()["parameters"]["prediction_id"])
-
-    ask(False, 30)  # Redis has never been there.
-    threads = [threading.Thread(target=ask, args=(True,)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(answered) > 200, "some answers under load")
-    predictor.kill()
-    for thread in threads:
-        thread.join()
-    server.start()
-    try:
-        predictor.start()
-        ask(False, 20)
-        wait_until(lambda: len(shipped(server.url)) >= len(answered), "all rows in the stream", 20)
-        first = shipped(server.url)
-        assert set(answered) <= set(first)
-        # What is more than answered was cut off between the log and the answer: at most one for each connection.
-        assert len(first) - len(answered) <= 3
-        assert {batch["version"] for batch in first.values()} == {1}
-        server.stop()
-        ask(False, 25)
-        server.start()  # It comes back empty.
-        wait_until(lambda: set(answered[-25:]) <= set(shipped(server.url)), "the rows of the outage", 30)
-        wait_until(lambda: predictor.metric("tenon_predictor_shipped_rows_total") >= 45, "the metric")
-    finally:
-        server.stop()
-
-
-def test_an_overfull_spool_drops_loudly_and_answers_go_on(
-    tmp_path: Path, registry: FakeRegistry, started: list[PredictorProcess]
-) -> None:
-    """The disk is bounded."""
-    predictor = PredictorProcess(
-        tmp_path,
-        registry=registry.port,
-        redis_url="redis://127.0.0.1:1/0",
-        extra={"TENON_PREDICTOR_SPOOL_MAX_MIB": "1"},
-    )
-    started.append(predictor.start())
-    while predictor.metric("tenon_predictor_spool_dropped_rows_total") == 0:
-        assert predictor.infer("stay", visit_request(3000)).status_code == 200
-    assert predictor.infer("stay", visit_request()).status_code in (200,)
-    assert predictor.metric("tenon_predictor_spool_bytes") <= 1 << 20
-    assert "the prediction spool is full" in predictor.log.read_text()
 
 
 def test_the_process_holds_nothing_heavy(tmp_path: Path, registry: FakeRegistry) -> None:

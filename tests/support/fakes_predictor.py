@@ -388,6 +388,7 @@ class PredictorProcess:
             "TENON_LOG_LEVEL": "INFO",
             **(extra or {}),
         }
+        self.command = [sys.executable, "-m", "services.predictor"]
         self.process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self.http}"
         self.log = folder / "predictor.log"
@@ -395,9 +396,7 @@ class PredictorProcess:
     def start(self, *, ready: bool = True) -> PredictorProcess:
         """Run it, and by default wait until it is ready."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.predictor"], env=self.env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log)
         path = "/readyz" if ready else "/healthz"
         wait_until(lambda: self._answers(path), f"{path} of the predictor\n{self.log.read_text()[-3000:]}", 30)
         return self

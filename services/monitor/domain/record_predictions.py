@@ -40,7 +40,7 @@ class RecordPredictions:
 
 
 def batch_from_document(document: object) -> PredictionBatch:
-    """A batch from the decoded JSON of a log entry. Raises `Invalid` naming the field."""
+    """A batch from the decoded document of a log entry, with lists or arrays. Raises `Invalid` naming the field."""
     if not isinstance(document, dict):
         raise Invalid("BATCH_INVALID", "a batch of the prediction log is a JSON object")
     for field in _TEXTS:
@@ -86,6 +86,8 @@ def _wrong(field: str, problem: str) -> Invalid:
 
 def _instants(document: dict[str, Any], field: str, rows: int) -> npt.NDArray[np.int64]:
     values = document.get(field)
+    if isinstance(values, np.ndarray) and values.dtype == np.int64 and values.shape == (rows,):
+        return values
     if not isinstance(values, list) or len(values) != rows or not all(type(one) is int for one in values):
         raise _wrong(field, f"must be a list of {rows} whole numbers (microseconds)")
     try:
@@ -95,6 +97,9 @@ def _instants(document: dict[str, Any], field: str, rows: int) -> npt.NDArray[np
 
 
 def _numbers(values: object, field: str, rows: int) -> npt.NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.shape == (rows,):
+        # What is no number in JSON either is missing.
+        return np.where(np.isfinite(values), values, np.nan)
     if not isinstance(values, list) or len(values) != rows:
         raise _wrong(field, f"must be a list of {rows} numbers")
     try:
@@ -105,6 +110,8 @@ def _numbers(values: object, field: str, rows: int) -> npt.NDArray[np.float64]:
 
 
 def _column(values: object, field: str, rows: int) -> Column:
+    if isinstance(values, np.ndarray):
+        return NumericColumn(_numbers(values, field, rows))
     if not isinstance(values, list) or len(values) != rows:
         raise _wrong(field, f"must be a list of {rows} values")
     if not any(isinstance(one, str) for one in values):

@@ -1,28 +1,41 @@
-"""From the spool to the Redis stream, at least once, in batches whose ids are the same when they are sent again."""
+"""From the spool to the stream, at least once, in batches whose ids are the same when they are sent again."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-import orjson
 import redis
 
-from services.predictor.storage.spool import Spool, records
+from services.predictor.storage.place import Place
+from services.predictor.storage.records import MOST_ROWS, SegmentReader
+from services.predictor.storage.spool import Spool
+from services.predictor.storage.stream import StreamFull
+from tenon.kit.prediction_batches import pack_batch
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
-STREAM = "tenon:predictions"
-MAX_ROWS = 500
-_CHUNK_BYTES = 1 << 20
-_KEYS = ("replica", "tenant", "model", "version", "role", "protocol", "level")
+_CHUNK_BYTES = 128 << 10
+_BREATH_SECONDS = 0.0005
+_SHOUT_SECONDS = 30.0
+
+Entry = Mapping[str, bytes]
+
+
+class Stream(Protocol):
+    """Where batches go."""
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        """Append all. Raises `redis.RedisError` or `StreamFull`."""
+        ...
 
 
 class Shipper:
-    """Moves records to the stream on a thread of its own.
+    """Moves rows to the stream on a thread of its own, in small pieces: between them, answers have the interpreter.
 
     Before a range of a segment is sent, the range is written down: after a crash the very same batches with the very
     same ids are sent again, so that the reader can drop what it has. That it arrived is written down with the next range,
@@ -32,25 +45,27 @@ class Shipper:
     def __init__(
         self,
         spool: Spool,
-        client: redis.Redis,
+        stream: Stream,
         *,
         pause_seconds: float = 0.2,
-        max_entries: int = 1_000_000,
-        on_shipped: Callable[[int], None] = lambda _rows: None,
-        on_failed: Callable[[], None] = lambda: None,
+        on_shipped: Callable[[int], object] = lambda _rows: None,
+        on_failed: Callable[[], object] = lambda: None,
+        on_full: Callable[[bool], object] = lambda _full: None,
     ) -> None:
         self._spool = spool
-        self._client = client
+        self._stream = stream
         self._pause = pause_seconds
-        self._max_entries = max_entries
         self._on_shipped = on_shipped
         self._on_failed = on_failed
-        self._place = spool.folder / "shipped.json"
+        self._on_full = on_full
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._segment, self._start, self._end = self._load()
+        self._segment, self._start, self._end = spool.place.load()
+        self._reader = SegmentReader()
+        self._read_to = 0
         self._arrived = False
         self._more = False
+        self._shouted = -_SHOUT_SECONDS
 
     def start(self) -> None:
         """Begin."""
@@ -60,62 +75,88 @@ class Shipper:
     def stop(self) -> None:
         """Ship what is there if Redis answers, then end."""
         self._ending.set()
-        self._spool.wake.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
     def step(self) -> bool:
-        """Ship one range; False when there was nothing. Raises `redis.RedisError`, and then nothing is lost."""
-        number, written = self._spool.end()
-        segments = self._spool.segments()
-        if self._segment not in segments:
-            self._segment = next((item for item in segments if item > self._segment), number)
-            self._start, self._end = 0, None
-        closed = self._segment < number
-        limit = self._spool.path(self._segment).stat().st_size if closed else written
-        found = self._read(limit)
-        if not found:
-            if self._arrived:
-                self._save()
-            if not closed:
-                return False
-            if self._start < limit:
-                log.warning("the end of a spool segment was cut short", bytes=limit - self._start)
-            self._spool.remove(self._segment)
-            self._segment, self._start, self._end = self._segment + 1, 0, None
-            self._more = True
-            return True
+        """Ship one range; False when there was nothing. Raises `redis.RedisError` or `StreamFull`, and then nothing is lost."""
+        numbers = self._spool.numbers()
+        if self._segment not in numbers:
+            self._go_to(min((item for item in numbers if item > self._segment), default=numbers[-1]))
+        limit = self._spool.end(self._segment)
+        self._learn()
+        stop = limit if self._end is None else self._end
+        size = min(_CHUNK_BYTES, stop - self._start) if self._end is None else stop - self._start
+        data = self._spool.read(self._segment, self._start, self._start + size)
+        whole, found = self._reader.scan(data)
+        if not whole and size < stop - self._start:
+            # One record alone is larger than a chunk.
+            data = self._spool.read(self._segment, self._start, stop)
+            whole, found = self._reader.scan(data, most=1)
+        if not whole:
+            return self._nothing(closed=self._segment != numbers[-1], limit=limit)
         if self._end is None:
-            self._end = self._start + found[-1][0]
+            self._end = self._start + whole
             self._save()
-        inside = [record for end, record in found if self._start + end <= self._end]
-        rows = self._send(inside)
+        elif self._start + whole < self._end:
+            log.error("a part of a spool segment is damaged and is not shipped", bytes=self._end - self._start - whole)
+        rows = self._send(data, found)
         self._start, self._end = self._end, None
+        self._read_to = self._start
         self._arrived = True
-        self._more = closed or limit - self._start > _CHUNK_BYTES // 2
+        self._spool.shipped(self._segment, self._start)
+        self._more = self._segment != numbers[-1] or limit - self._start > _CHUNK_BYTES // 2
         self._on_shipped(rows)
         return True
 
-    def _read(self, limit: int) -> list[tuple[int, Any]]:
-        with self._spool.path(self._segment).open("rb") as file:
-            file.seek(self._start)
-            size = (self._end if self._end is not None else limit) - self._start
-            data = file.read(min(size, _CHUNK_BYTES) if self._end is None else size)
-            found = list(records(data))
-            if not found and len(data) < size:
-                # One record alone is larger than a chunk.
-                found = list(records(data + file.read(size - len(data))))[:1]
-        return found
+    def _go_to(self, number: int) -> None:
+        self._segment, self._start, self._end = number, 0, None
+        self._reader, self._read_to = SegmentReader(), 0
 
-    def _send(self, found: list[Any]) -> int:
-        rows = 0
-        with self._client.pipeline(transaction=False) as pipe:
-            for index, batch in enumerate(batches(found)):
-                batch["batch_id"] = f"{batch['replica']}-{self._segment}-{self._start}-{index}"
-                rows += len(batch["prediction_id"])
-                pipe.xadd(STREAM, {"batch": orjson.dumps(batch)}, maxlen=self._max_entries, approximate=True)
-            pipe.execute()
-        return rows
+    def _learn(self) -> None:
+        """After a restart within a segment: what its rows have in common stands before the place."""
+        while self._read_to < self._start:
+            data = self._spool.read(self._segment, self._read_to, self._start)[: 4 * _CHUNK_BYTES]
+            whole, _ = self._reader.scan(data)
+            if not whole:
+                data = self._spool.read(self._segment, self._read_to, self._start)
+                whole, _ = self._reader.scan(data, most=1)
+            if not whole:
+                break
+            self._read_to += whole
+            time.sleep(_BREATH_SECONDS)
+
+    def _nothing(self, *, closed: bool, limit: int) -> bool:
+        """There is no whole record behind the place."""
+        if self._arrived:
+            self._save()
+        if not closed:
+            return False
+        if self._start < limit:
+            log.error("the rest of a spool segment is damaged and is not shipped", bytes=limit - self._start)
+        self._spool.remove(self._segment)
+        self._go_to(self._segment + 1)
+        self._spool.shipped(self._segment, 0)
+        self._more = True
+        return True
+
+    def _send(self, data: bytes, found: Mapping[int, list[tuple[int, int]]]) -> int:
+        entries, total = [], 0
+        for slot, records in found.items():
+            about = self._reader.shapes[slot].about
+            for index, part in enumerate(_parts(records)):
+                rows = self._reader.rows(data, slot, part)
+                total += len(rows.at)
+                entries.append(
+                    pack_batch(
+                        {"batch_id": f"{about['replica']}-{self._segment}-{self._start}-{slot}-{index}", **about},
+                        at=rows.at, event_time=rows.event_time, score=rows.score, ids=rows.ids,
+                        request_ids=rows.request_ids, numbers=rows.numbers, texts=rows.texts,
+                    )
+                )  # fmt: skip
+        if entries:
+            self._stream.send(entries)
+        return total
 
     def _loop(self) -> None:
         failures = 0
@@ -124,25 +165,29 @@ class Shipper:
             try:
                 # What came while a range was sent is not sent at once, or under load each range would be a row or two.
                 while self.step():
-                    failures = 0
+                    if failures:
+                        failures = 0
+                        self._on_full(False)
                     if not (ending or self._more):
                         break
+                    time.sleep(_BREATH_SECONDS)
                 if ending:
                     return
-                self._spool.wake.wait(1.0)
-                self._spool.wake.clear()
-                # Rows that come within a moment travel together.
-                self._ending.wait(self._pause)
-            except redis.RedisError as err:
+                # Rows that come within a moment travel together; those that only this process has go at once.
+                self._ending.wait(0.01 if self._spool.memory_bytes else self._pause)
+            except (redis.RedisError, StreamFull) as err:
                 failures += 1
                 self._on_failed()
-                if failures == 1 or failures % 20 == 0:
-                    log.warning(
-                        "predictions wait in the spool: Redis does not answer", error=str(err), failures=failures
-                    )
+                self._on_full(isinstance(err, StreamFull))
+                if time.monotonic() - self._shouted > _SHOUT_SECONDS:
+                    self._shouted = time.monotonic()
+                    if isinstance(err, StreamFull):
+                        log.error("predictions wait in the spool: the stream is full", error=str(err))  # noqa: TRY400
+                    else:
+                        log.warning("predictions wait in the spool: Redis does not answer", error=str(err))
                 if ending:
                     return
-                self._ending.wait(min(5.0, 0.25 * 2 ** min(failures, 5)) * random.uniform(0.75, 1.25))
+                self._ending.wait(min(2.0, 0.25 * 2 ** min(failures, 5)) * random.uniform(0.75, 1.25))
             except Exception:
                 # A background loop is a door: what cannot be foreseen is logged and tried again.
                 failures += 1
@@ -152,56 +197,21 @@ class Shipper:
                     return
                 self._ending.wait(min(30.0, 2.0 ** min(failures, 5)))
 
-    def _load(self) -> tuple[int, int, int | None]:
-        try:
-            data = orjson.loads(self._place.read_bytes())
-            return int(data["segment"]), int(data["start"]), data["end"]
-        except FileNotFoundError:
-            return 0, 0, None
-        except (OSError, ValueError, KeyError, TypeError):
-            log.warning("the place in the spool is unreadable; everything in it is shipped again")
-            return 0, 0, None
-
     def _save(self) -> None:
-        temporary = self._place.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps({"segment": self._segment, "start": self._start, "end": self._end}))
-        temporary.replace(self._place)
+        self._spool.place.save(Place(self._segment, self._start, self._end))
         self._arrived = False
 
 
-def batches(found: list[Any]) -> Iterator[dict[str, Any]]:
-    """Records of the same version and role joined column-wise, in order, at most `MAX_ROWS` rows each."""
-    open_batches: dict[Any, dict[str, Any]] = {}
-    for record in found:
-        # Rows of before the upgrade say nothing of it.
-        record.setdefault("level", "")
-        key = (*(record[name] for name in _KEYS), tuple(record["columns"]))
-        rows = len(record["prediction_id"])
-        for start in range(0, rows, MAX_ROWS):
-            part = slice(start, min(rows, start + MAX_ROWS))
-            count = part.stop - start
-            batch = open_batches.get(key)
-            if batch is not None and len(batch["prediction_id"]) + count > MAX_ROWS:
-                yield open_batches.pop(key)
-                batch = None
-            if batch is None:
-                batch = {name: record[name] for name in _KEYS}
-                batch |= {name: [] for name in ("prediction_id", "request_id", "at", "event_time", "score")}
-                batch["columns"] = {name: [] for name in record["columns"]}
-                open_batches[key] = batch
-            if rows == 1:
-                # By far the most frequent, and half the work.
-                for name in ("prediction_id", "event_time", "score"):
-                    batch[name].append(record[name][0])
-                batch["request_id"].append(record["request_id"])
-                batch["at"].append(record["at"])
-                for into, values in zip(batch["columns"].values(), record["columns"].values(), strict=True):
-                    into.append(values[0])
-                continue
-            for name in ("prediction_id", "event_time", "score"):
-                batch[name] += record[name][part]
-            batch["request_id"] += [record["request_id"]] * count
-            batch["at"] += [record["at"]] * count
-            for name, values in record["columns"].items():
-                batch["columns"][name] += values[part]
-    yield from open_batches.values()
+def _parts(records: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Records in groups of a bounded number of rows."""
+    if len(records) <= MOST_ROWS and all(rows == 1 for _, rows in records):
+        return [list(records)]
+    parts: list[list[tuple[int, int]]] = [[]]
+    rows = 0
+    for record in records:
+        if rows and rows + record[1] > MOST_ROWS:
+            parts.append([])
+            rows = 0
+        parts[-1].append(record)
+        rows += record[1]
+    return parts

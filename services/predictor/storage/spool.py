@@ -1,35 +1,37 @@
-"""The prediction log's local spool: append-only segments that are written before an answer leaves.
+"""The prediction log's local spool: segments that are written before an answer leaves.
 
-A record is a length, a CRC-32 and JSON; it is in the operating system's hands before the answer is, so the end of the
-process at any instant loses nothing that was answered. `sync` brings it to the disk a few times a second, which bounds
-what the end of the whole machine can lose. A record cut short at the end of a segment was never answered.
+What was appended is in the operating system's hands, so the end of the process at any instant loses nothing that was
+answered; `sync` brings it to the disk a few times a second, which bounds what the end of the whole machine can lose. When
+the disk is full or the spool at its cap, segments lie in memory for a while and a `Shipper` sends those at once; only what
+does not fit there either is dropped, counted and shouted about.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from services.predictor.domain.logged import Logged, id_texts
+from services.predictor.domain.logged import Logged
 from services.predictor.domain.model import Source
+from services.predictor.storage import segments
+from services.predictor.storage.place import PlaceFile
+from services.predictor.storage.records import HEAD, Slot, end_of, width_of
+from services.predictor.storage.segments import Segment
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
-_HEADER = struct.Struct("<II")
-_SUFFIX = ".spool"
+_SUFFIX = ".rows"
+_FORMER = ".spool"
+_SHOUT_SECONDS = 10.0
 
 
 class Spool:
-    """Appends records; a `Shipper` reads them again. Safe to use from many threads."""
+    """Appends rows; a `Shipper` reads them again. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -37,52 +39,41 @@ class Spool:
         replica: str,
         *,
         max_bytes: int,
-        segment_bytes: int = 8 << 20,
-        on_dropped: Callable[[int], None] = lambda _rows: None,
-        on_size: Callable[[int], None] = lambda _size: None,
+        segment_bytes: int = 4 << 20,
+        memory_bytes: int = 16 << 20,
+        mapped: bool | None = None,
+        on_dropped: Callable[[int], object] = lambda _rows: None,
     ) -> None:
-        self.folder = folder
-        self.wake = threading.Event()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._replica = replica
         self._max_bytes = max_bytes
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = max(4096, min(segment_bytes, max_bytes // 8))
+        self._memory_bytes = memory_bytes
+        self._mapped = segments.reserves(folder) if mapped is None else mapped
         self._on_dropped = on_dropped
-        self._on_size = on_size
         self._lock = threading.Lock()
-        self._shouted = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
-        sizes = {number: self.path(number).stat().st_size for number in self.segments()}
-        self._total = sum(sizes.values())
+        self._syncing = threading.Lock()
+        self._shouted: dict[str, float] = {}
+        self.place = PlaceFile(folder / "shipped.place")
+        begin = self.place.load()
+        self._shipped = (begin.segment, begin.start)
+        # Segments that are complete, by number: the bytes used of each. Those before the place were shipped long ago.
+        self._closed: dict[int, int] = {}
+        self._disk = 0
+        self._memory: dict[int, Segment] = {}
+        self._retired: list[tuple[Segment, int]] = []
+        self._spare: Segment | None = None
+        self._no_disk_until = 0.0
+        self._ended = False
+        self._find_former(begin.segment)
         # A new process never writes behind the end of another one, which may be cut short.
-        self._number = max(sizes, default=0) + 1
-        self._size = 0
-        self._fd = self._open(self._number)
-        self._dirty = False
-
-    def append(self, entries: Sequence[Logged]) -> None:
-        """See `PredictionLog`."""
-        data = b"".join(frame(self._encode(entry)) for entry in entries)
-        rows = sum(entry.rows for entry in entries)
+        self._number = max([begin.segment, *self._closed])
+        self._slots: dict[tuple[Source, int], Slot] = {}
+        self._segment = segments.in_memory(0)
+        self._buffer, self._place, self._limit = self._segment.buffer, 0, 0
         with self._lock:
-            if self._total + len(data) > self._max_bytes:
-                self._drop(rows, "the prediction spool is full; answers are not logged until it drains")
-                return
-            try:
-                if self._size and self._size + len(data) > self._segment_bytes:
-                    self._rotate()
-                written = os.write(self._fd, data)
-                if written != len(data):
-                    # The disk is full: take the piece back, so that the next record begins where a record may.
-                    os.ftruncate(self._fd, self._size)
-                    self._drop(rows, "the disk is full; answers are not logged")
-                    return
-            except OSError as err:
-                self._drop(rows, f"the prediction spool cannot be written: {err.strerror}")
-                return
-            self._size += len(data)
-            self._total += len(data)
-            self._dirty = True
-        self.wake.set()
+            self._rotate(0)
 
     def append_row(
         self,
@@ -95,109 +86,261 @@ class Spool:
         numbers: Sequence[float],
     ) -> None:
         """See `PredictionLog`."""
-        self.append([Logged(source, request_id, prediction_id, at, [event_time], [score], list(numbers))])
+        text = request_id.encode("utf-8", "replace")
+        key = (source, (len(text) + 7) & ~7 or 8)
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None or self._place + slot.size > self._limit:
+                slot = self._room(key, None)
+            while slot is not None:
+                body = slot.one(slot.number, 1, at, text, prediction_id, event_time, score, *numbers)
+                if self._write(HEAD.pack(slot.size, zlib.crc32(body)) + body):
+                    return
+                slot = self._room(key, None)
+            self._drop(1)
+
+    def append(self, entries: Sequence[Logged]) -> None:
+        """See `PredictionLog`."""
+        for entry in entries:
+            text = entry.request_id.encode("utf-8", "replace")
+            key = (entry.source, width_of(text))
+            while True:
+                with self._lock:
+                    slot = self._slots.get(key) or self._room(key, 0)
+                if slot is None:
+                    self._drop(entry.rows)
+                    break
+                # Beside the lock, for a large answer must not keep small ones waiting.
+                data = b"".join(slot.records(entry, text))
+                with self._lock:
+                    if self._slots.get(key) is slot:
+                        if self._place + len(data) <= self._limit and self._write(data):
+                            break
+                        if self._room(key, len(data)) is None:
+                            self._drop(entry.rows)
+                            break
 
     def sync(self) -> None:
-        """Bring what was written to the disk."""
-        with self._lock:
-            if not self._dirty:
-                return
-            self._dirty = False
-            fd = os.dup(self._fd)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        """Bring what was written to the disk, and have a segment ready for when this one is full. Raises `OSError`."""
+        with self._syncing:
+            with self._lock:
+                current, retired, self._retired = self._segment, self._retired, []
+                wanted = self._spare is None
+            for segment, used in retired:
+                segment.close(used)
+            if current.path is not None:
+                current.sync()
+            if wanted:
+                self._prepare()
 
     def close(self) -> None:
         """Sync and close."""
-        self.sync()
+        with self._syncing, self._lock:
+            self._ended = True
+            for segment, used in [*self._retired, (self._segment, self._place)]:
+                segment.close(used)
+            if self._spare is not None:
+                self._spare.close(0)
+                self._spare_path.unlink(missing_ok=True)
+            self._slots, self._retired, self._spare, self._limit = {}, [], None, 0
+            self.place.close()
+
+    def numbers(self) -> list[int]:
+        """The segments that hold something or may, oldest first; the last is the one that is being written."""
         with self._lock:
-            os.close(self._fd)
+            return [*sorted(self._closed), self._segment.number]
 
-    def segments(self) -> list[int]:
-        """The numbers of all segments on disk, oldest first."""
-        return sorted(int(path.stem) for path in self.folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
-
-    def path(self, number: int) -> Path:
-        """The file of a segment."""
-        return self.folder / f"{number:012d}{_SUFFIX}"
-
-    def end(self) -> tuple[int, int]:
-        """The segment that is being written and how many of its bytes are complete."""
+    def end(self, number: int) -> int:
+        """How many bytes of a segment are complete records."""
         with self._lock:
-            return self._number, self._size
+            return self._place if number == self._segment.number else self._closed[number]
+
+    def read(self, number: int, start: int, end: int) -> bytes:
+        """A piece of a segment. Raises `OSError`."""
+        with self._lock:
+            segment = self._memory.get(number)
+            if segment is not None:
+                return bytes(memoryview(segment.buffer)[start:end])  # type: ignore[arg-type]
+        with self.path(number).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), end - start, start)
 
     def remove(self, number: int) -> None:
         """Delete a segment that was shipped; never the one that is being written."""
         with self._lock:
-            if number >= self._number:
+            used = self._closed.pop(number, None)
+            if used is None or self._memory.pop(number, None) is not None:
                 return
-            path = self.path(number)
-            try:
-                size = path.stat().st_size
-                path.unlink()
-            except OSError:
-                return
-            self._total -= size
-            self._on_size(self._total)
+        path = self.path(number)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except OSError:
+            return
+        with self._lock:
+            self._disk -= size
+
+    def shipped(self, number: int, place: int) -> None:
+        """Everything before this place has left."""
+        self._shipped = (number, place)
+
+    def path(self, number: int) -> Path:
+        """The file of a segment."""
+        return self._folder / f"{number:012d}{_SUFFIX}"
 
     @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self._total
+    def waiting_bytes(self) -> int:
+        """Of the log, what has not left; on disk or in memory."""
+        with self._lock:
+            number, place = self._shipped
+            ends = {**self._closed, self._segment.number: self._place}
+            return sum(end - (place if item == number else 0) for item, end in ends.items() if item >= number)
 
-    def _encode(self, entry: Logged) -> bytes:
-        source = entry.source
-        return orjson.dumps(
-            {
-                "replica": self._replica,
-                "tenant": source.tenant.value,
-                "model": source.model,
-                "version": source.version,
-                "role": source.role.value,
-                "protocol": source.protocol,
-                "level": source.level,
-                "request_id": entry.request_id,
-                "prediction_id": id_texts(entry.ids),
-                "at": entry.at,
-                "event_time": entry.event_time,
-                # orjson writes NaN as null, which is what the log wants.
-                "score": entry.scores if isinstance(entry.scores, list) else entry.scores.tolist(),
-                "columns": {name: values.tolist() for name, values in entry.columns.items()},
-            }
-        )
+    @property
+    def memory_bytes(self) -> int:
+        """Of that, what only this process has: more than nothing is an alarm."""
+        with self._lock:
+            number, place = self._shipped
+            ends = {**self._closed, self._segment.number: self._place}
+            return sum(ends[item] - (place if item == number else 0) for item in self._memory if item >= number)
 
-    def _open(self, number: int) -> int:
-        return os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    @property
+    def _spare_path(self) -> Path:
+        return self._folder / "spare"
 
-    def _rotate(self) -> None:
-        fresh = self._open(self._number + 1)
-        if self._dirty:
-            os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd, self._number, self._size = fresh, self._number + 1, 0
+    def _write(self, data: bytes) -> bool:
+        """Put a record down; False when the file did not take it, and then the segment is at its end."""
+        end = self._place + len(data)
+        try:
+            self._buffer[self._place : end] = data
+        except OSError as err:
+            self._shout(f"the prediction spool cannot be written: {err.strerror}; answers are logged through memory")
+            self._no_disk_until = time.monotonic() + 1
+            self._limit = self._place
+            return False
+        self._place = end
+        return True
 
-    def _drop(self, rows: int, message: str) -> None:
+    def _room(self, key: tuple[Source, int], need: int | None) -> Slot | None:
+        """The slot, described in a segment with room for `need` bytes (None: one row of numbers); None: there is none."""
+        while True:
+            slot, text = self._slots.get(key), b""
+            if slot is None:
+                slot = Slot(len(self._slots) + 1, *key)
+                text = slot.description(self._replica)
+            wanted = len(text) + (slot.size if need is None else need)
+            if self._place + wanted <= self._limit:
+                if not text:
+                    return slot
+                if self._write(text):
+                    self._slots[key] = slot
+                    return slot
+            # In a fresh segment the slot must be described again.
+            if not self._rotate(wanted + len(slot.description(self._replica))):
+                return None
+
+    def _rotate(self, need: int) -> bool:
+        """Go on in a fresh segment with room for `need` bytes; False when there is none to be had."""
+        fresh = self._next(need)
+        if fresh is None:
+            return False
+        if self._segment.number:
+            self._closed[self._segment.number] = self._place
+            if self._segment.path is not None:
+                self._disk -= self._segment.limit - self._place
+                self._retired.append((self._segment, self._place))
+        self._number = fresh.number
+        self._segment, self._slots = fresh, {}
+        self._buffer, self._place, self._limit = fresh.buffer, 0, fresh.limit
+        return True
+
+    def _next(self, need: int) -> Segment | None:
+        if self._ended:
+            return None
+        number = self._number + 1
+        spare = self._spare
+        if spare is not None and need <= spare.limit:
+            try:
+                self._spare_path.rename(self.path(number))
+            except OSError:
+                log.warning("the spare segment of the prediction spool is gone")
+            else:
+                self._spare = None
+                spare.number, spare.path = number, self.path(number)
+                return spare
+        size = max(self._segment_bytes, need)
+        if time.monotonic() >= self._no_disk_until and self._reserve(size):
+            fresh = self._file(self.path(number), size)
+            if fresh is not None:
+                fresh.number = number
+                return fresh
+            self._disk -= size
+        held = sum(segment.limit for segment in self._memory.values())
+        size = max(min(1 << 20, self._memory_bytes), need)
+        if held + size > self._memory_bytes:
+            return None
+        self._memory[number] = fresh = segments.in_memory(size)
+        fresh.number = number
+        return fresh
+
+    def _reserve(self, size: int) -> bool:
+        """Whether the cap allows a file of this size; then it counts."""
+        if self._disk + size > self._max_bytes:
+            self._shout("the prediction spool is full; answers are logged through memory while there is room")
+            return False
+        self._disk += size
+        return True
+
+    def _file(self, path: Path, size: int) -> Segment | None:
+        try:
+            return segments.in_file(path, size, mapped=self._mapped)
+        except OSError as err:
+            self._shout(f"the prediction spool has no disk: {err.strerror}; answers are logged through memory")
+            return None
+
+    def _prepare(self) -> None:
+        """Have a spare segment, so that an answer need not wait for one; and leave memory when there is a disk again."""
+        with self._lock:
+            if not self._reserve(self._segment_bytes):
+                return
+        spare = self._file(self._spare_path, self._segment_bytes)
+        with self._lock:
+            if spare is None:
+                self._disk -= self._segment_bytes
+                return
+            self._spare = spare
+            if self._segment.path is None:
+                self._rotate(0)
+
+    def _find_former(self, first: int) -> None:
+        """What earlier processes left; before segment `first` all was shipped."""
+        self._spare_path.unlink(missing_ok=True)
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            if not path.stem.isdecimal():
+                continue
+            number, size = int(path.stem), path.stat().st_size
+            if number < first:
+                # It was shipped, but could not be deleted then.
+                path.unlink()
+                continue
+            self._closed[number] = end_of(path.read_bytes())
+            if size > self._closed[number]:
+                os.truncate(path, self._closed[number])
+            self._disk += self._closed[number]
+        refused = sorted(self._folder.glob(f"*{_FORMER}"))
+        if refused:
+            log.error(
+                "the prediction spool has segments in a former format, which are not shipped: let the version that wrote "
+                "them ship them, or delete them",
+                segments=len(refused),
+                bytes=sum(path.stat().st_size for path in refused),
+            )
+
+    def _drop(self, rows: int) -> None:
         self._on_dropped(rows)
-        if time.monotonic() - self._shouted > 10:
-            self._shouted = time.monotonic()
-            log.error(message, spool_bytes=self._total, cap_bytes=self._max_bytes)
+        self._shout("answers are not logged: neither the disk nor memory has room for them")
 
-
-def frame(payload: bytes) -> bytes:
-    """A record as it stands in a segment."""
-    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
-
-
-def records(data: bytes) -> Iterator[tuple[int, Any]]:
-    """(end offset, record) of each whole record; stops at the first that is cut short or damaged."""
-    place = 0
-    while place + _HEADER.size <= len(data):
-        length, crc = _HEADER.unpack_from(data, place)
-        end = place + _HEADER.size + length
-        payload = data[place + _HEADER.size : end]
-        if end > len(data) or zlib.crc32(payload) != crc:
-            return
-        yield end, orjson.loads(payload)
-        place = end
+    def _shout(self, message: str) -> None:
+        now = time.monotonic()
+        if now >= self._shouted.get(message, now):
+            self._shouted[message] = now + _SHOUT_SECONDS
+            log.error(message, disk_bytes=self._disk, cap_bytes=self._max_bytes)

@@ -14,6 +14,7 @@ from services.monitor.storage.payload import pack_rows, unpack_rows
 from services.monitor.worker import batch_handler
 from tenon.core.errors import Invalid, TenonError, TooLarge
 from tenon.core.tenancy import TenantId
+from tenon.kit.prediction_batches import pack_batch
 from tests.support.monitor_data import DAY, START, batch_document, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryVersions
 
@@ -76,6 +77,57 @@ def test_an_entry_that_is_no_batch_is_refused(fields: dict[bytes, bytes]) -> Non
     """What is not a batch raises, so that the consumer sets it aside with the reason."""
     with pytest.raises(Invalid):
         batch_handler(lambda found: bool(batch_from_document(found)))("1-0", fields)
+
+
+def entry(**changes: Any) -> dict[bytes, bytes]:
+    """Two rows as the predictor puts them on the stream."""
+    about = {
+        "batch_id": "r-1", "replica": "r", "tenant": "north", "model": "cost", "version": 3, "role": "canary",
+        "protocol": "grpc", "width": 8, "numbers": ["x", "y"], "texts": ["ward"],
+    }  # fmt: skip
+    fields = pack_batch(
+        about | changes,
+        at=np.array([5, 6]), event_time=np.array([3, 4]), score=np.array([0.5, np.inf]),
+        ids=np.frombuffer(bytes(range(32)), "V16"), request_ids=np.frombuffer(b"one\0\0\0\0\0\xc3\xa9\0\0\0\0\0\0", "V8"),
+        numbers=np.array([[1.0, 2.0], [np.nan, 4.0]]), texts=b'["a"],[null]',
+    )  # fmt: skip
+    return {name.encode(): value for name, value in fields.items()}
+
+
+def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
+    """Names, times, ids as text, numbers by column, texts as codes; what is no number is missing."""
+    taken: list[Any] = []
+    batch_handler(lambda found: bool(taken.append(batch_from_document(found))))("1-0", entry())
+    (batch,) = taken
+    assert (batch.tenant, batch.model, batch.version, batch.role.value) == (NORTH, "cost", 3, "canary")
+    assert batch.prediction_ids == ("00010203-0405-0607-0809-0a0b0c0d0e0f", "10111213-1415-1617-1819-1a1b1c1d1e1f")
+    assert batch.request_ids == ("one", "é")
+    assert (batch.at.tolist(), batch.event_time.tolist()) == ([5, 6], [3, 4])
+    np.testing.assert_array_equal(batch.score, [0.5, np.nan])
+    np.testing.assert_array_equal(batch.columns["x"].values, [1.0, np.nan])
+    np.testing.assert_array_equal(batch.columns["y"].values, [2.0, 4.0])
+    assert batch.columns["ward"].levels == ("a",)
+    assert batch.columns["ward"].codes.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        (entry() | {b"rows": b"x" * 40}, "rows"),
+        (entry(numbers=["x"]), "rows"),
+        (entry() | {b"texts": b"["}, "texts"),
+        (entry() | {b"texts": b'[["a"]]'}, "texts"),
+        (entry(texts=["ward", "payer"]), "texts"),
+        (entry() | {b"batch": b"{}"}, "batch"),
+        (entry() | {b"batch": b"[]"}, "batch"),
+    ],
+)
+def test_a_batch_of_arrays_that_does_not_fit_names_its_field(fields: dict[bytes, bytes], field: str) -> None:
+    """It is set aside with the reason instead of being read askew."""
+    with pytest.raises(Invalid) as caught:
+        batch_handler(bool)("1-0", fields)
+    assert caught.value.place is not None
+    assert caught.value.place.field == field
 
 
 def test_labels_in_json_and_csv_are_the_same() -> None:
