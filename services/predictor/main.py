@@ -127,6 +127,7 @@ def main() -> None:
         ready=follower.problems,
         max_body_bytes=settings.max_body_mib << 20,
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
+        max_json_bytes=settings.predictor_max_json_mib << 20,
         inline_rows=settings.predictor_inline_rows,
     )
     recent = RecentCallers()

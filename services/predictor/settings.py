@@ -23,6 +23,9 @@ class PredictorSettings(ServiceSettings):
     predictor_max_inflated_mib: int = Field(
         default=64, ge=1, description="Most MiB that a compressed body may unpack to."
     )
+    predictor_max_json_mib: int = Field(
+        default=8, ge=1, le=64, description="Most MiB of JSON in one request; tensors may be binary behind it."
+    )
     predictor_spool_max_mib: int = Field(default=1024, ge=1, description="Cap of the prediction spool on disk.")
     predictor_stream_max_mib: int = Field(
         default=256,

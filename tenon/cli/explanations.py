@@ -33,6 +33,7 @@ BLOB_CORRUPT | An online feature value cannot be read. | Nothing to do: the view
 BLOB_NOT_FOUND | A file that should be in the blob store is not there. | Was the store emptied, or do two services use different TENON_BLOB_URLs?
 BODY_NOT_COMPRESSED | The body is not in the Content-Encoding that its header says, or is cut short. | Send it again, or without the header.
 BODY_TIMEOUT | The request's body did not arrive in time. | Send it again; look at the network or at proxies in between.
+BODY_TOO_COMPLEX | The JSON has more objects, keys or values than a request may have. | Send fewer rows at a time, or one tensor for each column, or binary tensors.
 BODY_TOO_LARGE | The body is over the size cap. | Send fewer rows at a time; operators can raise TENON_MAX_BODY_MIB.
 BUILD_RUNNING | Another replica is building this feature view's online values. | Nothing to do: it is tried again.
 BUNDLE_CORRUPT | A model bundle is not the archive it should be. | Train again; if it comes from a copy, copy it again.
@@ -123,6 +124,7 @@ KEY_FILE_UNREADABLE | A key file cannot be read. | Check its path and rights.
 KEY_INVALID | The API key is not known, was revoked or has expired. | `tenon keys create --tenant NAME` makes a new one.
 KEY_MISSING | No API key was sent. | Send the header `Authorization: Bearer KEY`.
 KEY_NOT_FOUND | The tenant has no key of this id. | `tenon keys list --tenant NAME`
+KEY_TWICE | A key stands twice in one JSON object, so what was meant cannot be known. | Send it once; the refusal names it.
 KIND_WRONG | A document of another kind was sent to this address. | Each kind has its own address; `tenon apply` knows them.
 LABELS_EMPTY | No labels were sent. | Send {"labels": [{"prediction_id": "…", "value": 1}]}.
 LABELS_INVALID | The labels do not have the form they should have. | Columns: prediction_id,value and perhaps known_at.

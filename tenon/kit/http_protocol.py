@@ -11,6 +11,7 @@ import heapq
 import resource
 from typing import Any, NamedTuple
 
+import httptools
 import orjson
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -75,6 +76,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """Bytes of the head after the read it began in, or of the body."""
     chunk = 0
     begun = False
+    owed = 0
+    """Bytes of a body that the parser does not know of, because its request offered an upgrade."""
     unread = 0
     """Bytes of the answer that the client had not taken at the last look."""
     refused = MALFORMED
@@ -92,8 +95,15 @@ class LimitedProtocol(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         if self.stage == CLOSING:
             return
+        if self.owed:
+            data = self._take_owed(data)
         self.chunk = len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self.stage == HEAD:
             # What else was in the read that the head began in is not known; a read is at most 256 KiB.
             self.seen = 0 if self.begun else self.seen + self.chunk
@@ -152,6 +162,28 @@ class LimitedProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         elif self.stage == ANSWERING and self.cycle.response_complete:
             self.stage, self.since = IDLE, self.sweep.now
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Java's client offers HTTP/2 with every first request. The parser then skips the body; we read it."""
+        headers = dict(self.headers)
+        if b"transfer-encoding" in headers:
+            self.send_400_response("")
+            return
+        self.owed = int(headers.get(b"content-length", b"0"))
+        if self.owed:
+            self.cycle.more_body = True
+            self.cycle.message_event.clear()
+            self.stage, self.since = BODY, self.sweep.now
+        if rest:
+            self.data_received(rest)
+
+    def _take_owed(self, data: bytes) -> bytes:
+        part = data[: self.owed]
+        self.owed -= len(part)
+        self.on_body(part)
+        if not self.owed:
+            self.on_message_complete()
+        return data[len(part) :]
 
     def end(self, words: bytes = b"") -> None:
         """Close; `words` are said when no answer has begun."""

@@ -165,6 +165,8 @@ def _typed(item: Any, datatype: str, count: int) -> Values:
             "DATA_SIZE",
             f"the shape says {count} values, `{field}` (the field of {datatype}) has {len(values)}",
         )
+    if len(item.contents.ListFields()) > 1:
+        raise tensors.refuse(item.name, "DATA_TWICE", f"it has values in `{field}` and in another field")
     if datatype == "BYTES":
         return tensors.text_elements(item.name, values)
     dtype = tensors.DTYPES[datatype]

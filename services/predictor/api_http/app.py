@@ -61,6 +61,7 @@ def build_app(
     ready: Callable[[], dict[str, str]],
     max_body_bytes: int,
     max_inflated_bytes: int,
+    max_json_bytes: int,
     inline_rows: int,
 ) -> PredictDoor:
     """The app: `PredictDoor` before FastAPI's, which is its `app`."""
@@ -71,6 +72,8 @@ def build_app(
         max_body_bytes=max_body_bytes,
         description="Predictions: Open Inference Protocol V2 (/v2) and by entity (/v1).",
     )
+    # A redirected POST loses its body or its key in many clients.
+    app.router.redirect_slashes = False
     table = predictor.table
 
     def find(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
@@ -136,6 +139,7 @@ def build_app(
         observer=observer,
         max_body_bytes=max_body_bytes,
         max_inflated_bytes=max_inflated_bytes,
+        max_json_bytes=max_json_bytes,
         inline_rows=inline_rows,
     )
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import orjson
 
+from services.predictor.api_http import json_body
 from services.predictor.api_http.entities import details_of
 from services.predictor.domain import tensors
 from services.predictor.domain.logged import ID_BYTES, id_texts
 from services.predictor.domain.model import Answer, Ask, Doubles, Values
 from services.predictor.domain.tensors import Tensor
 from tenon.core.errors import Invalid, Place, TooLarge, UnsupportedMedia
-from tenon.kit.http import parse_json
 
 MAX_INPUTS = 2000
 MAX_ID = 256
+_MEMBERS = 16
+_LONGEST_NAME = 1000
 _ONE_ROW = ([1], [1, 1])
 _PLAIN = {"FP64": float, "INT64": int, "BOOL": bool, tensors.BYTES: str}
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -45,21 +47,35 @@ def inflate(body: bytes, encoding: str, cap: int) -> bytes:
             f"Content-Encoding {encoding[:40]!r} is not read",
             hint="send gzip, deflate or nothing",
         )
-    # 47: a gzip or zlib header, whichever is there.
-    machine = zlib.decompressobj(47)
+    parts: list[bytes] = []
+    size, rest = 0, body
     try:
-        data = machine.decompress(body, cap + 1)
+        while rest or not parts:
+            # 47: a gzip or zlib header, whichever is there. What is behind its end must be another whole one.
+            machine = zlib.decompressobj(47)
+            data = machine.decompress(rest, cap + 1 - size)
+            parts.append(data)
+            size += len(data)
+            if size > cap:
+                raise TooLarge("BODY_TOO_LARGE", f"the body unpacks to more than {cap >> 20} MiB")
+            if not machine.eof:
+                raise Invalid("BODY_NOT_COMPRESSED", f"the {encoding} body is cut short")
+            if len(parts) > _MEMBERS:
+                raise Invalid("BODY_NOT_COMPRESSED", f"the {encoding} body has more than {_MEMBERS} parts")
+            rest = machine.unused_data
     except zlib.error:
         raise Invalid("BODY_NOT_COMPRESSED", f"the body is not valid {encoding}") from None
-    if len(data) > cap:
-        raise TooLarge("BODY_TOO_LARGE", f"the body unpacks to more than {cap >> 20} MiB")
-    if not machine.eof:
-        raise Invalid("BODY_NOT_COMPRESSED", f"the {encoding} body is cut short")
-    return data
+    return b"".join(parts)
 
 
 def parse_infer(
-    body: bytes, header_length: str | None, *, model: str, version: str | None, request_id: str
+    body: bytes,
+    header_length: str | None,
+    *,
+    model: str,
+    version: str | None,
+    request_id: str,
+    max_json: int = json_body.MAX_BYTES,
 ) -> tuple[Ask, Wanted]:
     """An inference request. Raises `Invalid` naming the input and row."""
     tail = memoryview(b"")
@@ -68,9 +84,7 @@ def parse_infer(
             raise Invalid("HEADER_LENGTH_INVALID", "Inference-Header-Content-Length is not a length within the body")
         cut = int(header_length)
         body, tail = body[:cut], memoryview(body)[cut:]
-    request = parse_json(body)
-    if not isinstance(request, dict):
-        raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
+    request = json_body.load(body, max_json)
     inputs = _list_of_objects(request, "inputs", required=True)
     row = _one_row(inputs) if not tail else None
     found = _tensors(inputs, tail) if row is None else []
@@ -202,6 +216,8 @@ def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, 
     name = item.get("name")
     if not isinstance(name, str) or not name:
         raise Invalid("INPUT_NAME_MISSING", "an input has no name", place=Place(field="inputs"))
+    if len(name) > _LONGEST_NAME:
+        raise tensors.refuse(name, "INPUT_UNKNOWN", f"a name has at most {_LONGEST_NAME} characters")
     datatype = tensors.check_datatype(name, item.get("datatype"))
     shape = item.get("shape")
     if not isinstance(shape, list):
@@ -212,6 +228,9 @@ def _input(item: dict[str, Any], tail: memoryview, place: int) -> tuple[Tensor, 
         size = parameters.get("binary_data_size")
         tensors.check_content_type(name, parameters.get("content_type"))
     if size is None:
+        data = item.get("data")
+        if len(shape) == 1 and type(data) is list and data and type(data[0]) is list:
+            raise tensors.refuse(name, "DATA_SIZE", "`data` is nested, but the shape has one dimension")
         return tensors.from_json(name, datatype, rows, width, item.get("data")), place
     if type(size) is not int or size < 0 or place + size > len(tail):
         raise tensors.refuse(name, "DATA_SIZE", "`binary_data_size` goes beyond the body")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from services.predictor.api_http import codec, entities
+from services.predictor.api_http import codec, entities, json_body
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
@@ -23,12 +23,14 @@ from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge
 from tenon.core.tenancy import Principal, TenantId
 from tenon.kit import context
 from tenon.kit.auth import Authenticator, RecentCallers
-from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, parse_json, refusal_body
+from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, refusal_body
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
 log = get_logger(__name__)
 
 _JSON = (b"content-type", b"application/json")
+_DISCARDED_BYTES = 64 << 20
+_DISCARD_SECONDS = 2.0
 
 
 class _Gone(Exception):
@@ -52,6 +54,7 @@ class PredictDoor:
         max_body_bytes: int,
         max_inflated_bytes: int,
         inline_rows: int,
+        max_json_bytes: int = json_body.MAX_BYTES,
         body_seconds: float = 30.0,
     ) -> None:
         self.app = app
@@ -60,9 +63,12 @@ class PredictDoor:
         self._observer = observer
         self._max_body = max_body_bytes
         self._max_inflated = max_inflated_bytes
+        self._max_json = max_json_bytes
         self._inline_rows = inline_rows
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
+        # One, because parsing keeps all other threads waiting: between two bodies everybody else gets a turn.
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._tracer = tracer("tenon.predictor.http")
         self._callers = RecentCallers()
         self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows)
@@ -159,10 +165,12 @@ class PredictDoor:
                 return reply.body, binary_headers(reply.json_bytes)
 
         def begin() -> tuple[Plan, codec.Wanted]:
-            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_inflated)
+            cap = self._max_json if length is None else self._max_inflated
+            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", cap)
             ask, wanted = codec.parse_infer(
                 plain,
                 length,
+                max_json=self._max_json,
                 model=path.model,
                 version=path.version,
                 request_id=request_id,
@@ -172,7 +180,7 @@ class PredictDoor:
             return plan, wanted
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
-        plan, wanted = await self._beside(begin) if heavy else begin()
+        plan, wanted = await self._beside(begin, self._parsing) if heavy else begin()
         answers = await self._finish(plan)
         data, json_bytes = codec.render_infer(answers[0], wanted)
         return data, binary_headers(json_bytes)
@@ -187,10 +195,8 @@ class PredictDoor:
         query: bytes = b"",
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> Plan:
-            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_inflated)
-            request = parse_json(plain)
-            if not isinstance(request, dict):
-                raise Invalid("REQUEST_INVALID", "the body is not a JSON object")
+            plain = codec.inflate(body, _text(headers, b"content-encoding") or "", self._max_json)
+            request = json_body.load(plain, self._max_json)
             for name in request:
                 if name not in entities.KEYS:
                     raise Invalid(
@@ -208,7 +214,7 @@ class PredictDoor:
             return self._predictor.plan(tenant, ask)
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
-        plan = await self._beside(begin) if heavy else begin()
+        plan = await self._beside(begin, self._parsing) if heavy else begin()
         answers = await self._finish(plan)
         ask = plan.ask
         return codec.render_entities(ask.model, tenant.value, ask.request_id, ask.rows, answers), []
@@ -220,10 +226,10 @@ class PredictDoor:
             return await self._beside(lambda: self._predictor.answer(plan))
         return self._predictor.answer(plan)
 
-    async def _beside(self, work: Callable[[], Any]) -> Any:
+    async def _beside(self, work: Callable[[], Any], pool: ThreadPoolExecutor | None = None) -> Any:
         """Run what may take long on a thread, with the request's context."""
         carried = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, carried.run, work)
+        return await asyncio.get_running_loop().run_in_executor(pool or self._pool, carried.run, work)
 
     async def _principal(self, headers: dict[bytes, bytes]) -> Principal:
         authorization = authorization_of(headers)
@@ -252,8 +258,22 @@ class PredictDoor:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._max_body:
+                chunks.clear()
+                await self._discard(receive)
                 raise self._too_large()
         return b"".join(chunks)
+
+    async def _discard(self, receive: Any) -> None:
+        """Throw the rest of a body away for a moment: who is hung up on while sending cannot read why it was refused."""
+        left, until = _DISCARDED_BYTES, time.monotonic() + _DISCARD_SECONDS
+        try:
+            while left > 0:
+                message = await self._receive(receive, until - time.monotonic())
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+        except _Slow:
+            return
 
     async def _receive(self, receive: Any, seconds: float) -> Any:
         try:

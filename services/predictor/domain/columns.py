@@ -144,18 +144,19 @@ def _from_array(column: Column, values: npt.NDArray[Any]) -> FloatArray:
 
 def _from_list(column: Column, values: Sequence[Any]) -> FloatArray:
     kinds = set(map(type, values))
+    if kinds <= _REAL_OR_NONE and int in kinds:
+        _refuse_inexact(column, values)
     if kinds <= _REAL:
-        return np.array(values, np.float64) if kinds != {int} else _from_ints(column, values)
+        return np.array(values, np.float64)
     if kinds <= _REAL_OR_NONE:
         return np.array([math.nan if value is None else value for value in values], np.float64)
     return np.array([_number(column, row, value) for row, value in enumerate(values)], np.float64)
 
 
-def _from_ints(column: Column, values: Sequence[int]) -> FloatArray:
+def _refuse_inexact(column: Column, values: Sequence[Any]) -> None:
     for row, value in enumerate(values):
-        if not -EXACT <= value <= EXACT:
+        if type(value) is int and not -EXACT <= value <= EXACT:
             raise refuse(column, row, "VALUE_RANGE", f"{_say(value)} is beyond the integers a float64 holds exactly")
-    return np.array(values, np.float64)
 
 
 def _number(column: Column, row: int, value: Any) -> float:

@@ -36,6 +36,7 @@ DATATYPE_OF_KIND = {
 }
 _LENGTH = struct.Struct("<I")
 _MAX_ELEMENTS = 1 << 28
+_EXACT = 2**53
 
 
 class Tensor(NamedTuple):
@@ -212,9 +213,18 @@ def _matrix(tensor: Tensor) -> npt.NDArray[Any]:
                 tensor.name, "MATRIX_NEEDS_NUMBERS", "a matrix holds numbers; send text as one tensor per column"
             )
         try:
-            values = np.array([np.nan if value is None else value for value in values], np.float64)
+            numbers = np.array([np.nan if value is None else value for value in values], np.float64)
         except OverflowError:
             raise refuse(tensor.name, "VALUE_RANGE", "a number is too large") from None
+        # Lists hold whole numbers where the datatype is one; rounding them would change them in silence.
+        for place in np.flatnonzero(np.abs(numbers) >= _EXACT).tolist():
+            if type(values[place]) is int and abs(values[place]) > _EXACT:
+                raise refuse(
+                    tensor.name,
+                    "VALUE_RANGE",
+                    f"row {place // tensor.width}: {values[place]} is beyond the integers a float64 holds exactly",
+                )
+        values = numbers
     return values.reshape(tensor.rows, tensor.width)
 
 

@@ -189,6 +189,18 @@ def test_half_closed_after_a_request_is_answered(patient: Running) -> None:
         assert everything(sock) == b""
 
 
+def test_an_upgrade_is_declined_and_its_body_read(patient: Running) -> None:
+    """Java's client offers HTTP/2 with its first request: the body counts, in one piece or two, and what follows too."""
+    offer = b"POST / HTTP/1.1\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: x\r\ncontent-length: 5\r\n\r\n"
+    with patient.connect() as sock:
+        for parts in ((b"abcde",), (b"ab", b"cde"), (b"abcde" + GET,)):
+            sock.sendall(offer)
+            for part in parts:
+                sock.sendall(part)
+            assert sock.recv(4096).endswith(b"\r\n\r\n5")
+        assert sock.recv(4096).endswith(b"\r\n\r\n0")
+
+
 @pytest.mark.parametrize(
     "sent",
     [
