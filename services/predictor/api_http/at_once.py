@@ -20,6 +20,7 @@ from services.predictor.domain.model import Role, Served
 from services.predictor.domain.rows import Row, RowLayout
 
 _MAX_ID = 256
+_MAX_NAME = 1000
 _COLUMN = ([1], [1, 1])
 _EXACT = 2**53
 _LIMITS = {f"{sign}INT{bits}": (0 if sign else -(2 ** (bits - 1)), 2 ** (bits if sign else bits - 1) - 1)
@@ -152,7 +153,9 @@ def _number(datatype: str, value: Any, is_boolean: bool) -> float | None:
 
 def _matrix_row(layout: RowLayout, item: Input) -> Row | None:
     data = item.data
-    if layout.text_names or item.parameters is not UNSET or item.datatype not in _DTYPES or data is UNSET or not data:
+    if layout.text_names or not 0 < len(item.name) <= _MAX_NAME:
+        return None
+    if item.parameters is not UNSET or item.datatype not in _DTYPES or data is UNSET or not data:
         return None
     if type(data[0]) is list:
         if len(data) != 1:
@@ -176,7 +179,7 @@ def _matrix_row(layout: RowLayout, item: Input) -> Row | None:
 def matrix_of(item: Input, tail: memoryview) -> npt.NDArray[Any] | None:
     """The rows of a request whose one tensor is a matrix of floats, in JSON or behind it; always a real matrix."""
     dtype = _DTYPES.get(item.datatype)
-    if dtype is None or len(item.shape) != 2:
+    if dtype is None or len(item.shape) != 2 or not 0 < len(item.name) <= _MAX_NAME:
         return None
     rows, width = item.shape
     if rows < 1 or width < 2:
