@@ -22,6 +22,7 @@ from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.disk import disk_full
 from tenon.kit.http_docs import PAGE_POLICY, render_docs
+from tenon.kit.openapi import amend, say_what_all_do
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def create_app(
         # _Frame makes the span; FastAPI's own for every request would cost 35 µs more.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    amend(app, say_what_all_do)
     app.state.authenticator = authenticator
     BUILD.labels(service, tenon.__version__).set(1)
 

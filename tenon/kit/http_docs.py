@@ -96,9 +96,13 @@ def _body(document: dict[str, Any], operation: dict[str, Any]) -> str | None:
     if content is None:
         return None
     return "\n".join(
-        f"{media}\n{json.dumps(_outline(document, one.get('schema', {}), 0), indent=2, ensure_ascii=False)}"
+        f"{media}\n{_pretty(one['example'] if 'example' in one else _outline(document, one.get('schema', {}), 0))}"
         for media, one in content.items()
     )
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _outline(document: dict[str, Any], schema: dict[str, Any], depth: int) -> Any:

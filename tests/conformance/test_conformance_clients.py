@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.conformance.installed import client_python
 from tests.conformance.matrix import BEGIN, END, Matrix, as_markdown
-from tests.support.environments import CACHE, ROOT, Unavailable, environment, must_run
+from tests.support.environments import ROOT
 
-LISTS = Path(__file__).parent / "requirements"
 DOCUMENT = ROOT / "docs" / "reference" / "conformance.md"
 
 
@@ -39,16 +38,6 @@ CLIENTS = (
 )
 
 
-def python_of(name: str) -> Path:
-    """The Python of an environment; without it the test is skipped, or fails where it must run."""
-    try:
-        return environment(CACHE / "clients" / name, LISTS / f"{name}.txt")
-    except Unavailable as err:
-        if must_run():
-            raise
-        pytest.skip(f"the environment of {name} cannot be made here: {str(err)[:300]}")
-
-
 def run(client: Client, facts: dict[str, Any]) -> list[dict[str, str]]:
     """What a client's program reports."""
     # Nothing of ours may leak into the foreign environment but the folder that its program is in.
@@ -56,7 +45,7 @@ def run(client: Client, facts: dict[str, Any]) -> list[dict[str, str]]:
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TENON", "VIRTUAL"))
     }
     done = subprocess.run(
-        [python_of(client.environment), "-m", f"tests.conformance.clients.{client.program}", *client.arguments],
+        [client_python(client.environment), "-m", f"tests.conformance.clients.{client.program}", *client.arguments],
         input=json.dumps(facts), cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=90,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

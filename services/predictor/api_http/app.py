@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response
 
 import tenon
+from services.predictor.api_http.described import describe
 from services.predictor.api_http.door import PredictDoor
 from services.predictor.domain.model import Serving
 from services.predictor.domain.ports import Observer
@@ -17,6 +18,7 @@ from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Scope, TenantId
 from tenon.kit.auth import Authenticator
 from tenon.kit.http import JsonResponse, create_app, parse_json, principal_of
+from tenon.kit.openapi import amend
 
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
@@ -124,6 +126,8 @@ def build_app(
         options = parse_json(body) if body.strip() else {}
         if not isinstance(options, dict):
             raise Invalid("REQUEST_INVALID", "the body is not a JSON object", place=Place(line=1, column=1))
+        if not isinstance(options.get("ready", True), bool):
+            raise Invalid("REQUEST_INVALID", "`ready` is true or false", place=Place(field="ready"))
         found = [
             {"name": model, "version": str(serving.served.version), "state": "READY", "reason": serving.role.value}
             for model in table.models(tenant)
@@ -132,6 +136,7 @@ def build_app(
         return JsonResponse(found)
 
     _document_predict_paths(app)
+    amend(app, describe)
     return PredictDoor(
         app,
         predictor=predictor,
