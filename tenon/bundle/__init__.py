@@ -10,6 +10,7 @@ from tenon.bundle.evaluator import Evaluator, load_evaluator, load_without_histo
 from tenon.bundle.forest import Forest
 from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
 from tenon.bundle.linear import Linear
+from tenon.bundle.onnx_evaluator import OnnxEvaluator
 from tenon.bundle.pipeline import Numeric, OneHot, Ordinal, Pipeline
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Linear",
     "Numeric",
     "OneHot",
+    "OnnxEvaluator",
     "Ordinal",
     "Pipeline",
     "generate_key_pair",

@@ -144,8 +144,9 @@ def load_explainer(bundle: Bundle, evaluator: Evaluator | None = None, *, withou
     if engine not in ("tenon-forest", "tenon-linear"):
         raise unavailable("contributions are computed for forests and linear models only")
     if evaluator is None:
-        evaluator = load_without_history(bundle) if without_history else load_evaluator(bundle)
-        assert evaluator is not None  # noqa: S101 the ladder has it
+        loaded = load_without_history(bundle) if without_history else load_evaluator(bundle)
+        assert isinstance(loaded, Evaluator)  # noqa: S101 the ladder has it, and the engine is one of these two
+        evaluator = loaded
     model = evaluator.model
     if isinstance(model, Linear):
         return Explainer(evaluator, None, training_means(evaluator.pipeline, bundle.manifest.baseline))

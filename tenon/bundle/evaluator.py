@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tenon.bundle.archive import FOREST, LINEAR, PIPELINE, WITHOUT_HISTORY, Bundle
+from tenon.bundle.archive import FOREST, LINEAR, ONNX, PIPELINE, WITHOUT_HISTORY, Bundle
 from tenon.bundle.compiled import Kernel, compile_kernel
 from tenon.bundle.forest import Forest
 from tenon.bundle.linear import Linear
+from tenon.bundle.onnx_evaluator import OnnxEvaluator
 from tenon.bundle.pipeline import Columns, Pipeline
 from tenon.core.errors import Invalid
 from tenon.core.manifest import Signature
@@ -118,12 +119,13 @@ class Evaluator:
         return 0 if self._first is None else len(columns[self._first])
 
 
-def load_evaluator(bundle: Bundle) -> Evaluator:
-    """The evaluator of a verified bundle. Raises `Invalid` when its parts do not fit together."""
+def load_evaluator(bundle: Bundle) -> Evaluator | OnnxEvaluator:
+    """The evaluator of a verified bundle, of the engine that its manifest names and no other. Raises `Invalid` when its
+    parts do not fit together, or the engine is not installed here (ENGINE_NOT_INSTALLED)."""
     return _load(bundle, "", bundle.manifest.engine)
 
 
-def load_without_history(bundle: Bundle) -> Evaluator | None:
+def load_without_history(bundle: Bundle) -> Evaluator | OnnxEvaluator | None:
     """The second model, which reads request columns alone; None where the bundle has none. Raises as `load_evaluator`."""
     ladder = bundle.manifest.fallback
     if ladder is None or ladder.without_history is None:
@@ -136,8 +138,10 @@ def load_without_history(bundle: Bundle) -> Evaluator | None:
     return evaluator
 
 
-def _load(bundle: Bundle, prefix: str, engine: str) -> Evaluator:
+def _load(bundle: Bundle, prefix: str, engine: str) -> Evaluator | OnnxEvaluator:
     pipeline = Pipeline.from_json(bundle.files[prefix + PIPELINE])
+    if engine == "onnxruntime":
+        return OnnxEvaluator(bundle.manifest.signature, pipeline, bundle.files[prefix + ONNX])
     model: Forest | Linear
     if engine == "tenon-forest":
         model = Forest.from_npz(bundle.files[prefix + FOREST])

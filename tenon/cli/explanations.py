@@ -79,6 +79,7 @@ ENCODING_MISMATCH | The file is in another text encoding than the data set decla
 ENCODING_UNKNOWN | The upload's Content-Encoding is not read. | Use gzip, or none.
 ENCODING_UNSUPPORTED | The request's Content-Encoding is not read. | Use gzip, deflate, or none.
 ENGINE_NOT_INSTALLED | A version is answered by ONNX Runtime, which this process does not have, so it is refused and what served before stays. | pip install 'tenon[onnx]' where the predictor runs, and start it again.
+ENGINE_UNFIT | ONNX Runtime on this machine answers a row differently by its place among others, so the version is refused. | Install another version of onnxruntime (constraints.txt names a tested one), and report it.
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.

@@ -215,6 +215,7 @@ _SYNONYMS = {
     "int": "integer", "bigint": "integer", "int64": "integer", "varchar": "string", "text": "string", "str": "string",
     "char": "string", "bool": "boolean", "datetime": "timestamp", "time": "timestamp", "numeric": "decimal", "money": "decimal",
     "classification": "binary", "classifier": "binary", "regressor": "regression", "lightgbm": "xgboost", "sklearn": "logistic",
+    "neural_network": "mlp", "perceptron": "mlp", "tabnet": "mlp",
 }  # fmt: skip
 """Words of other tools for our values."""
 _FALLBACKS = {

@@ -183,7 +183,10 @@ class Form(Part):
     rows: int = 0
     tolerance: str = Field(default="", description="How far an answer may be off.")
     rows_outside: int = Field(default=0, description="Rows whose answer is further off than that.")
-    labels_differing: int = Field(default=0, description="Rows on the other side of 0.5; binary models only.")
+    labels_differing: int = Field(
+        default=0,
+        description="Rows whose probability is on the other side of the threshold (0.5 unless declared); binary models only.",
+    )
     max_difference: float | None = Field(default=None, description="The largest absolute difference of an answer.")
 
 

@@ -12,7 +12,7 @@ from services.predictor.domain.model import Column, FloatArray, Kind, Served, Tr
 from services.predictor.domain.releases import Refused
 from services.predictor.domain.rungs import WithoutHistory
 from services.predictor.engine.ladders import ladder_of
-from tenon.bundle import Bundle, Evaluator, load_evaluator, open_bundle
+from tenon.bundle import Bundle, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, TenonError
 from tenon.core.errors import Kind as ErrorKind
 from tenon.core.manifest import Manifest, PredictionInterval
@@ -70,7 +70,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
     if manifest.tenant != tenant.value or manifest.model != model:
         # The signature says who made the bundle, not whom it may answer: that is checked here.
         raise Refused("BUNDLE_WRONG_OWNER", f"version {version}: the bundle is of another tenant or model")
-    evaluator: Evaluator = load_evaluator(bundle)
+    evaluator = load_evaluator(bundle)
     try:
         columns = tuple(Column(item.name, item.type, item.source, item.nullable) for item in manifest.signature.inputs)
     except KeyError as err:

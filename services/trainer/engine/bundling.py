@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.trainer.domain.ports import Fitted, Sealed
 from services.trainer.engine.forests import FittedForest
 from services.trainer.engine.linear import FittedLinear
+from services.trainer.engine.networks import FittedNetwork
 from services.trainer.engine.onnx_gate import judge_onnx
-from tenon.bundle import Evaluator, load_evaluator, load_without_history, open_bundle, write_bundle
+from tenon.bundle import Evaluator, OnnxEvaluator, load_evaluator, load_without_history, open_bundle, write_bundle
 from tenon.bundle.archive import ONNX, WITHOUT_HISTORY
 from tenon.core.errors import Precondition
 from tenon.core.manifest import Form, Manifest
 
-Bundled = FittedForest | FittedLinear
+Bundled = FittedForest | FittedLinear | FittedNetwork
 
 
 class SigningBundler:
@@ -66,8 +67,15 @@ def _bundled(fitted: Fitted) -> Bundled:
 def _files(model: Bundled, manifest: Manifest, rows: pl.DataFrame) -> tuple[dict[str, bytes], Form]:
     """A model's members, the ONNX form among them if it passed its gate."""
     graph, form = judge_onnx(
-        manifest.task, model.pipeline, lambda: model.onnx(manifest.signature.output), model.predict(rows), rows
+        manifest.task,
+        model.pipeline,
+        lambda: model.onnx(manifest.signature.output),
+        model.predict(rows),
+        rows,
+        0.5 if manifest.threshold is None else manifest.threshold,
     )
+    if not form.included and model.engine == "onnxruntime":
+        raise _no_parity(manifest, f"by {model.engine}: {form.reason}", form.model_dump())
     files = model.files()
     return (files | {ONNX: graph} if form.included else files), form
 
@@ -82,15 +90,22 @@ def _with_form(manifest: Manifest, name: str, form: Form) -> Manifest:
     return manifest.model_copy(update=changes)
 
 
-def _compare(fitted: Fitted, evaluator: Evaluator, manifest: Manifest, rows: pl.DataFrame) -> dict[str, Any]:
+def _compare(
+    fitted: Fitted, evaluator: Evaluator | OnnxEvaluator, manifest: Manifest, rows: pl.DataFrame
+) -> dict[str, Any]:
     """The evidence of parity. Raises `Precondition` when there is none."""
     model = _bundled(fitted)
     found = model.differences(evaluator, rows)
     if not model.holds(found):
-        raise Precondition(
-            "PARITY_FAILED",
-            f"the bundle of {manifest.model!r} does not answer as the fitted pipeline does (largest difference "
-            f"{found['max_difference']:.3g} over {found['rows']} test rows); it was not registered",
-            data={"parity": found},
-        )
+        largest = found["max_difference"]
+        words = "an answer is no number" if largest is None else f"largest difference {largest:.3g}"
+        raise _no_parity(manifest, f"{words} over {found['rows']} test rows", found)
     return found
+
+
+def _no_parity(manifest: Manifest, how: str, found: dict[str, Any]) -> Precondition:
+    return Precondition(
+        "PARITY_FAILED",
+        f"the bundle of {manifest.model!r} does not answer as the fitted pipeline does ({how}); it was not registered",
+        data={"parity": found},
+    )

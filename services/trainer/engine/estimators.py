@@ -11,6 +11,7 @@ import xgboost
 from services.trainer.domain.ports import Estimator, Plan
 from services.trainer.engine.forests import FittedForest, XGBoostEstimator
 from services.trainer.engine.linear import FittedLinear, LinearEstimator
+from services.trainer.engine.networks import FittedNetwork, NetworkEstimator
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "polars", "scikit-learn", "scipy", "skops")
 
@@ -23,11 +24,13 @@ class InstalledEstimators:
 
     def build(self, name: str, plan: Plan) -> Estimator:
         """See `Estimators`."""
-        return XGBoostEstimator(plan, self._threads) if name == "xgboost" else LinearEstimator(name, plan)
+        if name == "xgboost":
+            return XGBoostEstimator(plan, self._threads)
+        return NetworkEstimator(plan) if name == "mlp" else LinearEstimator(name, plan)
 
     def engine_of(self, name: str) -> str:
         """See `Estimators`."""
-        return FittedForest.engine if name == "xgboost" else FittedLinear.engine
+        return {"xgboost": FittedForest.engine, "mlp": FittedNetwork.engine}.get(name, FittedLinear.engine)
 
     def environment(self) -> Mapping[str, str]:
         """See `Estimators`."""

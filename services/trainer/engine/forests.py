@@ -18,7 +18,7 @@ from services.trainer.engine import safe_skops
 from services.trainer.engine.choosing import best_of, part_of
 from services.trainer.engine.onnx_graph import onnx_of
 from services.trainer.engine.preprocessing import columns_of, feature_names, preprocess_for_trees
-from tenon.bundle import Evaluator, Forest, Pipeline
+from tenon.bundle import Evaluator, Forest, OnnxEvaluator, Pipeline
 from tenon.bundle.archive import COVER, FOREST, NATIVE_MODEL, NATIVE_PIPELINE, PIPELINE
 from tenon.bundle.contributions import cover_of_booster_json, cover_to_npy
 from tenon.core.specs.model import Task
@@ -151,9 +151,10 @@ class FittedForest:
         """The ONNX form, with its output's name."""
         return onnx_of(self.pipeline, Forest.from_booster_json(json.loads(self._booster.save_raw("json"))), output)
 
-    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
+    def differences(self, evaluator: Evaluator | OnnxEvaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline: margins must have the same bits, answers at most one
         unit in the last place of float32."""
+        assert isinstance(evaluator, Evaluator)  # noqa: S101 - its engine is the manifest's
         rows = self._rows(frame)
         columns = columns_of(frame)
         margin = self._booster.predict(rows, output_margin=True)

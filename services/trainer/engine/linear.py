@@ -17,7 +17,7 @@ from services.trainer.engine.choosing import best_of
 from services.trainer.engine.onnx_graph import onnx_of
 from services.trainer.engine.preprocessing import columns_of, preprocess_for_linear
 from services.trainer.engine.threads import one_thread
-from tenon.bundle import Evaluator, Linear, Pipeline
+from tenon.bundle import Evaluator, Linear, OnnxEvaluator, Pipeline
 from tenon.bundle.archive import LINEAR, NATIVE_PIPELINE, PIPELINE
 
 # Strength of the regularisation, from strong to weak: C of LogisticRegression, 1/alpha of Ridge.
@@ -97,8 +97,9 @@ class FittedLinear:
     def _linear(self) -> Linear:
         return Linear(tuple(self._coefficients.tolist()), self._intercept, self._link)
 
-    def differences(self, evaluator: Evaluator, frame: pl.DataFrame) -> dict[str, Any]:
+    def differences(self, evaluator: Evaluator | OnnxEvaluator, frame: pl.DataFrame) -> dict[str, Any]:
         """How far the bundle's evaluator is from this pipeline, relative to the sizes of the terms that are added."""
+        assert isinstance(evaluator, Evaluator)  # noqa: S101 - its engine is the manifest's
         columns = columns_of(frame)
         matrix = self._native.named_steps["preprocessing"].transform(frame)
         with one_thread():

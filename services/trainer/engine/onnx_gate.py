@@ -27,10 +27,11 @@ def judge_onnx(
     build: Callable[[], bytes],
     expected: Floats,
     rows: pl.DataFrame,
+    threshold: float = 0.5,
 ) -> tuple[bytes, Form]:
     """The graph's bytes and what the gate says of it; no bytes when it does not belong in the bundle.
 
-    Binary: the same label (probability at least 0.5) and a probability at most 1e-5 off. Regression: at most 1e-5 off,
+    Binary: the same label (probability at least `threshold`) and a probability at most 1e-5 off. Regression: at most 1e-5 off,
     as a share of the expected answer or, for answers near zero, of the median size of all.
     """
     try:
@@ -41,18 +42,18 @@ def judge_onnx(
         parts = [model.predict(columns_of(rows[at : at + ROWS_AT_ONCE])) for at in range(0, rows.height, ROWS_AT_ONCE)]
     except (Invalid, ValueError, onnx.checker.ValidationError) as err:
         return b"", Form(included=False, reason=f"it could not be made: {err}")
-    form = compare(task, expected, np.concatenate(parts))
+    form = compare(task, expected, np.concatenate(parts), threshold)
     return (data if form.included else b""), form
 
 
-def compare(task: Literal["binary", "regression"], expected: Floats, given: Floats) -> Form:
+def compare(task: Literal["binary", "regression"], expected: Floats, given: Floats, threshold: float = 0.5) -> Form:
     """The verdict on given answers. An answer that is no number is outside whatever was expected."""
     size = np.ones(len(expected))
     if task == "regression":
         size = np.maximum(np.abs(expected), np.median(np.abs(expected)))
     difference = np.abs(given - expected)
     outside = int(np.count_nonzero(~(difference <= TOLERANCE * size)))
-    labels = int(np.count_nonzero((given >= 0.5) != (expected >= 0.5))) if task == "binary" else 0
+    labels = int(np.count_nonzero((given >= threshold) != (expected >= threshold))) if task == "binary" else 0
     largest = float(difference.max()) if np.all(np.isfinite(difference)) else None
     worst = "an answer is no number" if largest is None else f"the largest difference is {largest:.3g}"
     problems = [f"{outside} of {len(expected)} held-out rows are further off than allowed"] if outside else []

@@ -41,7 +41,7 @@ def dumps(estimator: Any) -> bytes:
             return f"{number(named[1])}{named[2]}"
         return renumber(value)
 
-    schema = json.dumps(renumber(json.loads(members.pop(_SCHEMA))), indent=1).encode()
+    schema = json.dumps(renumber(json.loads(members.pop(_SCHEMA))), separators=(",", ":")).encode()
     renamed = {_SCHEMA: schema}
     for name, content in members.items():
         named = _NAMED.fullmatch(name)

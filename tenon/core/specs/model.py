@@ -29,8 +29,8 @@ METRICS: dict[Task, dict[str, bool]] = {
 """Every metric of a task, and whether more is better."""
 
 ESTIMATORS: dict[Task, tuple[str, ...]] = {
-    Task.BINARY: ("xgboost", "logistic"),
-    Task.REGRESSION: ("xgboost", "ridge"),
+    Task.BINARY: ("xgboost", "logistic", "mlp"),
+    Task.REGRESSION: ("xgboost", "ridge", "mlp"),
 }
 
 
@@ -112,7 +112,7 @@ class ModelSpec(Spec):
     task: Task
     features: ModelFeatures
     split: Split
-    estimators: list[Literal["xgboost", "logistic", "ridge"]] = Field(default=["xgboost"], min_length=1)
+    estimators: list[Literal["xgboost", "logistic", "ridge", "mlp"]] = Field(default=["xgboost"], min_length=1)
     optimise: str = Field(
         default="", description="The metric by which estimators are compared; the task's first metric when left out."
     )

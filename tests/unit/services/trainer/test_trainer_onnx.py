@@ -125,6 +125,8 @@ def test_another_label_does_not_pass_however_near() -> None:
     """A probability a hair below one half is another answer than one half."""
     form = compare("binary", np.array([0.5, 0.2]), np.array([np.nextafter(0.5, 0), 0.2]))
     assert (form.included, form.labels_differing, form.rows_outside) == (False, 1, 0)
+    own = compare("binary", np.array([0.3, 0.2]), np.array([np.nextafter(0.3, 0), 0.2]), threshold=0.3)
+    assert own.labels_differing == 1
 
 
 @pytest.mark.parametrize(
@@ -154,8 +156,8 @@ def test_a_form_that_answers_differently_is_left_out_and_said(
     """The version is registered without it; manifest and warnings say how many rows and how far."""
     honest = bundling.judge_onnx
 
-    def wrong(task: Any, pipeline: Any, build: Any, expected: Any, rows: Any) -> Any:
-        return honest(task, pipeline, build, expected + 1e-3 * (np.arange(len(expected)) < 7), rows)
+    def wrong(task: Any, pipeline: Any, build: Any, expected: Any, *rest: Any) -> Any:
+        return honest(task, pipeline, build, expected + 1e-3 * (np.arange(len(expected)) < 7), *rest)
 
     monkeypatch.setattr(bundling, "judge_onnx", wrong)
     trained = trainer.train(model_spec())

@@ -44,7 +44,7 @@ def test_evidence_puts_the_model_between_the_naive_and_the_flattering(trainer: T
     assert any("no label" in warning for warning in evidence.warnings)
 
 
-@pytest.mark.parametrize("estimator", ["xgboost", "logistic", "ridge"])
+@pytest.mark.parametrize("estimator", ["xgboost", "logistic", "ridge", "mlp"])
 def test_the_bundle_answers_as_the_fitted_pipeline_did(trainer: Trainer, estimator: str) -> None:
     """Parity is in the manifest, holds, and covers every test row."""
     base = COST if estimator == "ridge" else COSTLY
@@ -57,7 +57,9 @@ def test_the_bundle_answers_as_the_fitted_pipeline_did(trainer: Trainer, estimat
     assert load_evaluator(bundle).predict(columns_of(inputs_of(training_frame(50)))).shape == (50,)
 
 
-@pytest.mark.parametrize(("base", "estimator"), [(COSTLY, "xgboost"), (COSTLY, "logistic"), (COST, "xgboost")])
+@pytest.mark.parametrize(
+    ("base", "estimator"), [(COSTLY, "xgboost"), (COSTLY, "logistic"), (COST, "xgboost"), (COST, "mlp")]
+)
 def test_the_same_data_and_seed_give_the_same_bundle(trainer: Trainer, base: dict[str, object], estimator: str) -> None:
     """Another run of the same document gives the same bytes, also when its rows come in another order; another seed
     changes the model."""
@@ -223,7 +225,7 @@ def test_a_column_with_no_values_at_all_is_survived(trainer: Trainer) -> None:
         pl.lit(None, dtype=pl.Float64).alias("patient_history.cost_mean_365d"),
         pl.lit(None, dtype=pl.String).alias("ward"),
     )
-    for estimator in ("xgboost", "logistic"):
+    for estimator in ("xgboost", "logistic", "mlp"):
         assert trainer.train(model_spec(estimators=[estimator]), frame).outcome.version
 
 
