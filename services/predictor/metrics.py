@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 from services.predictor.domain.model import Role, Served, ServedModel
 from tenon.core.tenancy import TenantId
@@ -13,16 +17,80 @@ from tenon.core.tenancy import TenantId
 _FAST = (
     0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5,
 )  # fmt: skip
-_ANSWER = ("tenant", "model", "version", "role", "protocol", "outcome")
 
-REQUESTS = Counter("tenon_predictor_requests_total", "Requests by what answered them and how it ended.", _ANSWER)
-DURATION = Histogram(
-    "tenon_predictor_request_duration_seconds",
-    "From the decoded request to the logged answer.",
-    ("tenant", "model", "role", "protocol"),
-    buckets=_FAST,
-)
-ROWS = Counter("tenon_predictor_rows_total", "Rows answered.", ("tenant", "model", "version", "role", "protocol"))
+
+class Tally:
+    """What one version answered in one role over one protocol. Added to without a lock: none of these additions calls
+    anything, so the interpreter changes threads before or after them, never within."""
+
+    __slots__ = ("answers", "buckets", "rows", "seconds")
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.rows = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(_FAST) + 1)
+
+
+class RequestMetrics:
+    """Requests, their rows and durations: counted in plain numbers, made into metrics when somebody looks, because a
+    metric's own way of counting (a lock and some calls each) would cost more than finding out who answers."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, str, str, str], Tally] = {}
+        self._refused: dict[tuple[str, str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def tally(self, served: Served, role: Role, protocol: str) -> Tally:
+        """Where to add; the same one for the same labels, as long as the process lives."""
+        names = (served.tenant.value, served.model, str(served.version), role.value, protocol)
+        with self._lock:
+            return self._tallies.setdefault(names, Tally())
+
+    def refused(self, tenant: str, protocol: str, outcome: str) -> None:
+        """A request was refused."""
+        key = (tenant, protocol, outcome)
+        with self._lock:
+            self._refused[key] = self._refused.get(key, 0) + 1
+
+    def describe(self) -> Iterator[Metric]:
+        """The metrics without figures."""
+        yield CounterMetricFamily(
+            "tenon_predictor_requests", "Requests by what answered them and how it ended.",
+            labels=("tenant", "model", "version", "role", "protocol", "outcome"),
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "tenon_predictor_rows", "Rows answered.", labels=("tenant", "model", "version", "role", "protocol")
+        )
+        yield HistogramMetricFamily(
+            "tenon_predictor_request_duration_seconds", "From the decoded request to the logged answer.",
+            labels=("tenant", "model", "role", "protocol"),
+        )  # fmt: skip
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        with self._lock:
+            tallies, refused = list(self._tallies.items()), list(self._refused.items())
+        requests, rows, durations = self.describe()
+        spread: dict[tuple[str, ...], tuple[list[int], float]] = {}
+        for names, tally in tallies:
+            requests.add_metric((*names, "answered"), tally.answers)  # type: ignore[attr-defined]
+            rows.add_metric(names, tally.rows)  # type: ignore[attr-defined]
+            tenant, model, _, role, protocol = names
+            buckets, seconds = spread.get((tenant, model, role, protocol), ([0] * len(tally.buckets), 0.0))
+            added = [one + other for one, other in zip(buckets, tally.buckets, strict=True)]
+            spread[tenant, model, role, protocol] = (added, seconds + tally.seconds)
+        for (tenant, protocol, outcome), count in refused:
+            requests.add_metric((tenant, "", "", "", protocol, outcome), count)  # type: ignore[attr-defined]
+        for key, (buckets, seconds) in spread.items():
+            below = accumulate(buckets)
+            bounds = [*map(floatToGoString, _FAST), "+Inf"]
+            durations.add_metric(key, list(zip(bounds, below, strict=True)), seconds)  # type: ignore[attr-defined]
+        yield from (requests, rows, durations)
+
+
+REQUESTS = RequestMetrics()
+REGISTRY.register(REQUESTS)
 FETCH = Histogram("tenon_predictor_feature_fetch_duration_seconds", "Calls to features.", ("outcome",), buckets=_FAST)
 FEATURE_AGE = Histogram(
     "tenon_predictor_feature_age_seconds",
@@ -63,31 +131,26 @@ RELEASES_CONNECTED = Gauge("tenon_predictor_releases_connected", "1 while the re
 
 
 class PrometheusObserver:
-    """See `Observer`. Children of labels are kept at hand: looking them up costs more than counting."""
+    """See `Observer`."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[int, Role, str], tuple[Any, Any, Any]] = {}
+        self._answers: dict[tuple[int, Role, str], Tally] = {}
         self._infos: set[tuple[str, ...]] = set()
 
     def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
         """A version answered rows."""
-        key = (id(served), role, protocol)
-        children = self._answers.get(key)
-        if children is None:
-            names = (served.tenant.value, served.model, str(served.version), role.value, protocol)
-            children = (
-                REQUESTS.labels(*names, "answered"),
-                ROWS.labels(*names),
-                DURATION.labels(served.tenant.value, served.model, role.value, protocol),
-            )
-            self._answers[key] = children
-        children[0].inc()
-        children[1].inc(rows)
-        children[2].observe(seconds)
+        tally = self._answers.get((id(served), role, protocol))
+        if tally is None:
+            tally = self._answers[id(served), role, protocol] = REQUESTS.tally(served, role, protocol)
+        tally.answers += 1
+        tally.rows += rows
+        tally.seconds += seconds
+        bucket = bisect_left(_FAST, seconds)
+        tally.buckets[bucket] += 1
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:
         """A request was refused. The model's name is not a label: callers could invent any number of them."""
-        REQUESTS.labels(tenant, "", "", "", protocol, outcome).inc()
+        REQUESTS.refused(tenant, protocol, outcome)
 
     def history_missing(self, tenant: TenantId, model: str, rows: int) -> None:
         """Rows were answered without history."""

@@ -70,6 +70,16 @@ class Slot:
     def records(self, entry: Logged, request_id: bytes) -> Iterator[bytes]:
         """The records of an entry: a large one is several."""
         rows, names = entry.rows, len(self.source.numbers)
+        if rows == 1:
+            # By far the most frequent, and a third of the work.
+            values = entry.numbers if isinstance(entry.numbers, list) else entry.numbers.ravel().tolist()
+            body = self.one(
+                self.number, 1, entry.at, request_id, entry.ids, entry.event_time[0], entry.scores[0], *values
+            )
+            if entry.texts:
+                body += orjson.dumps([column[0] for column in entry.texts])
+            yield sealed(body)
+            return
         step = max(1, min(MOST_ROWS, _ROWS_BYTES // (8 * names + 64 * len(self.source.texts) + 64)))
         matrix = np.asarray(entry.numbers, "<f8").reshape(rows, names)
         times, scores = np.asarray(entry.event_time, "<i8"), np.asarray(entry.scores, "<f8")
