@@ -30,6 +30,11 @@ end
 """
 
 
+def has_tools() -> bool:
+    """Whether this machine has both tools."""
+    return all(map(shutil.which, ("wrk", "h2load")))
+
+
 def drive(task: dict[str, Any], seconds: float, core: int) -> dict[str, float]:
     """Ask for so long; answers, seconds, p50 and p99 in ms. Ends the bench when an answer is not a success."""
     with tempfile.TemporaryDirectory(prefix="tenon-bench-") as name:

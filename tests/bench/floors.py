@@ -24,7 +24,7 @@ def asgi(evaluator: Evaluator) -> Any:
     """JSON in, one matrix; JSON out."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "POST":
             return
         body, more = b"", True
         while more:

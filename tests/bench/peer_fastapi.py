@@ -1,4 +1,4 @@
-"""The yardstick of bench-predict: what many teams deploy, FastAPI and pydantic around `Booster.inplace_predict`.
+"""A yardstick of bench-predictor: what many teams deploy, FastAPI and pydantic around `Booster.inplace_predict`.
 
 It reads the same request body and answers in the same form; it has no keys, no routing, no metrics and no log.
 `python -m tests.bench.peer_fastapi MODEL.ubj PORT`

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Any
 
 import httpx
 import numpy as np
+import redis
 
-from tenon.bundle import Evaluator, load_evaluator, open_bundle, write_bundle
+from tenon.bundle import write_bundle
 from tenon.bundle.pipeline import Pipeline
 from tests.bench import frame
 from tests.bench.engine import Case
+from tests.bench.peers import installed
 from tests.support.fakes_predictor import (
     KEYS,
-    PUBLIC_PEM,
     FakeRegistry,
     PredictorProcess,
     free_port,
@@ -55,11 +56,13 @@ class World:
     mixed: Case
     native: Path
     bundle: Path
+    redis_url: str
     servers: dict[str, Server] = field(default_factory=dict)
 
-    def rows(self, case: Case, count: int) -> Any:
-        """The first rows that the model was not trained on."""
-        return case.table[:count]
+    def forget_log(self) -> None:
+        """Empty the stream that the predictions are shipped to: nobody reads it here, and it must not fill the memory."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.delete("tenon:predictions")
 
 
 def bundle_of(case: Case, model: str) -> bytes:
@@ -78,11 +81,11 @@ def world(folder: Path, cores: tuple[int, int]) -> Iterator[World]:
     floats, mixed = Case(30, 0), Case(20, 10)
     native, bundle = folder / "model.ubj", folder / "floats.bundle"
     floats.booster.save_model(native)
-    found = World(folder, floats, mixed, native, bundle)
     with ExitStack() as stack:
-        redis = RedisServer(folder)
-        redis.start()
-        stack.callback(redis.stop)
+        stream = RedisServer(folder)
+        stream.start()
+        stack.callback(stream.stop)
+        found = World(folder, floats, mixed, native, bundle, stream.url)
         registry = FakeRegistry().start()
         stack.callback(registry.stop)
         for model, case in (("bench", floats), ("mixed", mixed)):
@@ -94,7 +97,7 @@ def world(folder: Path, cores: tuple[int, int]) -> Iterator[World]:
             registry.release(TENANT, model, 1, canary=2, permille=CANARY_PERMILLE)
         registry.add(TENANT, "plain", 1, bundle_of(floats, "plain"))
         registry.release(TENANT, "plain", 1)
-        process = PredictorProcess(folder / "predictor", registry=registry.port, redis_url=redis.url)
+        process = PredictorProcess(folder / "predictor", registry=registry.port, redis_url=stream.url)
         process.start()
         stack.callback(process.stop)
         # A second start has everything on disk, as a pod that is restarted: that is the boot that is measured.
@@ -109,10 +112,9 @@ def _boot(process: PredictorProcess, core: int) -> float:
     """Seconds from the start of the process to its first answer to a prediction."""
     row = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": [0.5] * 30}]}
     started = time.perf_counter()
-    with process.log.open("ab") as log:
+    with process.log.open("ab") as log, _on(core):
         process.process = subprocess.Popen(
             [sys.executable, "-m", "services.predictor"], env=process.env, stdout=log, stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509
         )  # fmt: skip
     with httpx.Client(trust_env=False) as client:
         while True:
@@ -135,34 +137,66 @@ def bare(name: str, found: World, core: int, ready: Callable[[int], bool]) -> It
     port = free_port()
     module, *words = name.split()
     environment = frame.clean_environment(OMP_NUM_THREADS="1")
-    process = subprocess.Popen(
+    process = _start(
+        core,
         [sys.executable, "-m", f"tests.bench.{module}", *words, str(found.native if module == "peer_fastapi" else found.bundle), str(port)],
-        cwd=frame.ROOT, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509
+        cwd=frame.ROOT, env=environment,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
-        while not ready(port):
-            if time.monotonic() > deadline or process.poll() is not None:
-                raise SystemExit(f"{name} did not start")
-            time.sleep(0.02)
+        _wait(process, name, lambda: ready(port))
         yield Server(name, process.pid, port, port)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def evaluator_of(bundle: Path) -> Evaluator:
-    """What a bare server computes with: our kernel."""
-    import_key = PUBLIC_PEM
-    del import_key
-    return load_evaluator(open_bundle(bundle.read_bytes(), signing_key().public_key()))
+@contextmanager
+def peer(name: str, found: World, core: int, ready: Callable[[int], bool]) -> Iterator[Server | None]:
+    """A server that `make bench-peers` installed, with the same booster; None when it did not."""
+    python = installed(name)
+    if python is None:
+        yield None
+        return
+    rest, grpc = free_port(), free_port()
+    process = _start(
+        core,
+        [str(python), str(frame.ROOT / "tests" / "bench" / "peers" / f"{name}.py"), "--model", str(found.native),
+         "--http", str(rest), "--grpc", str(grpc)],
+        cwd=found.folder, env=frame.clean_environment(OMP_NUM_THREADS="1"), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait(process, name, lambda: ready(rest) and ready(grpc))
+        yield Server(name, process.pid, rest, grpc)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def _on(core: int) -> Iterator[None]:
+    """What is started within has this core: a child inherits it from the thread that starts it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _start(core: int, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    with _on(core):
+        return subprocess.Popen(command, **options)
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise SystemExit(f"{name} did not start")
+        time.sleep(0.02)
 
 
 def as_matrix(case: Case, rows: int) -> np.ndarray:
     """The first rows as a matrix of float64."""
     return np.asarray(case.table[:rows].select(case.numbers).to_numpy(), np.float64)
-
-
-def pids_of(servers: Sequence[Server]) -> list[int]:
-    """Of all."""
-    return [server.pid for server in servers]
