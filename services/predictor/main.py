@@ -22,6 +22,7 @@ from services.predictor.clients.registry import RegistryBundles, RegistryReporte
 from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
 from services.predictor.domain.routing import Table
@@ -120,6 +121,7 @@ def main() -> None:
         report.trigger()
 
     follower.on_change = changed
+    hosts = HostNames(settings.predictor_host_suffix) if settings.predictor_host_suffix else None
     door = build_app(
         predictor=predictor,
         authenticator=authenticator,
@@ -129,6 +131,7 @@ def main() -> None:
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
         max_json_bytes=settings.predictor_max_json_mib << 20,
         inline_rows=settings.predictor_inline_rows,
+        hosts=hosts,
     )
     recent = RecentCallers()
     infer_at_once = InferAtOnce(predictor, recent, inline_rows=settings.predictor_inline_rows)
@@ -138,18 +141,20 @@ def main() -> None:
         [
             Servicer(
                 inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
-                InferenceServicer(predictor, observer, follower.problems),
+                InferenceServicer(predictor, observer, follower.problems, hosts),
                 _INFERENCE,
             ),
             Servicer(
                 predictor_pb2_grpc.add_PredictionServiceServicer_to_server,
-                PredictionServicer(predictor, observer),
+                PredictionServicer(predictor, observer, hosts),
                 _PREDICTION,
             ),
         ],
         open_methods=(f"/{_INFERENCE}/ServerLive", f"/{_INFERENCE}/ServerReady"),
         log_calls=False,
-        at_once={f"/{_INFERENCE}/ModelInfer": infer_at_once},
+        # What answers at once sees no host, and so cannot tell whose models are meant.
+        at_once={} if hosts is not None else {f"/{_INFERENCE}/ModelInfer": infer_at_once},
+        keep_hosts=hosts is not None,
     )
 
     signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), follower.problems)

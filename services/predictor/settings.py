@@ -50,3 +50,6 @@ class PredictorSettings(ServiceSettings):
         ge=0,
         description="Entities whose history is remembered for models with a `stale` step; the longest unasked go first.",
     )
+    predictor_host_suffix: str = Field(
+        default="", description="Hosts below it name the tenant: predict.example.org for clinic.predict.example.org."
+    )

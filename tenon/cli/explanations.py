@@ -218,6 +218,7 @@ START_FAILED | A service did not start. | Its own words and its log file are nam
 STOP_TIMEOUT | The platform did not stop in time. | Kill the supervisor's pid: everything else ends with it.
 STOPPING | The service is about to end; the work goes on after its restart. | Nothing to do.
 TABLE_NOT_FOUND | The data set has no rows yet. | `tenon ingest DATASET FILE.csv`
+TENANT_AMBIGUOUS | A request's path, host and headers name different tenants. | Leave out x-tenon-tenant where a gateway's path or host names the tenant.
 TENANT_MISSING | An operator's key must say for which tenant it asks. | --tenant NAME; over HTTP the header `x-tenon-tenant: NAME`.
 TENANT_NAME_INVALID | A tenant's name has characters it may not have. | Use 1-40 characters of a-z, 0-9 and inner hyphens.
 TENANT_NAME_MISMATCH | The Tenant document's name is not the address's. | Use one name in both places.

@@ -82,10 +82,12 @@ def create_server(
     open_methods: Sequence[str] = (),
     log_calls: bool = True,
     at_once: Mapping[str, AtOnce] | None = None,
+    keep_hosts: bool = False,
 ) -> Door:
     """A gRPC server bound to its port, with health and reflection. `open_methods` are prefixes that need no key.
 
     `at_once` are methods that may answer a message before anything else looks at the call, auth included: see `AtOnce`.
+    With `keep_hosts` a call knows the host it was sent to (`:authority`), which costs a little.
     Where calls are neither logged nor exported, only those that are part of a trace already have a span. A port in use ends
     the process with one line and exit code 3.
     """
@@ -106,6 +108,7 @@ def create_server(
         server,
         _Frames(authenticator, (*_OPEN_METHODS, *open_methods), log_calls, log_calls or bool(settings.otlp_endpoint)),
         {method: (pool, ask) for method, ask in (at_once or {}).items()},
+        register=not keep_hosts,
     )
     for add, servicer, _ in servicers:
         add(servicer, framed)
@@ -179,8 +182,11 @@ class _FramingServer:
     """Takes servicers as a server does, and gives each of their methods its frame. (An interceptor would have to find the
     frame again at every call.)"""
 
-    def __init__(self, server: grpc.Server, frames: _Frames, at_once: Mapping[str, tuple[Any, AtOnce]]) -> None:
+    def __init__(
+        self, server: grpc.Server, frames: _Frames, at_once: Mapping[str, tuple[Any, AtOnce]], *, register: bool
+    ) -> None:
         self._server = server
+        self._register = register
         self._frames = frames
         self._at_once = at_once
 
@@ -198,7 +204,9 @@ class _FramingServer:
                 self._frames.wrap(method, handler) if pool is None else self._frames.inline(method, handler, pool)
             )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
-        self._server.add_registered_method_handlers(service, wrapped)
+        if self._register:
+            # Faster, but of calls to registered methods the library forgets the host.
+            self._server.add_registered_method_handlers(service, wrapped)
 
 
 class _Frames:

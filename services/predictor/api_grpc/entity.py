@@ -12,6 +12,7 @@ from services.predictor.domain.explaining import RowExplanation, by_row
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Ask
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
 from tenon.api.predictor.v1 import predictor_pb2 as pb
@@ -26,15 +27,16 @@ _EXACT = 2**53
 class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
     """Translates and calls the one use case."""
 
-    def __init__(self, predictor: Predictor, observer: Observer) -> None:
+    def __init__(self, predictor: Predictor, observer: Observer, hosts: HostNames | None = None) -> None:
         self._predictor = predictor
+        self._hosts = hosts
         self._observer = observer
 
     def Predict(self, request: pb.PredictRequest, call: grpc.ServicerContext) -> pb.PredictResponse:
         """Predictions, in the order of the instances."""
         named = ""
         try:
-            tenant = tenant_of_call(call, request.tenant)
+            tenant = tenant_of_call(call, request.tenant, self._hosts)
             named = tenant.value
             if len(request.request_id) > _MAX_ID:
                 raise Invalid(

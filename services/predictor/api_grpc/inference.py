@@ -13,6 +13,7 @@ from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain import tensors
 from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Answer, Ask, Values
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.tensors import Tensor
@@ -43,8 +44,15 @@ EXTENSIONS = ("model_repository",)
 class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
     """Translates and calls the one use case."""
 
-    def __init__(self, predictor: Predictor, observer: Observer, ready: Callable[[], dict[str, str]]) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        observer: Observer,
+        ready: Callable[[], dict[str, str]],
+        hosts: HostNames | None = None,
+    ) -> None:
         self._predictor = predictor
+        self._hosts = hosts
         self._observer = observer
         self._ready = ready
 
@@ -62,7 +70,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelReady(self, request: pb.ModelReadyRequest, call: grpc.ServicerContext) -> pb.ModelReadyResponse:
         """Whether a model answers; NOT_FOUND when there is none."""
-        tenant = tenant_of_call(call)
+        tenant = tenant_of_call(call, hosts=self._hosts)
         table = self._predictor.table
         if request.version:
             table.find_version(tenant, request.name, request.version)
@@ -72,7 +80,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelMetadata(self, request: pb.ModelMetadataRequest, call: grpc.ServicerContext) -> pb.ModelMetadataResponse:
         """What a model takes and gives."""
-        tenant = tenant_of_call(call)
+        tenant = tenant_of_call(call, hosts=self._hosts)
         table = self._predictor.table
         entry = table.find(tenant, request.name)
         serving = table.find_version(tenant, request.name, request.version) if request.version else entry.answering()[0]
@@ -97,7 +105,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
         call: grpc.ServicerContext,
     ) -> pb.RepositoryIndexResponse:
         """What is served, version by version."""
-        tenant = tenant_of_call(call)
+        tenant = tenant_of_call(call, hosts=self._hosts)
         table = self._predictor.table
         index = pb.RepositoryIndexResponse.ModelIndex
         return pb.RepositoryIndexResponse(
@@ -112,7 +120,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
         """Predictions."""
         named = ""
         try:
-            tenant = tenant_of_call(call)
+            tenant = tenant_of_call(call, hosts=self._hosts)
             named = tenant.value
             ask = _ask(request)
             plan = self._predictor.plan(tenant, ask)

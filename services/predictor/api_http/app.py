@@ -10,7 +10,9 @@ from fastapi import Depends, FastAPI, Request, Response
 import tenon
 from services.predictor.api_http.described import describe
 from services.predictor.api_http.door import PredictDoor
+from services.predictor.api_http.naming import named_by
 from services.predictor.domain.model import Serving
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.tensors import metadata_of
@@ -24,7 +26,11 @@ EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
 def _tenant(request: Request) -> TenantId:
-    return principal_of(request).tenant_for(request.headers.get("x-tenon-tenant"), Scope.PREDICT)
+    return principal_of(request).tenant_for(_named(request), Scope.PREDICT)
+
+
+def _named(request: Request) -> str | None:
+    return named_by(dict(request.scope["headers"]), request.scope.get("tenon.named"), request.app.state.hosts)
 
 
 Tenant = Annotated[TenantId, Depends(_tenant)]
@@ -65,6 +71,7 @@ def build_app(
     max_inflated_bytes: int,
     max_json_bytes: int,
     inline_rows: int,
+    hosts: HostNames | None = None,
 ) -> PredictDoor:
     """The app: `PredictDoor` before FastAPI's, which is its `app`."""
     app = create_app(
@@ -76,6 +83,7 @@ def build_app(
     )
     # A redirected POST loses its body or its key in many clients.
     app.router.redirect_slashes = False
+    app.state.hosts = hosts
     table = predictor.table
 
     def find(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
@@ -87,7 +95,9 @@ def build_app(
     @app.get("/v2/", include_in_schema=False)
     def server_metadata(request: Request) -> JsonResponse:
         """Server metadata."""
-        principal_of(request)
+        principal = principal_of(request)
+        if named := _named(request):
+            principal.tenant_for(named, Scope.PREDICT)
         return JsonResponse({"name": "tenon", "version": tenon.__version__, "extensions": EXTENSIONS})
 
     @app.get("/v2/health/live")
@@ -146,6 +156,7 @@ def build_app(
         max_inflated_bytes=max_inflated_bytes,
         max_json_bytes=max_json_bytes,
         inline_rows=inline_rows,
+        hosts=hosts,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from services.predictor.api_http.naming import named_by
 from services.predictor.api_http.paths import Path
+from services.predictor.domain.naming import HostNames
 from tenon.core.tenancy import Principal, Scope, TenantId
 
 
@@ -16,7 +18,8 @@ def authorization_of(headers: Mapping[bytes, bytes]) -> bytes | None:
     return found
 
 
-def tenant_of(principal: Principal, path: Path, headers: Mapping[bytes, bytes]) -> TenantId:  # noqa: ARG001
-    """Whose model is asked for. Raises as `Principal.tenant_for`."""
-    named = headers.get(b"x-tenon-tenant")
-    return principal.tenant_for(None if named is None else named.decode("latin-1"), Scope.PREDICT)
+def tenant_of(
+    principal: Principal, path: Path, headers: Mapping[bytes, bytes], hosts: HostNames | None = None
+) -> TenantId:
+    """Whose model is asked for. Raises as `Principal.tenant_for`, and `Invalid` when the request names two."""
+    return principal.tenant_for(named_by(headers, path.tenant, hosts), Scope.PREDICT)

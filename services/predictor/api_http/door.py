@@ -12,10 +12,12 @@ from typing import Any
 
 from services.predictor.api_http import codec, entities, json_body
 from services.predictor.api_http.callers import authorization_of, tenant_of
+from services.predictor.api_http.naming import PREFIX, below_prefix
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.model import Ask
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Plan, Predictor
 from services.predictor.domain.tensors import check_outputs
@@ -56,6 +58,7 @@ class PredictDoor:
         inline_rows: int,
         max_json_bytes: int = json_body.MAX_BYTES,
         body_seconds: float = 30.0,
+        hosts: HostNames | None = None,
     ) -> None:
         self.app = app
         self._predictor = predictor
@@ -71,7 +74,8 @@ class PredictDoor:
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._tracer = tracer("tenon.predictor.http")
         self._callers = RecentCallers()
-        self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows)
+        self._hosts = hosts
+        self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows, hosts=hosts)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
@@ -83,6 +87,8 @@ class PredictDoor:
                     handle = functools.partial(self._predict, query=scope["query_string"])
                 await self._serve(handle, path, scope, receive, send)
                 return
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            scope = below_prefix(scope)
         await self.app(scope, receive, send)
 
     async def _serve(self, handle: Any, path: Path, scope: Any, receive: Any, send: Any) -> None:
@@ -111,7 +117,7 @@ class PredictDoor:
         extra: list[tuple[bytes, bytes]] = []
         try:
             principal = await self._principal(headers)
-            asked = tenant_of(principal, path, headers)
+            asked = tenant_of(principal, path, headers, self._hosts)
             tenant = asked.value
             body = await self._body(headers, receive)
             status = 200

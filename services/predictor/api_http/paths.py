@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
-_PREDICT = re.compile(r"/v1/models/([^/:]+):predict")
+_INFER = re.compile(r"(?:/tenants/([^/]+))?/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_PREDICT = re.compile(r"(?:/tenants/([^/]+))?/v1/models/([^/:]+):predict")
 _KEPT = 4096
 _LONGEST = 512
 
@@ -39,7 +39,7 @@ def parse_path(path: str) -> Path | None:
 
 def _parse(path: str) -> Path | None:
     if match := _INFER.fullmatch(path):
-        return Path("infer", None, match[1], match[2])
+        return Path("infer", match[1], match[2], match[3])
     if match := _PREDICT.fullmatch(path):
-        return Path("predict", None, match[1], None)
+        return Path("predict", match[1], match[2], None)
     return None

@@ -17,6 +17,7 @@ from services.predictor.api_http.at_once import Request, matrix_of, read, row_of
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path
 from services.predictor.domain.model import Answer, Ask
+from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import TenantId
@@ -41,7 +42,10 @@ class Reply(NamedTuple):
 class QuickDoor:
     """See the module."""
 
-    def __init__(self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int) -> None:
+    def __init__(
+        self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int, hosts: HostNames | None = None
+    ) -> None:
+        self._hosts = hosts
         self._predictor = predictor
         self._at_once = predictor.at_once
         self._callers = callers
@@ -59,7 +63,7 @@ class QuickDoor:
         request_id = context.new_request_id() if given is None else context.accept_request_id(given.decode("latin-1"))
         length = headers.get(b"inference-header-content-length")
         try:
-            tenant = tenant_of(principal, path, headers)
+            tenant = tenant_of(principal, path, headers, self._hosts)
             return self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
         except TenonError:
             return None

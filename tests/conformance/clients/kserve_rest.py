@@ -13,12 +13,14 @@ from tests.conformance.clients.reporting import capability, contains, main, same
 
 
 async def ask(
-    facts: dict[str, Any], method: str, *words: Any, key: str | None = None, protocol: str = "v2", **options: Any
-) -> Any:
+    facts: dict[str, Any], method: str, *words: Any, key: str | None = None, protocol: str = "v2", below: str = "",
+    **options: Any,
+) -> Any:  # fmt: skip
     """One call on a client of its own."""
+    base = f"http://127.0.0.1:{facts['http']}{below}"
     headers = {"authorization": f"Bearer {facts['key'] if key is None else key}"}
     async with InferenceRESTClient(RESTConfig(protocol=protocol)) as client:
-        return await getattr(client, method)(f"http://127.0.0.1:{facts['http']}", *words, headers=headers, **options)
+        return await getattr(client, method)(base, *words, headers=headers, **options)
 
 
 async def refusal(facts: dict[str, Any], *words: Any, **options: Any) -> str:
@@ -149,6 +151,20 @@ async def _(facts: dict[str, Any]) -> None:
     contains(await refusal(facts, "infer", asked, model_name="nothing"), "model 'nothing' is not served")
     half = request(facts, columns(facts, binary=False)[:1])
     contains(await refusal(facts, "infer", half, model_name=facts["model"]), "input 'count'")
+
+
+@capability("a base URL with a tenant's path")
+async def _(facts: dict[str, Any]) -> None:
+    below = f"/tenants/{facts['tenant']}"
+    same(await ask(facts, "is_server_ready", below=below), True)
+    same(await ask(facts, "is_model_ready", facts["model"], below=below), True)
+    asked = request(facts, columns(facts, binary=True))
+    same(scores(await ask(facts, "infer", asked, model_name=facts["model"], below=below)), facts["expected"])
+    by_entity = await ask(
+        facts, "infer", {"instances": facts["instances"]}, model_name=facts["model"], protocol="v1", below=below
+    )
+    same([line["value"] for line in by_entity["predictions"]], facts["expected"])
+    contains(await refusal(facts, "infer", asked, model_name=facts["model"], below="/tenants/nobody"), "no tenant")
 
 
 main()

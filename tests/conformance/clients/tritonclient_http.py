@@ -19,9 +19,11 @@ else:
 MODES = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}
 
 
-async def ask(facts: dict[str, Any], method: str, *words: Any, key: str | None = None, **options: Any) -> Any:
+async def ask(
+    facts: dict[str, Any], method: str, *words: Any, key: str | None = None, below: str = "", **options: Any
+) -> Any:
     """One call on a client of its own."""
-    client = module.InferenceServerClient(f"127.0.0.1:{facts['http']}")
+    client = module.InferenceServerClient(f"127.0.0.1:{facts['http']}{below}")
     headers = {"authorization": f"Bearer {facts['key'] if key is None else key}"}
     answer = getattr(client, method)(*words, headers=headers, **options)
     if inspect.isawaitable(answer):
@@ -226,6 +228,16 @@ async def _(facts: dict[str, Any]) -> str:
     ):
         contains(await refusal(facts, method, *words), "[404]")
     return "404"
+
+
+@capability("a base URL with a tenant's path")
+async def _(facts: dict[str, Any]) -> None:
+    below = f"/tenants/{facts['tenant']}"
+    same(await ask(facts, "is_server_ready", below=below), True)
+    same(await ask(facts, "is_model_ready", facts["model"], below=below), True)
+    same((await ask(facts, "get_model_metadata", facts["model"], below=below))["name"], facts["model"])
+    same(scores(await ask(facts, "infer", facts["model"], columns(facts), below=below)), facts["expected"])
+    contains(await refusal(facts, "infer", facts["model"], columns(facts), below="/tenants/nobody"), "no tenant")
 
 
 main()
