@@ -25,6 +25,7 @@ from tenon.bundle import Evaluator, Forest, Numeric, OneHot, Pipeline
 from tenon.bundle.pipeline import Transform
 from tenon.core.manifest import Signature
 from tests.bench import frame
+from tests.bench.engine_onnx import form_figures, network_figures
 from tests.bench.explaining import explaining
 
 PAIRS = 15
@@ -128,17 +129,20 @@ def main() -> None:
             frame.tell(f"{name}, {rows} rows …")
             figures += _measured(name, case, rows, alone_goal if rows == 1 else None)
         figures.append(frame.figure(f"{name}: largest difference", case.largest_difference(), "", at_most=0))
+        figures += form_figures(name, case, _timer, PAIRS)
         figures.append(_loading(name, case))
         assert case.evaluator._kernel is not None
         size = case.evaluator._kernel.nbytes() / 1e6
         figures.append(frame.figure(f"{name}: compiled model", size, "MB", at_most=0.25))
     frame.tell("explaining …")
     figures += explaining(floats.model, floats.booster, floats._matrix(floats.table))
+    frame.tell("a network …")
+    figures += network_figures(_timer, PAIRS)
     notes = [
         f"{TREES} trees, depth {DEPTH}; whole pipeline: 20 numbers, 10 % missing, and 10 strings of 12 levels, one of "
         "them unseen; differences over 20,000 rows",
         "times are µs of processor time of one thread for a request; the yardstick of the whole pipeline is the booster "
-        "alone, given the finished matrix",
+        "alone, given the finished matrix; that of the ONNX form is ours in C on the same columns",
     ]
     frame.report("engine", "The compiled evaluator, in process", figures, notes)
 

@@ -44,7 +44,7 @@ def metadata(versions: list[Serving], serving: Serving) -> dict[str, Any]:
         "name": served.model,
         "versions": [str(item.served.version) for item in versions],
         "platform": served.engine.replace("-", "_"),
-        "properties": {"engine": served.engine, "kernel": served.kernel},
+        "properties": {"engine": served.engine, "kernel": served.kernel, "parity": served.parity},
         "inputs": [
             {
                 "name": name,

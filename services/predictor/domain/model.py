@@ -155,6 +155,8 @@ class Served:
     evaluator: Evaluator = field(repr=False)
     nbytes: int = 0
     kernel: str = "numpy"
+    parity: str = ""
+    """In words: how far the engine was from the fitted pipeline when the version was trained."""
     reads: tuple[str, ...] = ()
     """The inputs in the order of the evaluator's `predict_matrix`; empty: it has none, or not for numbers alone."""
     row_reads: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -83,6 +83,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         sha256=bundle.sha256,
         engine=manifest.engine,
         kernel=evaluator.kernel,
+        parity=parity_of(manifest.parity),
         reads=evaluator.reads,
         row_reads=evaluator.row_reads,
         output=manifest.signature.output,
@@ -95,6 +96,14 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         interval_without_history=_interval_without_history(manifest),
         threshold=manifest.threshold,
     )
+
+
+def parity_of(found: Mapping[str, Any]) -> str:
+    """The evidence that decided the engine, in words."""
+    rows, largest = found.get("rows"), found.get("max_difference")
+    if rows is None or largest is None:
+        return ""
+    return f"at most {largest:.3g} from the fitted pipeline on {rows} held-out rows"
 
 
 def _interval_without_history(manifest: Manifest) -> PredictionInterval | None:

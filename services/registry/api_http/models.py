@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
@@ -41,15 +41,10 @@ def models_router(versions: VersionShelf) -> APIRouter:
 
     @router.get("/{model}/versions")
     def list_versions(tenant: Reader, model: str, limit: Limit = 100) -> JsonResponse:
-        """A model's versions with their evidence, newest first."""
+        """A model's versions with their evidence, the engine that serves them and the forms they have, newest first."""
         found = versions.of_model(tenant, model, limit)
         return JsonResponse(
-            {
-                "versions": [
-                    version_json(version) | {"evidence": json.loads(version.manifest_json).get("evidence")}
-                    for version in found
-                ]
-            }
+            {"versions": [version_json(version) | _of_manifest(version.manifest_json) for version in found]}
         )
 
     @router.get("/{model}/versions/{number}")
@@ -72,6 +67,12 @@ def models_router(versions: VersionShelf) -> APIRouter:
         return StreamingResponse(chunks, media_type="application/x-tar", headers=headers)
 
     return router
+
+
+def _of_manifest(text: bytes) -> dict[str, Any]:
+    """What a list of versions shows of the manifest."""
+    manifest = json.loads(text)
+    return {name: manifest.get(name) for name in ("evidence", "engine", "parity", "forms")}
 
 
 def _open(source: AbstractContextManager[Iterator[bytes]]) -> Iterator[bytes]:

@@ -125,15 +125,29 @@ def versions(output: Output, model: str, tenant: str | None, data: str | None) -
         )
         return
     output.table(
-        ["version", "created", "run", "gates", "digest", "serving"],
+        ["version", "created", "run", "gates", "engine", "onnx", "digest", "serving"],
         [
             [str(v["version"]), _moment(v.get("created_at")), v.get("run_id", ""), "passed" if v.get("gates_passed") else "failed",
-             v["bundle_sha256"][:12], roles.get(v["version"], "")]
+             v.get("engine") or "", _onnx(v.get("forms") or {}), v["bundle_sha256"][:12], roles.get(v["version"], "")]
             for v in found
         ],
     )  # fmt: skip
     output.line(
         count(len(found), "version") if found else f"no version yet: tenon train {model} --tenant {owner} --wait"
+    )
+
+
+def _onnx(forms: dict[str, Any]) -> str:
+    """Whether a version has an ONNX form, else how many held-out rows kept it out."""
+    form = forms.get("onnx")
+    if not form:
+        return ""
+    return (
+        "yes"
+        if form["included"]
+        else f"no: {form['rows_outside'] or form['labels_differing']} rows off"
+        if form["rows"]
+        else "no"
     )
 
 
