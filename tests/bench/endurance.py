@@ -1,0 +1,362 @@
+"""`make bench-endurance`: load over both protocols while versions are released, promoted, rolled back and evicted.
+
+A real registry and a real predictor; every second something about the releases changes. Each answer must carry a version
+that was in effect between its sending and its receiving, and its numbers must be that version's own single answers.
+TENON_ENDURANCE_SECONDS changes the ten minutes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.json_format import ParseDict
+
+from services.predictor.settings import PredictorSettings
+from tenon.api.inference.v2 import inference_pb2_grpc
+from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
+from tenon.api.registry.v1 import registry_pb2 as pb
+from tests.bench import frame
+from tests.support import endurance_models as made
+from tests.support.fakes_predictor import PredictorProcess, sha256
+from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
+from tests.support.release_timeline import Answered, Timeline
+
+MODELS = [f"model_{number}" for number in range(8)]
+VERSIONS = 4
+ROWS = made.rows(48)
+SETTLE_SECONDS = 10.0
+_OPTIONS = [("grpc.enable_http_proxy", 0)]
+
+
+@dataclass
+class Outcome:
+    """What happened."""
+
+    answers: list[Answered] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    wrong_numbers: list[str] = field(default_factory=list)
+    wrong_versions: list[Answered] = field(default_factory=list)
+    changes: Counter[str] = field(default_factory=Counter)
+    settled: list[float] = field(default_factory=list)
+    """Seconds from asking for each release to reading it back from the replica."""
+    evictions: float = 0
+    memory_mb: tuple[float, float] = (0.0, 0.0)
+    """Of the predictor, after a quarter of the time and at the end."""
+
+    def doors(self) -> dict[str, list[float]]:
+        """Seconds of each answer, by door."""
+        found: dict[str, list[float]] = {}
+        for answer in self.answers:
+            found.setdefault(answer.door, []).append(answer.received - answer.sent)
+        return found
+
+
+class World:
+    """Registry, predictor, and what each version must answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.registry = RegistryProcess(folder / "registry").start()
+        self.key = self.registry.make_tenant(made.TENANT)
+        self.client = GrpcClient(self.registry)
+        self.expected: dict[tuple[str, int], list[float]] = {}
+        self.versions: dict[str, list[int]] = {model: [] for model in MODELS}
+        self.timeline = Timeline()
+        self._seed = 0
+        extra = {
+            "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
+            "TENON_ADMIN_KEY": ADMIN_KEY,
+            "TENON_VERIFY_KEY_FILE": str(self.registry.folder / "verify.pem"),
+        }
+        if "predictor_model_memory_mib" in PredictorSettings.model_fields:
+            # Less than the models need, so that they come and go.
+            extra["TENON_PREDICTOR_MODEL_MEMORY_MIB"] = "2"
+        self.predictor = PredictorProcess(folder / "predictor", registry=self.registry.grpc_port, extra=extra)
+
+    def register(self, model: str) -> int:
+        """A new version, and what it must answer from now on."""
+        self._seed += 1
+        data = made.bundle(model, self._seed, self.registry.signing_key)
+        header = pb.RegisterVersionHeader(
+            tenant=made.TENANT,
+            model=model,
+            run_id=f"run-{self._seed}",
+            bundle_sha256=sha256(data),
+            size_bytes=len(data),
+        )
+        pieces = [data[start : start + 60_000] for start in range(0, len(data), 60_000)]
+        messages = [pb.RegisterVersionRequest(header=header), *(pb.RegisterVersionRequest(chunk=one) for one in pieces)]
+        answer = self.client.versions.RegisterVersion(iter(messages), metadata=self.client.metadata, timeout=60)
+        version = int(answer.version.version)
+        self.expected[model, version] = made.single_answers(data, self.registry.signing_key, ROWS)
+        self.versions[model].append(version)
+        return version
+
+    def change(self, model: str, call: Any, request: Any) -> pb.Release:
+        """A change of a release, from now on possible."""
+        asked = time.monotonic()
+        release = call(request, metadata=self.client.metadata, timeout=20).release
+        answering = frozenset(int(track.version) for track in release.tracks if track.role != pb.ROLE_SHADOW)
+        self.timeline.begin(model, asked, answering)
+        return release
+
+    def read_back(self, model: str, revision: int) -> bool:
+        """Whether the replica reports a revision."""
+        request = pb.GetServingRequest(tenant=made.TENANT, model=model)
+        found = self.client.releases.GetServing(request, metadata=self.client.metadata, timeout=10)
+        return any(
+            served.revision == revision and not served.problem
+            for replica in found.replicas
+            for served in replica.models
+        )
+
+    def stop(self) -> int:
+        """End both; the predictor's exit code."""
+        code = self.predictor.stop() if self.predictor.process is not None else 0
+        self.client.close()
+        self.registry.kill()
+        return code
+
+
+class Releaser:
+    """Changes one model's release after the other."""
+
+    def __init__(self, world: World, outcome: Outcome, seed: int) -> None:
+        self._world = world
+        self._outcome = outcome
+        self._chance = random.Random(seed)
+        self._current: dict[str, pb.Release] = {}
+        self._last: dict[str, str] = {}
+
+    def first(self, model: str) -> None:
+        """The first release of a model."""
+        world = self._world
+        wish = pb.SetReleaseRequest(
+            tenant=made.TENANT, model=model, stable_version=world.versions[model][0], reason="first"
+        )
+        self._current[model] = world.change(model, world.client.releases.SetRelease, wish)
+
+    def step(self) -> None:
+        """One change, until it is read back."""
+        model = self._chance.choice(MODELS)
+        kind, call, request = self._pick(model)
+        asked = time.monotonic()
+        try:
+            release = self._world.change(model, call, request)
+        except grpc.RpcError as err:
+            self._outcome.failures.append(f"{kind} of {model}: {err.code()}: {err.details()}")
+            return
+        while not self._world.read_back(model, release.revision):
+            if time.monotonic() - asked > SETTLE_SECONDS:
+                self._outcome.failures.append(f"{kind} of {model}: revision {release.revision} was not put into effect")
+                return
+            time.sleep(0.02)
+        now = time.monotonic()
+        self._world.timeline.settle(model, now)
+        self._current[model], self._last[model] = release, kind
+        self._outcome.settled.append(now - asked)
+        self._outcome.changes[kind] += 1
+
+    def _pick(self, model: str) -> tuple[str, Any, Any]:
+        releases, tracks = self._world.client.releases, self._current[model].tracks
+        stable = next(int(track.version) for track in tracks if track.role == pb.ROLE_STABLE)
+        canary = any(track.role == pb.ROLE_CANARY for track in tracks)
+        others = [version for version in self._world.versions[model] if version != stable]
+        common: dict[str, Any] = {"tenant": made.TENANT, "model": model, "reason": "endurance"}
+        kinds = ["release", "canary", "register"]
+        kinds += ["promote"] * 3 if canary else ["canary"]
+        # A rollback goes to what was before; after it there may be nothing before that.
+        kinds += ["rollback"] * 2 if self._last.get(model, "rollback") != "rollback" else []
+        kind = self._chance.choice(kinds)
+        if kind == "promote":
+            return kind, releases.PromoteRelease, pb.PromoteReleaseRequest(**common)
+        if kind == "rollback":
+            return kind, releases.RollbackRelease, pb.RollbackReleaseRequest(**common)
+        if kind == "register" and len(self._world.versions[model]) < 3 * VERSIONS:
+            return "register and release", releases.SetRelease, pb.SetReleaseRequest(
+                stable_version=self._world.register(model), **common
+            )  # fmt: skip
+        if kind == "canary":
+            version, *rest = self._chance.sample(others, 2)
+            return kind, releases.SetRelease, pb.SetReleaseRequest(
+                stable_version=stable, canary_version=version, canary_weight_permille=self._chance.randint(1, 999),
+                shadow_version=rest[0], **common,
+            )  # fmt: skip
+        return (
+            "release",
+            releases.SetRelease,
+            pb.SetReleaseRequest(stable_version=self._chance.choice(others), **common),
+        )
+
+
+class Asker(threading.Thread):
+    """Asks one door without pause, and compares."""
+
+    def __init__(self, world: World, outcome: Outcome, door: str, seed: int, ended: threading.Event) -> None:
+        super().__init__(name=f"{door}-{seed}", daemon=True)
+        self._world, self._outcome, self._door, self._ended = world, outcome, door, ended
+        self._chance = random.Random(seed)
+        self._headers = {"authorization": f"Bearer {world.key}", "content-type": "application/json"}
+        self._metadata = [("authorization", f"Bearer {world.key}")]
+        self._http = http.client.HTTPConnection("127.0.0.1", world.predictor.http, timeout=20)
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{world.predictor.grpc}", _OPTIONS)
+        self._infer = inference_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._predict = predictor_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def run(self) -> None:
+        """Until told to end."""
+        doors: dict[str, Callable[[str, list[int]], Sequence[tuple[int, float]]]] = {
+            "REST infer": self._rest_infer,
+            "REST :predict": self._rest_predict,
+            "gRPC infer": self._grpc_infer,
+            "gRPC Predict": self._grpc_predict,
+        }
+        while not self._ended.is_set():
+            model = self._chance.choice(MODELS)
+            places = self._chance.sample(range(len(ROWS)), self._chance.choice((1, 1, 1, 3, 20)))
+            sent = time.monotonic()
+            try:
+                found = doors[self._door](model, places)
+            except Exception as err:
+                self._outcome.failures.append(f"{self._door}, {model}: {type(err).__name__}: {err}"[:500])
+                self._http.close()
+                continue
+            received = time.monotonic()
+            self._compare(model, places, found, sent, received)
+
+    def _compare(
+        self, model: str, places: list[int], found: Sequence[tuple[int, float]], sent: float, received: float
+    ) -> None:
+        if len(found) != len(places):
+            self._outcome.wrong_numbers.append(f"{self._door}, {model}: {len(found)} answers to {len(places)} rows")
+        for place, (version, value) in zip(places, found, strict=False):
+            right = self._world.expected.get((model, version), [float("nan")] * len(ROWS))[place]
+            if value != right:
+                self._outcome.wrong_numbers.append(
+                    f"{self._door}, {model} {version}, row {place}: {value}, not {right}"
+                )
+        for version in {version for version, _ in found}:
+            self._outcome.answers.append(Answered(model, sent, received, version, self._door))
+
+    def _post(self, path: str, body: Any) -> Any:
+        self._http.request("POST", path, json.dumps(body), self._headers)
+        answer = self._http.getresponse()
+        data = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status} {data[:300]!r}")
+        return json.loads(data)
+
+    def _rest_infer(self, model: str, places: list[int]) -> list[tuple[int, float]]:
+        body = made.rest_body([ROWS[place] for place in places]) | {"id": f"r-{self._chance.random()}"}
+        answer = self._post(f"/v2/models/{model}/infer", body)
+        return [(int(answer["model_version"]), value) for value in answer["outputs"][0]["data"]]
+
+    def _rest_predict(self, model: str, places: list[int]) -> list[tuple[int, float]]:
+        body = {
+            "instances": made.instances([ROWS[place] for place in places]),
+            "request_id": f"r-{self._chance.random()}",
+        }
+        answer = self._post(f"/v1/models/{model}:predict", body)
+        return [(line["model_version"], line["value"]) for line in answer["predictions"]]
+
+    def _grpc_infer(self, model: str, places: list[int]) -> list[tuple[int, float]]:
+        request = made.grpc_request(model, [ROWS[place] for place in places])
+        request.id = f"r-{self._chance.random()}"
+        answer = self._infer.ModelInfer(request, metadata=self._metadata, timeout=20)
+        values = np.frombuffer(answer.raw_output_contents[0], "<f8").tolist()
+        return [(int(answer.model_version), value) for value in values]
+
+    def _grpc_predict(self, model: str, places: list[int]) -> list[tuple[int, float]]:
+        body = {"model": model, "instances": made.instances([ROWS[place] for place in places])}
+        request = ParseDict(body | {"requestId": f"r-{self._chance.random()}"}, predictor_pb2.PredictRequest())
+        answer = self._predict.Predict(request, metadata=self._metadata, timeout=20)
+        return [(line.model_version, line.value) for line in answer.predictions]
+
+
+DOORS = ("REST infer", "REST infer", "REST :predict", "gRPC infer", "gRPC infer", "gRPC Predict")
+
+
+def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -> Outcome:
+    """Everything, for so long; a change each `pause` seconds."""
+    outcome, ended, world = Outcome(), threading.Event(), World(folder)
+    code = 1
+    try:
+        releaser = Releaser(world, outcome, seed)
+        for model in MODELS:
+            for _ in range(VERSIONS):
+                world.register(model)
+            releaser.first(model)
+        world.predictor.start()
+        process = world.predictor.process
+        assert process is not None
+        askers = [Asker(world, outcome, door, seed + place, ended) for place, door in enumerate(DOORS)]
+        for asker in askers:
+            asker.start()
+        began = time.monotonic()
+        early = 0.0
+        while (elapsed := time.monotonic() - began) < seconds:
+            if not early and elapsed > seconds / 4:
+                early = frame.resident_mb(process.pid)
+            releaser.step()
+            ended.wait(max(0.0, pause - (time.monotonic() - began - elapsed)))
+        ended.set()
+        for asker in askers:
+            asker.join(30)
+        outcome.memory_mb = (early, frame.resident_mb(process.pid))
+        outcome.evictions = world.predictor.metric("tenon_predictor_model_evictions_total")
+        outcome.wrong_versions = [answer for answer in outcome.answers if not world.timeline.allows(answer)]
+    finally:
+        ended.set()
+        code = world.stop()
+    if code != 0:
+        outcome.failures.append(f"the predictor ended with {code}")
+    return outcome
+
+
+def main() -> None:
+    """Run and report."""
+    seconds = float(os.environ.get("TENON_ENDURANCE_SECONDS", "600"))
+    frame.tell(f"{seconds:.0f} s of load while releases change every second …")
+    with tempfile.TemporaryDirectory(prefix="tenon-endurance-") as name:
+        outcome = endure(Path(name), seconds)
+    figures = [
+        frame.figure("failed requests and changes", len(outcome.failures), "", at_most=0),
+        frame.figure("answers of a version not in effect", len(outcome.wrong_versions), "", at_most=0),
+        frame.figure("numbers that are not their version's own", len(outcome.wrong_numbers), "", at_most=0),
+        frame.figure("answers", len(outcome.answers), ""),
+        frame.figure("changes of releases", sum(outcome.changes.values()), ""),
+        frame.figure("a change takes effect, median", statistics.median(outcome.settled), "s"),
+        frame.figure("a change takes effect, longest", max(outcome.settled), "s"),
+        frame.figure("models evicted", outcome.evictions, ""),
+        frame.figure("resident memory, after a quarter of the time", outcome.memory_mb[0], "MB"),
+        frame.figure("resident memory, at the end", outcome.memory_mb[1], "MB"),
+    ]
+    for door, times in sorted(outcome.doors().items()):
+        figures.append(frame.figure(f"{door}, p50", 1000 * statistics.median(times), "ms"))
+        figures.append(frame.figure(f"{door}, p99", 1000 * statistics.quantiles(times, n=100)[98], "ms"))
+    changes = ", ".join(f"{kind} {count}" for kind, count in outcome.changes.most_common())
+    notes = [f"{len(MODELS)} models; {changes}", "generator, registry and predictor share the machine's cores"]
+    notes += [
+        f"FAILED: {item}"
+        for item in [*outcome.failures, *outcome.wrong_numbers, *map(str, outcome.wrong_versions)][:20]
+    ]
+    frame.report("endurance", f"{seconds:.0f} s of load while releases change (bench-endurance)", figures, notes)
+    sys.exit(bool(outcome.failures or outcome.wrong_numbers or outcome.wrong_versions))
+
+
+if __name__ == "__main__":
+    main()
