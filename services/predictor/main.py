@@ -7,8 +7,11 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from prometheus_client import generate_latest
 
 from services.predictor import metrics
 from services.predictor.api_grpc.at_once import InferAtOnce
@@ -44,8 +47,9 @@ from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
-from tenon.kit.process import Background, Periodic, run_service
+from tenon.kit.process import Background, Periodic, run_service, starting
 from tenon.kit.redis import connect
+from tenon.kit.siblings import Siblings
 from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
@@ -61,6 +65,7 @@ def main() -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     verify_key = _verify_key(settings)
+    shares, home = settings.worker >= 0, settings.workers_home or settings.data_dir
 
     observer = metrics.PrometheusObserver()
     authenticator = build_authenticator(settings)
@@ -70,13 +75,13 @@ def main() -> None:
     spool = Spool(
         settings.data_dir / "spool",
         replica,
-        max_bytes=settings.predictor_spool_max_mib << 20,
+        max_bytes=(settings.predictor_spool_max_mib << 20) // (settings.predictor_workers if shares else 1),
         on_dropped=metrics.SPOOL_DROPPED.inc,
     )
     metrics.SPOOL_BYTES.set_function(lambda: spool.waiting_bytes - spool.memory_bytes)
     metrics.SPOOL_MEMORY.set_function(lambda: spool.memory_bytes)
     shadows = ShadowQueue(spool, observer, _shadow_failed, size=settings.predictor_shadow_queue)
-    cache = BundleCache(settings.data_dir / "bundles")
+    cache = BundleCache(home / "bundles")
     table = Table()
     bundles = RegistryBundles(registry)
     follower = Follower(
@@ -122,16 +127,28 @@ def main() -> None:
 
     follower.on_change = changed
     hosts = HostNames(settings.predictor_host_suffix) if settings.predictor_host_suffix else None
+    siblings: Siblings | None = None
+    if shares:
+        with starting():
+            siblings = Siblings(
+                home,
+                settings.worker,
+                settings.predictor_workers,
+                follower.problems,
+                alive_fd=settings.workers_alive_fd,
+            )
+    ready = follower.problems if siblings is None else siblings.problems
     door = build_app(
         predictor=predictor,
         authenticator=authenticator,
         observer=observer,
-        ready=follower.problems,
+        ready=ready,
         max_body_bytes=settings.max_body_mib << 20,
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
         max_json_bytes=settings.predictor_max_json_mib << 20,
         inline_rows=settings.predictor_inline_rows,
         hosts=hosts,
+        expose=generate_latest if siblings is None else siblings.metrics,
     )
     recent = RecentCallers()
     infer_at_once = InferAtOnce(predictor, recent, inline_rows=settings.predictor_inline_rows)
@@ -141,7 +158,7 @@ def main() -> None:
         [
             Servicer(
                 inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
-                InferenceServicer(predictor, observer, follower.problems, hosts),
+                InferenceServicer(predictor, observer, ready, hosts),
                 _INFERENCE,
             ),
             Servicer(
@@ -155,9 +172,10 @@ def main() -> None:
         # What answers at once sees no host, and so cannot tell whose models are meant.
         at_once={} if hosts is not None else {f"/{_INFERENCE}/ModelInfer": infer_at_once},
         keep_hosts=hosts is not None,
+        shared_port=shares,
     )
 
-    signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), follower.problems)
+    signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), ready)
 
     follower.restore()
     signs.update()
@@ -171,16 +189,21 @@ def main() -> None:
         Periodic("spool-sync", spool.sync, 0.2),
         Periodic("bundle-prune", lambda: cache.prune({served.sha256 for served in follower.loaded()}), 3600.0),
     ]
+    if siblings is not None:
+        background.append(siblings)
+    spools = [spool, *_ownerless(settings, home, replica)]
     if settings.redis_url:
-        background.append(
+        stream = PredictionStream(connect(settings.redis_url), max_bytes=settings.predictor_stream_max_mib << 20)
+        background += [
             Shipper(
-                spool,
-                PredictionStream(connect(settings.redis_url), max_bytes=settings.predictor_stream_max_mib << 20),
+                source,
+                stream,
                 on_shipped=metrics.SHIPPED.inc,
                 on_failed=metrics.SHIP_FAILURES.inc,
                 on_full=metrics.STREAM_FULL.set,
             )
-        )
+            for source in spools
+        ]
     else:
         log.warning("TENON_REDIS_URL is not set: predictions stay in the spool")
 
@@ -189,7 +212,14 @@ def main() -> None:
             reporter.report([], leaving=True)
         except TenonError:
             log.info("the registry could not be told that this replica leaves")
-        spool.close()
+        for source in spools:
+            source.close()
+
+    def open_doors(stopping: Callable[[], bool]) -> None:
+        if siblings is not None:
+            siblings.wait(stopping)
+            grpc_door.listen()
+            siblings.open()
 
     run_service(
         door.app,
@@ -199,7 +229,20 @@ def main() -> None:
         on_stop=[leave],
         asgi=door,
         protocol=lambda base: lane(door.quick, base),
+        shared_port=open_doors if shares else None,
     )
+
+
+def _ownerless(settings: PredictorSettings, home: Path, replica: str) -> list[Spool]:
+    """Spools of workers that there are no more since `TENON_PREDICTOR_WORKERS` became smaller; the first worker ships them."""
+    if settings.worker > 0:
+        return []
+    count = settings.predictor_workers if settings.worker == 0 else 1
+    return [
+        Spool(rows.parent, replica, max_bytes=settings.predictor_spool_max_mib << 20)
+        for rows in {path.parent: path for path in sorted(home.glob("worker-*/spool/*.rows"))}.values()
+        if int(rows.parts[-3].removeprefix("worker-")) >= count
+    ]
 
 
 def _verify_key(settings: PredictorSettings) -> Ed25519PublicKey:

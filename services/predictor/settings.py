@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from tenon.kit.config import ServiceSettings
@@ -13,6 +15,12 @@ class PredictorSettings(ServiceSettings):
     verify_key_file: str = Field(
         default="", description="PEM file of the Ed25519 public key that bundles are verified with."
     )
+    predictor_workers: int = Field(
+        default=1, ge=1, le=256, description="Processes behind the ports; a parent of their own keeps them running."
+    )
+    worker: int = Field(default=-1, description="Which of them this is; set by the parent, as the next two.")
+    workers_home: Path | None = None
+    workers_alive_fd: int = -1
     predictor_tenants: list[str] = Field(
         default_factory=list, description='Only these tenants, as JSON: ["clinic"]; empty: all.'
     )

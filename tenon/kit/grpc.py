@@ -72,6 +72,8 @@ class Door(NamedTuple):
 
     server: grpc.Server
     health: health.HealthServicer
+    listen: Callable[[], None]
+    """Take the port; called already unless it is shared."""
 
 
 def create_server(
@@ -83,13 +85,14 @@ def create_server(
     log_calls: bool = True,
     at_once: Mapping[str, AtOnce] | None = None,
     keep_hosts: bool = False,
+    shared_port: bool = False,
 ) -> Door:
     """A gRPC server bound to its port, with health and reflection. `open_methods` are prefixes that need no key.
 
     `at_once` are methods that may answer a message before anything else looks at the call, auth included: see `AtOnce`.
     With `keep_hosts` a call knows the host it was sent to (`:authority`), which costs a little.
     Where calls are neither logged nor exported, only those that are part of a trace already have a span. A port in use ends
-    the process with one line and exit code 3.
+    the process with one line and exit code 3. A port that several processes share is taken only by `Door.listen`.
     """
     limit = settings.grpc_max_message_mib << 20
     pool = futures.ThreadPoolExecutor(settings.grpc_workers, thread_name_prefix="grpc")
@@ -99,7 +102,7 @@ def create_server(
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
             # Two processes must never share the port by accident; the kernel would spread calls over both.
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(shared_port)),
             # The client pings every 20 s; the default policy would close the connection for that.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
@@ -119,6 +122,12 @@ def create_server(
     reflection.enable_server_reflection(
         [item.full_name for item in servicers] + [health.SERVICE_NAME, reflection.SERVICE_NAME], framed
     )
+    if not shared_port:
+        _listen(server, settings)
+    return Door(server, checks, lambda: _listen(server, settings))
+
+
+def _listen(server: grpc.Server, settings: ServiceSettings) -> None:
     address = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
         if settings.tls_cert_file:
@@ -131,7 +140,6 @@ def create_server(
     if bound == 0:
         sys.stderr.write(f"error: {address} cannot be listened on; set TENON_GRPC_PORT to a free port\n")
         sys.exit(3)
-    return Door(server, checks)
 
 
 def current_principal() -> Principal:

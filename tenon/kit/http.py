@@ -91,11 +91,12 @@ def create_app(
     max_body_bytes: int = 16 << 20,
     unlimited_paths: Callable[[str], bool] = lambda _path: False,
     description: str = "",
+    expose: Callable[[], bytes] = generate_latest,
 ) -> FastAPI:
     """A FastAPI app with everything that every door has.
 
     `ready` gives what is not ready, by name; empty means ready. `unlimited_paths` says which paths watch their body
-    size themselves (uploads).
+    size themselves (uploads). `expose` gives the metrics.
     """
     app = FastAPI(
         title=f"Tenon {service}",
@@ -125,7 +126,7 @@ def create_app(
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(expose(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:

@@ -136,12 +136,16 @@ def run_service(
     on_stop: Sequence[Callable[[], object]] = (),
     asgi: Any = None,
     protocol: Callable[[Any], Any] = lambda base: base,
+    shared_port: Callable[[Callable[[], bool]], object] | None = None,
     **uvicorn_options: Any,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain: stop taking requests, let running ones finish, end the background.
 
     `asgi` is asked instead of `app`, and hands on to it what it does not answer; `protocol` makes another class of the
     HTTP connections' one. A port in use ends the process with one line and exit code 3.
+
+    With `shared_port` other processes may have the ports as well (see `tenon.kit.workers`): it is called when the background runs, returns
+    when this process can answer (its argument says whether it is to stop instead), and only then the doors open.
     """
     import uvicorn  # Not needed by importers that only use Periodic.
 
@@ -154,7 +158,7 @@ def run_service(
         unread_seconds=settings.http_unread_seconds,
         connections=settings.http_connections,
     )
-    sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT")
+    sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT", shared=shared_port is not None)
     config = uvicorn.Config(
         app if asgi is None else asgi,
         log_config=None,
@@ -168,7 +172,7 @@ def run_service(
     )
     server = uvicorn.Server(config)
     app.state.instance = settings.instance
-    if grpc_server is not None:
+    if grpc_server is not None and shared_port is None:
         grpc_server.start()
     for work in background:
         work.start()
@@ -181,6 +185,10 @@ def run_service(
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if shared_port is not None:
+        shared_port(lambda: server.should_exit)
+        if grpc_server is not None:
+            grpc_server.start()
     log.info("listening", http=f"{settings.http_host}:{sock.getsockname()[1]}", grpc_port=settings.grpc_port)
     try:
         server.run(sockets=[sock])
@@ -194,13 +202,17 @@ def run_service(
         log.info("stopped")
 
 
-def bind(host: str, port: int, variable: str) -> socket.socket:
-    """A listening socket, or the end of the process with one clear line."""
+def bind(host: str, port: int, variable: str, *, shared: bool = False) -> socket.socket:
+    """A listening socket, or the end of the process with one clear line. One that shares its port does not listen yet:
+    from then on the kernel gives it connections."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
-        sock.listen(2048)
+        if not shared:
+            sock.listen(2048)
     except OSError as err:
         sys.stderr.write(f"error: {host}:{port} cannot be listened on: {err.strerror}; set {variable} to a free port\n")
         sys.exit(3)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
+from prometheus_client import generate_latest
 
 import tenon
 from services.predictor.api_http.described import describe
@@ -72,6 +73,7 @@ def build_app(
     max_json_bytes: int,
     inline_rows: int,
     hosts: HostNames | None = None,
+    expose: Callable[[], bytes] = generate_latest,
 ) -> PredictDoor:
     """The app: `PredictDoor` before FastAPI's, which is its `app`."""
     app = create_app(
@@ -79,6 +81,7 @@ def build_app(
         authenticator=authenticator,
         ready=ready,
         max_body_bytes=max_body_bytes,
+        expose=expose,
         description="Predictions: Open Inference Protocol V2 (/v2) and by entity (/v1).",
     )
     # A redirected POST loses its body or its key in many clients.

@@ -139,6 +139,8 @@ class Spool:
             self._ended = True
             for segment, used in [*self._retired, (self._segment, self._place)]:
                 segment.close(used)
+            if not self._place and self._segment.path is not None:
+                self._segment.path.unlink(missing_ok=True)
             if self._spare is not None:
                 self._spare.close(0)
                 self._spare_path.unlink(missing_ok=True)
