@@ -128,8 +128,12 @@ def visit_bundle(
     cover: bool = True,
     threshold: float | None = None,
     key: Ed25519PrivateKey | None = None,
+    fallback: dict[str, Any] | None = None,
 ) -> bytes:
-    """A bundle with a number, an integer, a boolean and a string, and with `history` two history features."""
+    """A bundle with a number, an integer, a boolean and a string, and with `history` two history features.
+
+    With `fallback` it has that ladder; the second model, where the ladder has one, reads the age alone.
+    """
     inputs = [*VISIT_INPUTS, *(HISTORY_INPUTS if history else ())]
     steps: list[Transform] = [Numeric("age"), Numeric("count"), Numeric("urgent"), OneHot("ward", WARDS)]
     if history:
@@ -141,6 +145,12 @@ def visit_bundle(
         # A third of the training rows went left at each split.
         files["cover.npy"] = cover_to_npy(np.tile(np.array([9, 3, 6], np.float32), forest.trees))
     manifest = manifest_of(tenant, model, inputs, views={"visits": ["patient_id"]} if history else None)
+    if fallback is not None:
+        second = {"engine": "tenon-forest"} if "without_history" in fallback["steps"] else None
+        manifest["fallback"] = {"declared": fallback, "prior": 0.25, "without_history": second}
+        if second is not None:
+            files["without_history/pipeline.json"] = Pipeline((Numeric("age"),)).to_json()
+            files["without_history/forest.npz"] = stump_forest(1, shift=shift - 1.0).to_npz()
     return write_bundle(manifest | {"threshold": threshold}, files, key or signing_key())
 
 
@@ -302,6 +312,7 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
     def __init__(self, port: int = 0) -> None:
         self.values: dict[str, tuple[float, float]] = {}
         self.known_seconds_ago = 60.0
+        self.data_seconds_ago: float | None = None
         self.delay = 0.0
         self.fail = False
         self.calls: list[Any] = []
@@ -335,6 +346,8 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             values = self.values.get(row.keys.get("patient_id", ""), (float("nan"), 0.0))
             line = answer.rows.add(values=values)
             line.known_until.add().FromMicroseconds(row.at.ToMicroseconds() - int(self.known_seconds_ago * 1e6))
+        if self.data_seconds_ago is not None:
+            answer.data_until.add().FromMicroseconds(int((time.time() - self.data_seconds_ago) * 1e6))
         return answer
 
 

@@ -355,6 +355,6 @@ class _Rows:
 def _span(seconds: float) -> str:
     """A duration for people."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}".replace(".0 ", " ")
     return f"{seconds:.0f} s"
