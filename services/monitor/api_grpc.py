@@ -127,6 +127,7 @@ def report_message(report: Report) -> monitor_pb2.Report:
             for one in report.versions
         ],
         summary=report.summary,
+        levels=dict(report.levels),
     )
 
 

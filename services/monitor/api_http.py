@@ -143,6 +143,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "known_at": None if report.known_at is None else rfc3339(report.known_at),
         "predictions": report.predictions,
         "labels": report.labels,
+        "levels": dict(report.levels),
         "label_coverage": report.label_coverage,
         "drift_version": report.drift_version,
         "columns": [column_json(column) for column in report.columns],

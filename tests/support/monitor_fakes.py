@@ -20,12 +20,15 @@ from services.monitor.domain.model import (
     Window,
 )
 from tenon.core.errors import NotFound, Unavailable
+from tenon.core.levels import BESIDE_THE_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tenon.core.manifest import Manifest
     from tenon.core.tenancy import TenantId
+
+_BESIDE = {level.value for level in BESIDE_THE_MODEL}
 
 
 def _times(batch: PredictionBatch, window: Window) -> np.ndarray:
@@ -82,10 +85,20 @@ class MemoryLog:
                 totals[batch.version, batch.role] = totals.get((batch.version, batch.role), 0) + rows
         return totals
 
+    def levels(self, tenant: TenantId, model: str, window: Window) -> dict[str, int]:
+        """See the port."""
+        totals: dict[str, int] = {}
+        for batch in self._of(tenant, model):
+            rows = int(np.count_nonzero(_inside(batch, window)))
+            if rows and batch.level and batch.role is not Role.SHADOW:
+                totals[batch.level] = totals.get(batch.level, 0) + rows
+        return totals
+
     def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
         """See the port; the tests' windows hold whole batches."""
         for batch in self._of(tenant, model):
-            if batch.version == version and (not roles or batch.role in roles) and _inside(batch, window).all():
+            wanted = batch.version == version and batch.level not in _BESIDE and (not roles or batch.role in roles)
+            if wanted and _inside(batch, window).all():
                 yield Rows(batch.score, batch.columns)
 
     def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
@@ -102,7 +115,7 @@ class MemoryLog:
         """See the port."""
         groups: dict[tuple[int, Role], list[tuple[float, float, int]]] = {}
         for batch in self._of(tenant, model):
-            for row in np.flatnonzero(_inside(batch, window)):
+            for row in np.flatnonzero(_inside(batch, window)) if batch.level not in _BESIDE else ():
                 history = self.labels.get((tenant, model, batch.prediction_ids[row]), {})
                 known = [moment for moment in history if known_at is None or moment <= known_at]
                 if known:

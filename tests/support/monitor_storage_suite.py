@@ -178,7 +178,8 @@ class MonitorStorageSuite:
         assert sorted(labelled.score.tolist()) == list(range(10, 30))
 
     def test_many_small_batches_read_as_one(self, store: Store) -> None:
-        """Many batches of one row, with columns that come and go, give the same rows in few chunks."""
+        """Many batches of one row, with columns that come and go, give the same rows in few chunks; where a batch lacks a
+        column it was not known, and is not counted as missing."""
         store.clear()
         for number in range(150):
             columns = {"x": np.array([float(number)])} if number % 3 else {"kind": [f"k{number % 5}"]}
@@ -188,8 +189,27 @@ class MonitorStorageSuite:
         assert len(chunks) == 1
         assert len(chunks[0].score) == 150
         kind = chunks[0].columns["kind"]
-        assert (kind.codes == -1).sum() == 100  # type: ignore[union-attr]
-        assert np.isnan(chunks[0].columns["x"].values).sum() == 50  # type: ignore[union-attr]
+        assert (kind.codes >= 0).sum() == len(kind.codes) == 50  # type: ignore[union-attr]
+        assert len(chunks[0].columns["x"].values) == 100  # type: ignore[union-attr]
+        assert not np.isnan(chunks[0].columns["x"].values).any()  # type: ignore[union-attr]
+
+    def test_answers_beside_the_model_are_counted_but_judge_nothing(self, store: Store) -> None:
+        """A constant or a second model answered: it is in the traffic and the levels, not in rows and labelled figures."""
+        store.clear()
+        for level, rows in (("fresh", 5), ("stale", 4), ("without_history", 3), ("constant", 2), ("", 1)):
+            ids = [f"{level}{row}" for row in range(rows)]
+            document = batch_document(np.full(rows, 0.5), {"x": np.ones(rows)}, ids=ids) | {"level": level}
+            store.log.store(NORTH, batch_from_document(document))
+            store.labels.record(NORTH, "cost", [Label(name, 1.0, START) for name in ids])
+        shadow = batch_document(np.ones(7), {"x": np.ones(7)}, role="shadow") | {"level": "fresh"}
+        store.log.store(NORTH, batch_from_document(shadow))
+        assert store.log.traffic(NORTH, "cost", ALWAYS)[1, Role.STABLE] == 15
+        wanted = {"fresh": 5, "stale": 4, "without_history": 3, "constant": 2}
+        assert store.log.levels(NORTH, "cost", ALWAYS) == wanted
+        assert sum(len(rows.score) for rows in store.log.rows(NORTH, "cost", ALWAYS, 1, [Role.STABLE])) == 10
+        labelled = store.labels.labelled(NORTH, "cost", ALWAYS, None)
+        assert len(labelled[1, Role.STABLE]) == 10
+        assert store.log.levels(SOUTH, "cost", ALWAYS) == {}
 
     def test_migrations_make_the_tables_of_the_code(self, store: Store) -> None:
         """What the migrations made is what the program's tables say."""

@@ -19,6 +19,7 @@ from services.monitor.domain.model import (
 from services.monitor.domain.quality import QualityPolicy, judge_quality
 from services.monitor.domain.summary import summarise
 from tenon.core.errors import NotFound, Place, Unavailable, did_you_mean
+from tenon.core.levels import Level
 from tenon.core.timestamps import MICROS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class BuildReport:
             _version_report(key, rows, labelled.get(key), *verdicts[key[0]]) for key, rows in sorted(traffic.items())
         )
         quality = _overall_quality(chosen, versions)
+        found = self._log.levels(tenant, model, window)
+        levels = tuple((level.value, found[level.value]) for level in Level if level.value in found)
         return Report(
             tenant=tenant.value,
             model=model,
@@ -86,7 +89,8 @@ class BuildReport:
             quality=quality,
             figures=figures,
             versions=versions,
-            summary=summarise(chosen, columns, quality, versions, unread.get(chosen), self._drift.min_rows),
+            summary=summarise(chosen, columns, quality, versions, unread.get(chosen), self._drift.min_rows, levels),
+            levels=levels,
         )
 
     def _manifests(

@@ -53,6 +53,7 @@ def render_html(report: Report, now: int) -> str:
             f"<p>Drift: {_verdict(report.drift)} · Quality: {_verdict(report.quality)}</p>",
             f'<p class="facts">{report.predictions:,} predictions, {report.labels:,} with a label '
             f"({report.label_coverage:.0%}). {_window(report)}. Drawn {escape(_minute(now))}.</p>",
+            _levels(report),
             f'<div class="pair">{_quality(report)}{_versions(report)}</div>',
             _columns(report),
             '<p class="facts">What the verdicts mean, and which statistics they rest on: docs/concepts/verdicts.md. '
@@ -79,6 +80,13 @@ def _window(report: Report) -> str:
 
 def _verdict(verdict: Drift | Quality) -> str:
     return f'<b class="{_TONES[verdict.value]}">{_WORDS[verdict.value]}</b>'
+
+
+def _levels(report: Report) -> str:
+    if not report.levels:
+        return ""
+    parts = ", ".join(f"{escape(level.replace('_', ' '))} {count:,}" for level, count in report.levels)
+    return f'<p class="facts">Answers for which history was looked up, by what they rest on: {parts}.</p>'
 
 
 def _versions(report: Report) -> str:

@@ -70,6 +70,8 @@ class PredictionBatch:
     event_time: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
     columns: dict[str, Column]
+    level: str = ""
+    """What the answers rest on (see `tenon.core.levels`); empty: no history had to be looked up."""
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
@@ -77,7 +79,8 @@ class PredictionBatch:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of the log without their ids: what the statistics need."""
+    """Some rows of the log without their ids: what the statistics need. A column holds the rows in which it was known, which
+    may be fewer than there are scores."""
 
     score: npt.NDArray[np.float64]
     columns: dict[str, Column]
@@ -219,6 +222,8 @@ class Report:
     figures: tuple[QualityFigure, ...]
     versions: tuple[VersionReport, ...]
     summary: str
+    levels: tuple[tuple[str, int], ...] = ()
+    """Answers for which history had to be looked up, by what they rest on, the best first."""
 
     @property
     def label_coverage(self) -> float:

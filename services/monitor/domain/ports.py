@@ -41,8 +41,13 @@ class PredictionLog(Protocol):
         """Predictions in the window by version and role."""
         ...
 
+    def levels(self, tenant: TenantId, model: str, window: Window) -> dict[str, int]:
+        """Answers (no shadows) in the window for which history had to be looked up, by what they rest on."""
+        ...
+
     def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
-        """The window's rows of one version in these roles (none named: all), in chunks of some thousands."""
+        """The window's rows that one version's own model answered in these roles (none named: all), in chunks of some
+        thousands. What a rung beside the model answered (`tenon.core.levels`) is left out."""
         ...
 
 
@@ -56,7 +61,8 @@ class Labels(Protocol):
     def labelled(
         self, tenant: TenantId, model: str, window: Window, known_at: int | None
     ) -> dict[tuple[int, Role], LabelledRows]:
-        """The window's predictions whose label was known at a time (None: now), by version and role."""
+        """The window's predictions whose label was known at a time (None: now), by version and role. What a rung beside the
+        model answered is left out."""
         ...
 
 

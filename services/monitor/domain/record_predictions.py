@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.ports import PredictionLog
 
 MAX_ROWS = 5_000
+_LONGEST_LEVEL = 20
 _TEXTS = ("batch_id", "replica", "protocol")
 
 
@@ -63,6 +64,9 @@ def batch_from_document(document: object) -> PredictionBatch:
     columns = document.get("columns")
     if not isinstance(columns, dict):
         raise _wrong("columns", "must be an object of lists")
+    level = document.get("level", "")
+    if not isinstance(level, str) or len(level) > _LONGEST_LEVEL:
+        raise _wrong("level", f"must be text of at most {_LONGEST_LEVEL} characters")
     return PredictionBatch(
         batch_id=document["batch_id"],
         replica=document["replica"],
@@ -77,6 +81,7 @@ def batch_from_document(document: object) -> PredictionBatch:
         event_time=_instants(document, "event_time", rows),
         score=_numbers(document.get("score"), "score", rows),
         columns={str(name): _column(values, f"columns.{name}", rows) for name, values in columns.items()},
+        level=level,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.monitor.domain.model import SCORE, Drift, Quality, Role
+from tenon.core.levels import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def summarise(
     version: int, columns: Sequence[ColumnReport], quality: Quality, versions: Sequence[VersionReport],
-    unread: str | None, min_rows: int,
+    unread: str | None, min_rows: int, levels: Sequence[tuple[str, int]] = (),
 ) -> str:  # fmt: skip
     """Quality before drift, trouble before calm, what could not be judged last."""
     if not versions:
@@ -23,7 +24,16 @@ def summarise(
     quality_rank, quality_text = _quality(version, quality, versions)
     parts = [text for _, text in sorted([(quality_rank, quality_text), (drift_rank, drift_text)], key=lambda p: p[0])]
     first, second = parts
-    return f"{first[0].upper()}{first[1:]}; {second}."
+    return f"{first[0].upper()}{first[1:]}; {second}{_without_fresh_history(levels)}."
+
+
+def _without_fresh_history(levels: Sequence[tuple[str, int]]) -> str:
+    rows = sum(count for _, count in levels)
+    degraded = [(level, count) for level, count in levels if level != Level.FRESH]
+    if not degraded:
+        return ""
+    parts = ", ".join(f"{count:,} {level.replace('_', ' ')}" for level, count in degraded)
+    return f"; {sum(count for _, count in degraded):,} of {rows:,} answers had no fresh history ({parts})"
 
 
 def _quality(version: int, quality: Quality, versions: Sequence[VersionReport]) -> tuple[int, str]:

@@ -24,6 +24,7 @@ from services.monitor.domain.model import (
 )
 from services.monitor.storage import tables as t
 from services.monitor.storage.payload import StoredRows, pack_rows, unpack_rows
+from tenon.core.levels import BESIDE_THE_MODEL
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _ROWS_A_CHUNK = 8_192
 _BATCHES_A_READ = 256
 _IDS_A_QUERY = 1_000
+# A constant, or a second model, says nothing about how good the version's own is.
+_BY_THE_MODEL = t.batches.c.level.not_in([level.value for level in BESIDE_THE_MODEL])
 
 
 def insert_into(session: Session, table: sa.Table) -> Any:
@@ -107,7 +110,7 @@ class SqlPredictionLog:
                 sa.insert(t.batches)
                 .values(
                     model_id=model_id, version=batch.version, role=batch.role.value, protocol=batch.protocol[:10],
-                    replica=batch.replica[:128], rows=len(batch), **bounds,
+                    replica=batch.replica[:128], rows=len(batch), level=batch.level, **bounds,
                 )
                 .returning(t.batches.c.id)
             ).scalar_one()  # fmt: skip
@@ -188,14 +191,26 @@ class SqlPredictionLog:
 
     def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:
         """Batches that lie wholly in the window count by their size, the others row by row."""
+        totals: dict[tuple[int, Role], int] = {}
+        for version, role, rows in self._totals(tenant, model, window, (t.batches.c.version, t.batches.c.role)):
+            totals[version, Role(role)] = totals.get((version, Role(role)), 0) + int(rows)
+        return totals
+
+    def levels(self, tenant: TenantId, model: str, window: Window) -> dict[str, int]:
+        """The same by what the answers rest on, without shadows."""
+        totals: dict[str, int] = {}
+        for level, role, rows in self._totals(tenant, model, window, (t.batches.c.level, t.batches.c.role)):
+            if level and Role(role) is not Role.SHADOW:
+                totals[level] = totals.get(level, 0) + int(rows)
+        return totals
+
+    def _totals(self, tenant: TenantId, model: str, window: Window, group: tuple[Any, Any]) -> list[Any]:
         low, high, time_of = _columns_of(window)
         inside = sa.and_(low >= window.start, high < window.end)
-        totals: dict[tuple[int, Role], int] = {}
         with self._database.session() as session:
             model_id = self._ids.find(session, tenant, model)
             if model_id is None:
-                return {}
-            group = (t.batches.c.version, t.batches.c.role)
+                return []
             whole = sa.select(*group, sa.func.sum(t.batches.c.rows)).where(t.batches.c.model_id == model_id, inside)
             partial = (
                 sa.select(*group, sa.func.count())
@@ -205,10 +220,7 @@ class SqlPredictionLog:
                     time_of >= window.start, time_of < window.end,
                 )
             )  # fmt: skip
-            for query in (whole, partial):
-                for version, role, rows in session.execute(query.group_by(*group)):
-                    totals[version, Role(role)] = totals.get((version, Role(role)), 0) + int(rows)
-        return totals
+            return [row for query in (whole, partial) for row in session.execute(query.group_by(*group))]
 
     def rows(
         self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]
@@ -225,7 +237,7 @@ class SqlPredictionLog:
                     .where(
                         t.batches.c.model_id == model_id, t.batches.c.version == version,
                         *((t.batches.c.role.in_([role.value for role in roles]),) if roles else ()),
-                        high >= window.start, low < window.end, t.batches.c.id > last,
+                        high >= window.start, low < window.end, t.batches.c.id > last, _BY_THE_MODEL,
                     )
                     .order_by(t.batches.c.id)
                     .limit(_BATCHES_A_READ)
@@ -306,7 +318,7 @@ class SqlLabels:
                 )
                 .where(
                     t.batches.c.model_id == model_id, high >= window.start, low < window.end,
-                    time_of >= window.start, time_of < window.end,
+                    time_of >= window.start, time_of < window.end, _BY_THE_MODEL,
                 )
                 .order_by(t.predictions.c.batch_id, t.predictions.c.row, t.labels.c.known_at)
             )  # fmt: skip
@@ -356,29 +368,23 @@ def _cut(stored: StoredRows, window: Window) -> StoredRows:
 
 
 def _join(parts: Sequence[StoredRows]) -> Rows:
-    """Put batches together. A column that a batch does not have is missing there."""
+    """Put batches together. What a batch does not have was not known there, which is not the same as missing: such a column
+    has fewer rows than there are answers."""
     names = dict.fromkeys(name for part in parts for name in part.columns)
-    columns = {name: _join_column([(part.columns.get(name), len(part.score)) for part in parts]) for name in names}
+    columns = {name: _join_column([part.columns[name] for part in parts if name in part.columns]) for name in names}
     return Rows(np.concatenate([part.score for part in parts]), columns)
 
 
-def _join_column(parts: Sequence[tuple[Column | None, int]]) -> Column:
-    if not any(isinstance(column, TextColumn) for column, _ in parts):
-        return NumericColumn(
-            np.concatenate(
-                [
-                    column.values if isinstance(column, NumericColumn) else np.full(rows, np.nan)
-                    for column, rows in parts
-                ]
-            )
-        )
+def _join_column(parts: Sequence[Column]) -> Column:
+    if all(isinstance(column, NumericColumn) for column in parts):
+        return NumericColumn(np.concatenate([column.values for column in parts if isinstance(column, NumericColumn)]))
     # A batch in which a text column is all missing looks numeric; its NaN are missing texts.
     places: dict[str, int] = {}
     codes = []
-    for column, rows in parts:
+    for column in parts:
         if isinstance(column, TextColumn):
             mapped = [places.setdefault(level, len(places)) for level in column.levels]
             codes.append(np.array([*mapped, -1], dtype=np.int32)[column.codes])
         else:
-            codes.append(np.full(rows, -1, dtype=np.int32))
+            codes.append(np.full(len(column.values), -1, dtype=np.int32))
     return TextColumn(np.concatenate(codes), tuple(places))

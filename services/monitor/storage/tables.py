@@ -55,6 +55,8 @@ batches = sa.Table(
     sa.Column("at_max", sa.BigInteger, nullable=False),
     sa.Column("event_time_min", sa.BigInteger, nullable=False),
     sa.Column("event_time_max", sa.BigInteger, nullable=False),
+    # What the answers rest on; empty where no history had to be looked up.
+    sa.Column("level", sa.String(20), nullable=False, server_default=""),
     sa.Index(None, "model_id", "at_max"),
     sa.Index(None, "model_id", "event_time_max"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.predictor.domain.tensors import BYTES, DTYPES
+from tenon.core.levels import Level
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NAMES = {"type": "array", "items": _TEXT}
@@ -95,6 +96,8 @@ SCHEMAS: dict[str, Any] = {
                 model_version={"type": "integer"},
                 role=_TEXT,
                 fallback=_NAMES,
+                fallback_level={"type": "string", "enum": [level.value for level in Level]},
+                fallback_reason=_TEXT,
                 feature_age_seconds={"type": "number"},
             )
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,24 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tenon.core.levels import BY_THE_MODEL as BY_THE_MODEL  # noqa: PLC0414 - nouns of this module as well
+from tenon.core.levels import Level as Level  # noqa: PLC0414
+
 FloatArray = npt.NDArray[np.float64]
 
 
-class Level(enum.StrEnum):
-    """What an answer rests on, from best to worst."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    MISSING = "missing"
-    WITHOUT_HISTORY = "without_history"
-    RULE = "rule"
-    PRIOR = "prior"
-    CONSTANT = "constant"
-
-
 WORSE = {level: place for place, level in enumerate(Level)}
-BY_THE_MODEL = frozenset({Level.FRESH, Level.STALE, Level.MISSING})
-"""Levels at which the version's own model answers."""
 
 
 class Answering(Protocol):

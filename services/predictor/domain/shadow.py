@@ -14,9 +14,9 @@ from services.predictor.domain.columns import missing
 from services.predictor.domain.logged import Logged, logged_columns
 from services.predictor.domain.model import Role, Served
 from services.predictor.domain.ports import Observer, PredictionLog
-from services.predictor.domain.rungs import BY_THE_MODEL, Level
+from tenon.core.levels import BESIDE_THE_MODEL
 
-_NO_COMPARISON = frozenset(level.value for level in Level) - {level.value for level in BY_THE_MODEL}
+_NO_COMPARISON = frozenset(level.value for level in BESIDE_THE_MODEL)
 
 
 class ShadowQueue:

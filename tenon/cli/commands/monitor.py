@@ -71,6 +71,9 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         f"{count(found['predictions'], 'prediction')}, {count(found['labels'], 'label')}, "
         f"{found['window_start'][:16].replace('T', ' ')} to {found['window_end'][:16].replace('T', ' ')}\n"
     )
+    if len(found.get("levels", {})) > 1 or set(found.get("levels", {})) - {"fresh"}:
+        rests = ", ".join(f"{rows:,} {level.replace('_', ' ')}" for level, rows in found["levels"].items())
+        output.line(f"what answers with history rest on: {rests}\n")
     output.table(
         ["column", "verdict", "psi", "p", "missing", "in training", "rows", "what"],
         [

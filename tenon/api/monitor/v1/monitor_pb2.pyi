@@ -64,7 +64,14 @@ class GetReportResponse(_message.Message):
     def __init__(self, report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("tenant", "model", "window_start", "window_end", "predictions", "labels", "drift_verdict", "columns", "quality_verdict", "quality", "versions", "summary", "drift_version")
+    __slots__ = ("tenant", "model", "window_start", "window_end", "predictions", "labels", "drift_verdict", "columns", "quality_verdict", "quality", "versions", "summary", "drift_version", "levels")
+    class LevelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +85,7 @@ class Report(_message.Message):
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DRIFT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     window_start: _timestamp_pb2.Timestamp
@@ -91,7 +99,8 @@ class Report(_message.Message):
     versions: _containers.RepeatedCompositeFieldContainer[VersionTraffic]
     summary: str
     drift_version: int
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ..., drift_version: _Optional[int] = ...) -> None: ...
+    levels: _containers.ScalarMap[str, int]
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ..., drift_version: _Optional[int] = ..., levels: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ColumnDrift(_message.Message):
     __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect")

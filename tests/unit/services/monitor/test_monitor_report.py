@@ -39,7 +39,7 @@ class World:
 
     def answer(
         self, rows: int, *, shift: float = 0.0, version: int = 1, role: str = "stable", labelled: bool = False,
-        random_scores: bool = False, at: int = START, event_time: int | None = None,
+        random_scores: bool = False, at: int = START, event_time: int | None = None, level: str = "",
     ) -> None:  # fmt: skip
         """Answer some rows, and label them if asked."""
         x = self.rng.normal(loc=shift, size=rows)
@@ -49,7 +49,7 @@ class World:
             score, {"x": x, "kind": self.rng.choice(["a", "b"], size=rows).tolist()}, version=version, role=role, at=at,
             event_time=event_time,
         )  # fmt: skip
-        self.record(document)
+        self.record(document | {"level": level})
         if labelled:
             outcome = (self.rng.random(rows) < truth).astype(float)
             labels = [
@@ -108,6 +108,18 @@ def test_an_empty_window(world: World) -> None:
     report = world.build(NORTH, "cost", Window(0, 1))
     assert (report.predictions, report.drift_version) == (0, 0)
     assert report.summary == "Not enough evidence: there are no predictions in this window."
+
+
+def test_what_answers_rest_on_is_told(world: World) -> None:
+    """Answers without fresh history are counted in the sentence, on the page and in the figures; fresh ones need no words."""
+    world.answer(900, level="fresh")
+    assert "history" not in world.build(NORTH, "cost", WINDOW).summary
+    world.answer(60, level="stale")
+    world.answer(40, level="without_history")
+    report = world.build(NORTH, "cost", WINDOW)
+    assert report.levels == (("fresh", 900), ("stale", 60), ("without_history", 40))
+    assert report.summary.endswith("100 of 1,000 answers had no fresh history (60 stale, 40 without history).")
+    assert "without history 40" in render_html(report, START)
 
 
 def test_an_unknown_model_names_the_near_one(world: World) -> None:
