@@ -1,4 +1,4 @@
-"""`make bench-endurance`: load over both protocols while versions are released, promoted, rolled back and evicted.
+"""`make bench-endurance`: load over every door while versions are released, promoted, rolled back and evicted.
 
 A real registry and a real predictor; every second something about the releases changes. Each answer must carry a version
 that was in effect between its sending and its receiving, and its numbers must be that version's own single answers.
@@ -7,8 +7,6 @@ TENON_ENDURANCE_SECONDS changes the ten minutes.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import random
 import statistics
@@ -17,22 +15,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
-from google.protobuf.json_format import ParseDict
 
 from services.predictor.settings import PredictorSettings
-from tenon.api.inference.v2 import inference_pb2_grpc
-from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 from tenon.api.registry.v1 import registry_pb2 as pb
 from tests.bench import frame
 from tests.support import endurance_models as made
 from tests.support.fakes_predictor import PredictorProcess, sha256
+from tests.support.predictor_asker import Asker, Line
 from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
 from tests.support.release_timeline import Answered, Timeline
 
@@ -40,7 +34,6 @@ MODELS = [f"model_{number}" for number in range(8)]
 VERSIONS = 4
 ROWS = made.rows(48)
 SETTLE_SECONDS = 10.0
-_OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
 @dataclass
@@ -203,91 +196,52 @@ class Releaser:
         )
 
 
-class Asker(threading.Thread):
+class Caller(threading.Thread):
     """Asks one door without pause, and compares."""
 
     def __init__(self, world: World, outcome: Outcome, door: str, seed: int, ended: threading.Event) -> None:
         super().__init__(name=f"{door}-{seed}", daemon=True)
         self._world, self._outcome, self._door, self._ended = world, outcome, door, ended
         self._chance = random.Random(seed)
-        self._headers = {"authorization": f"Bearer {world.key}", "content-type": "application/json"}
-        self._metadata = [("authorization", f"Bearer {world.key}")]
-        self._http = http.client.HTTPConnection("127.0.0.1", world.predictor.http, timeout=20)
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{world.predictor.grpc}", _OPTIONS)
-        self._infer = inference_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._predict = predictor_pb2_grpc.PredictionServiceStub(self._channel)
+        self._asker = Asker(world.predictor.http, world.predictor.grpc, world.key)
 
     def run(self) -> None:
         """Until told to end."""
-        doors: dict[str, Callable[[str, list[int]], Sequence[tuple[int, float]]]] = {
-            "REST infer": self._rest_infer,
-            "REST :predict": self._rest_predict,
-            "gRPC infer": self._grpc_infer,
-            "gRPC Predict": self._grpc_predict,
-        }
         while not self._ended.is_set():
             model = self._chance.choice(MODELS)
             places = self._chance.sample(range(len(ROWS)), self._chance.choice((1, 1, 1, 3, 20)))
+            request_id = f"r-{self._chance.random()}"
             sent = time.monotonic()
             try:
-                found = doors[self._door](model, places)
+                lines = self._asker.ask(self._door, model, [ROWS[place] for place in places], request_id)
             except Exception as err:
                 self._outcome.failures.append(f"{self._door}, {model}: {type(err).__name__}: {err}"[:500])
-                self._http.close()
                 continue
-            received = time.monotonic()
-            self._compare(model, places, found, sent, received)
+            self._compare(model, places, lines, sent, time.monotonic())
+        self._asker.close()
 
-    def _compare(
-        self, model: str, places: list[int], found: Sequence[tuple[int, float]], sent: float, received: float
-    ) -> None:
-        if len(found) != len(places):
-            self._outcome.wrong_numbers.append(f"{self._door}, {model}: {len(found)} answers to {len(places)} rows")
-        for place, (version, value) in zip(places, found, strict=False):
+    def _compare(self, model: str, places: list[int], lines: list[Line], sent: float, received: float) -> None:
+        if len(lines) != len(places):
+            self._outcome.wrong_numbers.append(f"{self._door}, {model}: {len(lines)} answers to {len(places)} rows")
+        for place, (version, value, _) in zip(places, lines, strict=False):
             right = self._world.expected.get((model, version), [float("nan")] * len(ROWS))[place]
             if value != right:
                 self._outcome.wrong_numbers.append(
                     f"{self._door}, {model} {version}, row {place}: {value}, not {right}"
                 )
-        for version in {version for version, _ in found}:
+        for version in {line.version for line in lines}:
             self._outcome.answers.append(Answered(model, sent, received, version, self._door))
 
-    def _post(self, path: str, body: Any) -> Any:
-        self._http.request("POST", path, json.dumps(body), self._headers)
-        answer = self._http.getresponse()
-        data = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status} {data[:300]!r}")
-        return json.loads(data)
 
-    def _rest_infer(self, model: str, places: list[int]) -> list[tuple[int, float]]:
-        body = made.rest_body([ROWS[place] for place in places]) | {"id": f"r-{self._chance.random()}"}
-        answer = self._post(f"/v2/models/{model}/infer", body)
-        return [(int(answer["model_version"]), value) for value in answer["outputs"][0]["data"]]
-
-    def _rest_predict(self, model: str, places: list[int]) -> list[tuple[int, float]]:
-        body = {
-            "instances": made.instances([ROWS[place] for place in places]),
-            "request_id": f"r-{self._chance.random()}",
-        }
-        answer = self._post(f"/v1/models/{model}:predict", body)
-        return [(line["model_version"], line["value"]) for line in answer["predictions"]]
-
-    def _grpc_infer(self, model: str, places: list[int]) -> list[tuple[int, float]]:
-        request = made.grpc_request(model, [ROWS[place] for place in places])
-        request.id = f"r-{self._chance.random()}"
-        answer = self._infer.ModelInfer(request, metadata=self._metadata, timeout=20)
-        values = np.frombuffer(answer.raw_output_contents[0], "<f8").tolist()
-        return [(int(answer.model_version), value) for value in values]
-
-    def _grpc_predict(self, model: str, places: list[int]) -> list[tuple[int, float]]:
-        body = {"model": model, "instances": made.instances([ROWS[place] for place in places])}
-        request = ParseDict(body | {"requestId": f"r-{self._chance.random()}"}, predictor_pb2.PredictRequest())
-        answer = self._predict.Predict(request, metadata=self._metadata, timeout=20)
-        return [(line.model_version, line.value) for line in answer.predictions]
-
-
-DOORS = ("REST infer", "REST infer", "REST :predict", "gRPC infer", "gRPC infer", "gRPC Predict")
+DOORS = (
+    "REST infer",
+    "REST infer",
+    "REST infer, binary",
+    "REST :predict",
+    "gRPC infer",
+    "gRPC infer, typed",
+    "gRPC Predict",
+)
 
 
 def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -> Outcome:
@@ -303,9 +257,9 @@ def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -
         world.predictor.start()
         process = world.predictor.process
         assert process is not None
-        askers = [Asker(world, outcome, door, seed + place, ended) for place, door in enumerate(DOORS)]
-        for asker in askers:
-            asker.start()
+        callers = [Caller(world, outcome, door, seed + place, ended) for place, door in enumerate(DOORS)]
+        for caller in callers:
+            caller.start()
         began = time.monotonic()
         early = 0.0
         while (elapsed := time.monotonic() - began) < seconds:
@@ -314,8 +268,8 @@ def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -
             releaser.step()
             ended.wait(max(0.0, pause - (time.monotonic() - began - elapsed)))
         ended.set()
-        for asker in askers:
-            asker.join(30)
+        for caller in callers:
+            caller.join(30)
         outcome.memory_mb = (early, frame.resident_mb(process.pid))
         outcome.evictions = world.predictor.metric("tenon_predictor_model_evictions_total")
         outcome.wrong_versions = [answer for answer in outcome.answers if not world.timeline.allows(answer)]

@@ -13,7 +13,7 @@ from tests.bench.endurance import DOORS, endure
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_no_answer_fails_or_is_wrong_while_releases_change(tmp_path: Path) -> None:
-    """Over four doors at once: every answer is the single answer of a version that was in effect, while versions are
+    """Over six doors at once: every answer is the single answer of a version that was in effect, while versions are
     registered, released, tried as canaries, promoted, rolled back and evicted several times a second."""
     outcome = endure(tmp_path, 20, seed=3, pause=0.2)
     assert not outcome.failures, outcome.failures[:5]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.bundle import Forest, Numeric, OneHot, Pipeline, load_evaluator, open_bundle, write_bundle
 from tests.support.fakes_predictor import VISIT_INPUTS, WARDS, manifest_of
+from tests.support.predictor_asker import Row
 
 TENANT = "acme"
 _DEPTH, _TREES = 6, 400
 DATATYPES = {"age": "FP64", "count": "INT64", "urgent": "BOOL", "ward": "BYTES"}
-Row = dict[str, Any]
 
 
 def bundle(model: str, seed: int, key: Ed25519PrivateKey) -> bytes:
@@ -72,34 +69,3 @@ def single_answers(data: bytes, key: Ed25519PrivateKey, asked: list[Row]) -> lis
         }
         answers.append(float(evaluator.predict(columns)[0]))
     return answers
-
-
-def rest_body(asked: list[Row]) -> dict[str, Any]:
-    """One tensor for each column."""
-    return {
-        "inputs": [
-            {"name": name, "datatype": datatype, "shape": [len(asked)], "data": [row[name] for row in asked]}
-            for name, datatype in DATATYPES.items()
-        ]
-    }
-
-
-def grpc_request(model: str, asked: list[Row]) -> pb.ModelInferRequest:
-    """The same, raw."""
-    request = pb.ModelInferRequest(model_name=model)
-    kinds = {"FP64": "<f8", "INT64": "<i8", "BOOL": "?"}
-    for name, datatype in DATATYPES.items():
-        request.inputs.add(name=name, datatype=datatype, shape=[len(asked)])
-        values = [row[name] for row in asked]
-        if datatype == "BYTES":
-            encoded = [value.encode() for value in values]
-            raw = b"".join(len(data).to_bytes(4, "little") + data for data in encoded)
-        else:
-            raw = np.array([np.nan if value is None else value for value in values], kinds[datatype]).tobytes()
-        request.raw_input_contents.append(raw)
-    return request
-
-
-def instances(asked: list[Row]) -> list[dict[str, Any]]:
-    """The same, by entity."""
-    return [{"features": {name: value for name, value in row.items() if value is not None}} for row in asked]
