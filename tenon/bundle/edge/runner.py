@@ -71,12 +71,13 @@ def _number(at: int, column: dict[str, Any], value: Any) -> Any:
 
 
 def _text(at: int, column: dict[str, Any], value: Any) -> str:
+    missing = WORDS["missing"][column["name"]]
     if value is None:
-        return str(_missing(at, column, WORDS["missing"][column["name"]]))
+        return str(_missing(at, column, missing))
     if not isinstance(value, str):
         raise ValueError(f"row {at}: column {column['name']!r} takes text, not {value!r}")
-    # Text that the runtime would cut short or refuse is no level of the model.
-    odd = "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)
+    # No level of the model: the word that stands for missing, and text that the runtime would cut short or refuse.
+    odd = value == missing or "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)
     return str(WORDS["unknown"][column["name"]]) if odd else value
 
 

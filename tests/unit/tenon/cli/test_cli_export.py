@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.trainer.engine.onnx_graph import onnx_of
-from tenon.bundle import Forest, Pipeline, load_evaluator, open_bundle, write_bundle
+from tenon.bundle import Forest, Linear, Numeric, OneHot, Pipeline, load_evaluator, open_bundle, write_bundle
 from tenon.core.manifest import Form
 from tests.support.fakes_predictor import VISIT_INPUTS, manifest_of, sha256, signing_key, visit_bundle
 from tests.unit.tenon.cli.conftest import Result, Run
@@ -40,6 +40,17 @@ def bundle_of(form: Form | None = PASSED, tenant: str = SHOP) -> bytes:
         "ward": {"kind": "categorical", "rows": 9, "missing": 0, "counts": {"west": 6, "east": 3}, "other": 0},
     }  # fmt: skip
     return write_bundle(manifest, files, signing_key())
+
+
+def linear_bundle() -> bytes:
+    """A version in which a missing ward counts as one of its levels."""
+    wards = ("(missing)", "west")
+    pipeline = Pipeline((Numeric("age", 40.0, 38.5, 7.25), OneHot("ward", wards, impute="(missing)")))
+    model = Linear((0.5, 1.5, -2.0), 0.25, "identity")
+    manifest = manifest_of(SHOP, MODEL, VISIT_INPUTS, engine="tenon-linear", output="prediction")
+    manifest["forms"] = {"onnx": PASSED.model_dump()}
+    files = {"pipeline.json": pipeline.to_json(), "linear.json": model.to_json()}
+    return write_bundle(manifest, files | {"model.onnx": onnx_of(pipeline, model, "prediction")}, signing_key())
 
 
 def numeric(mean: float) -> dict[str, Any]:
@@ -102,6 +113,18 @@ def test_the_exported_files_answer_alone(run: Run, shop: FakePlatform, clean: Pa
     table = "count,age,urgent,ward\n3,0.1,true,west\n0,,,moon\n2,41.5,0,\n"
     given = answers(clean / "edge", table)
     np.testing.assert_allclose(json.loads(given.stdout)["probability"], expected[:3], rtol=0, atol=6e-8)
+
+
+def test_the_empty_text_is_not_a_missing_one(run: Run, shop: FakePlatform, clean: Path) -> None:
+    """Missing, empty and unknown text, and the level that missing counts as, get the evaluator's bits."""
+    serve(shop, linear_bundle())
+    assert export(run).code == 0
+    wards = [None, "", "(missing)", "west", "moon", "?", "west\0", "\ud800"]
+    predict = load_runner(clean / "edge")["predict"]
+    evaluator = load_evaluator(open_bundle(linear_bundle(), signing_key().public_key()))
+    columns = {"age": np.array([np.nan, 1.0] * 4), "ward": np.array(wards, object)}
+    rows = [{"age": None if at % 2 == 0 else 1.0, "count": 1, "ward": ward} for at, ward in enumerate(wards)]
+    assert predict(rows) == evaluator.predict(columns).tolist()
 
 
 def test_the_export_has_all_that_a_device_needs_to_verify_it(run: Run, shop: FakePlatform, clean: Path) -> None:
