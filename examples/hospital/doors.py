@@ -108,6 +108,7 @@ class Prediction:
     version: int
     role: str
     fallback: bool
+    level: str = ""
 
 
 @dataclass
@@ -203,6 +204,7 @@ class Doors:
             said["model_version"],
             said["role"],
             bool(said["fallback"]),
+            said.get("fallback_level", ""),
         )
 
     def predict_grpc(self, key: str, columns: Sequence[Column], row: Row) -> Prediction:
@@ -215,7 +217,13 @@ class Doors:
         answer = self.prediction.Predict(request, metadata=bearer(key), timeout=_DEADLINE_SECONDS)
         said = answer.predictions[0]
         return Prediction(
-            said.value, said.prediction_id, answer.tenant, said.model_version, said.role, bool(said.fallback)
+            said.value,
+            said.prediction_id,
+            answer.tenant,
+            said.model_version,
+            said.role,
+            bool(said.fallback),
+            said.fallback_level,
         )
 
     def columns(self, key: str) -> list[Column]:

@@ -10,9 +10,12 @@ import grpc
 
 from examples.hospital.doors import MODEL, Row, bearer
 from examples.hospital.steps_data import wait_for_features
+from examples.hospital.steps_outage import lose_features
 from examples.hospital.story import StepFailed
 from examples.hospital.world import TENANTS, World, read_rows
 from tenon.api.inference.v2 import inference_pb2
+
+_MAES = ("naive MAE", "MAE without history", "model MAE", "random-split MAE")
 
 
 def train(world: World, tenants: Sequence[str], version: int) -> None:
@@ -35,9 +38,9 @@ def train(world: World, tenants: Sequence[str], version: int) -> None:
         )
         world.evidence[tenant, version] = run["evidence"]
     world.story.table(
-        ["hospital", "estimator", "trained on", "tested on", "naive MAE", "model MAE", "random-split MAE", "R²"],
+        ["hospital", "estimator", "trained on", "tested on", *_MAES, "R²"],
         [_evidence_row(tenant, run["evidence"]) for tenant, run in runs.items()],
-        right=("trained on", "tested on", "naive MAE", "model MAE", "random-split MAE", "R²"),
+        right=("trained on", "tested on", *_MAES, "R²"),
     )
     for tenant, run in runs.items():
         evidence = run["evidence"]
@@ -46,16 +49,20 @@ def train(world: World, tenants: Sequence[str], version: int) -> None:
             model < naive and all(gate["passed"] for gate in run["gates"]),
             f"{tenant}: off by {model:,.0f} on average, {1 - model / naive:.0%} less than the best constant; every gate passed",
         )
+        alone = evidence["without_history"]["metrics"]["mae"]
+        world.story.check(
+            alone < naive,
+            f"{tenant}: without the patient's history it is off by {alone:,.0f}: a second model, for when it cannot be had",
+        )
 
 
 def _evidence_row(tenant: str, evidence: dict[str, Any]) -> list[str]:
-    figures = [
-        evidence[name]["metrics"]["mae"] if evidence[name] else None for name in ("baseline", "model", "random_split")
-    ]
-    naive, model, random = ("—" if figure is None else f"{figure:,.0f}" for figure in figures)
+    parts = ("baseline", "without_history", "model", "random_split")
+    figures = [evidence[name]["metrics"]["mae"] if evidence[name] else None for name in parts]
+    naive, alone, model, random = ("—" if figure is None else f"{figure:,.0f}" for figure in figures)
     return [
         tenant, evidence["estimator"], f"{evidence['train_rows']:,}", f"{evidence['model']['rows']:,}",
-        naive, f"[bold]{model}[/]", f"[dim]{random}[/]", f"{evidence['model']['metrics']['r2']:.2f}",
+        naive, alone, f"[bold]{model}[/]", f"[dim]{random}[/]", f"{evidence['model']['metrics']['r2']:.2f}",
     ]  # fmt: skip
 
 
@@ -102,6 +109,7 @@ def release_and_predict(world: World) -> None:
         True, "each visit was asked for over four doors: the same number to the last bit, from the hospital's own model"
     )
     _try_strangers(world)
+    lose_features(world)
 
 
 def unbilled_visits(world: World, tenant: str) -> list[Row]:
