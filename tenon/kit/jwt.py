@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -160,7 +161,8 @@ class KeySet:
             log.warning("the saved keys of the token issuer are unreadable", error=str(err))
 
     def _save(self, text: bytes) -> None:
-        temporary = self._cache.with_suffix(".tmp")
+        # Several processes may share the folder.
+        temporary = self._cache.with_suffix(f".{os.getpid()}.tmp")
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch(mode=0o600)

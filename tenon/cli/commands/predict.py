@@ -129,8 +129,9 @@ def _show(output: Output, tenant: str, model: str, predictions: list[dict[str, A
 
 
 def _history(row: dict[str, Any]) -> str:
-    if row.get("fallback"):
-        return f"missing: {', '.join(row['fallback'])}"
+    level = row.get("fallback_level", "fresh")
+    if level != "fresh":
+        return f"{level.replace('_', ' ')}: {row.get('fallback_reason', '')}"
     age = row.get("feature_age_seconds")
     if age is None:
         return ""
