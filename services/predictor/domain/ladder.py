@@ -61,7 +61,7 @@ class Ladders:
         ladder = ladder or UNDECLARED
         rows = _Rows(tenant, served, columns, query, history, self._last_known)
         if history is not None and ladder.stale_seconds is not None:
-            rows.remember()
+            rows.remember(ladder.stale_seconds)
         if rows.all_fresh:
             footings = only(FIRM)
         else:
@@ -242,7 +242,7 @@ class _Rows:
         self._known[row] = -1
         return self.names
 
-    def remember(self) -> None:
+    def remember(self, seconds: float) -> None:
         """Keep what features gave, for when it cannot be asked."""
         if self._last_known is None or self._history is None:
             return
@@ -262,6 +262,7 @@ class _Rows:
                         Remembered(
                             tuple(names), values[row].copy(), self._query.at[row], fetched, known if known >= 0 else None, until
                         ),
+                        seconds,
                     )  # fmt: skip
 
     def stale(self, rung: Stale, pending: list[int]) -> dict[int, Footing]:

@@ -27,13 +27,15 @@ class Remembered:
 
 
 class LastKnown:
-    """A bounded memory: what was not fetched for longest is forgotten first. Safe to use from many threads."""
+    """A bounded memory: what was not fetched for longest is forgotten first, and what is older than anybody would take is not
+    kept at all. Safe to use from many threads."""
 
     def __init__(self, entities: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = entities
         self._clock = clock
         self._lock = threading.Lock()
         self._found: OrderedDict[Hashable, Remembered] = OrderedDict()
+        self._longest = 0.0
 
     def __len__(self) -> int:
         return len(self._found)
@@ -42,12 +44,17 @@ class LastKnown:
         """The clock that `Remembered.fetched` is read from."""
         return self._clock()
 
-    def keep(self, key: Hashable, found: Remembered) -> None:
-        """Remember, and forget what there is no room for."""
+    def keep(self, key: Hashable, found: Remembered, seconds: float) -> None:
+        """Remember for so many seconds; forget what there is no room for, and what nobody would take any more."""
         with self._lock:
+            self._longest = max(self._longest, seconds)
             self._found[key] = found
             self._found.move_to_end(key)
             while len(self._found) > self._most:
+                self._found.popitem(last=False)
+            since = found.fetched - self._longest
+            # In the order of their fetching, so that the first that is young enough ends it.
+            while self._found and next(iter(self._found.values())).fetched < since:
                 self._found.popitem(last=False)
 
     def find(self, key: Hashable, at: int) -> tuple[Remembered, float] | None:

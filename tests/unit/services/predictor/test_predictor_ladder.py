@@ -233,13 +233,17 @@ def test_nobody_gets_what_is_known_of_another_tenants_entity() -> None:
 
 
 def test_memory_is_bounded_and_kept_only_for_who_wants_it() -> None:
-    """The longest unasked go first; a model without the step remembers nothing."""
+    """The longest unasked go first, and what nobody would take any more; a model without the step remembers nothing."""
     story = Story((Stale(60), Constant(3.0)), entities=2)
     story.ask("p1")
     story.ask("p2", "p3")
     assert len(story.last_known) == 2
     story.features.down = True
     assert levels(story.ask("p1", "p2")) == ["constant", "stale"]
+    story.features.down = False
+    story.clock = 61.0
+    story.ask("p9")
+    assert len(story.last_known) == 1
     other = Story((Missing(),))
     other.ask("p1")
     assert len(other.last_known) == 0
