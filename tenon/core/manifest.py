@@ -85,11 +85,13 @@ class PredictionInterval(Part):
     high: list[float]
     least: float | None = Field(default=None, description="No label can be below this, by its data set's contract.")
     greatest: float | None = None
-    calibration_rows: int = Field(description="Test rows whose residuals it was made from: the earlier half.")
-    measured_coverage: float = Field(description="Share of the truths of the later half that lay inside.")
+    calibration_rows: int = Field(description="Test rows whose residuals it was made from.")
+    measured_coverage: float = Field(
+        description="Share of the test rows' truths inside intervals that were made from the other blocks of time."
+    )
+    measured_blocks: list[float] = Field(description="The same of each block of the test period, in order of time.")
     measured_rows: int
-    measured_from: str
-    mean_width: float = Field(description="Mean width of the intervals of the later half.")
+    mean_width: float = Field(description="Mean width of the intervals that were measured.")
 
     @model_validator(mode="after")
     def _check_bins(self) -> Self:

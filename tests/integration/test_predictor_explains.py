@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from tenon.api.inference.v2 import inference_pb2, inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle, visit_bundle
 
@@ -93,6 +96,37 @@ def test_a_regression_says_its_interval_on_both_doors(predictor: PredictorProces
     assert "label" not in row
     assert ask_grpc(predictor, "price", PRICE, explain=False)[0]["interval"] == wanted
     assert "interval" not in ask(predictor, "stay", {"instances": VISITS}).json()["predictions"][0]
+
+
+def test_the_open_inference_protocol_explains_by_a_parameter(predictor: PredictorProcess) -> None:
+    """Parameter `explain` adds a tensor of contributions whose parameters name its columns: JSON, binary and gRPC."""
+    values = {"age": ("FP64", 61.5), "count": ("INT64", 3), "urgent": ("BOOL", True), "ward": ("BYTES", "north")}
+    inputs = [{"name": name, "datatype": kind, "shape": [1], "data": [value]} for name, (kind, value) in values.items()]
+    plain = predictor.infer("stay", {"inputs": inputs}).json()
+    assert [output["name"] for output in plain["outputs"]] == ["probability"]
+    answer = predictor.infer("stay", {"inputs": inputs, "parameters": {"explain": True}}).json()
+    score, tensor = answer["outputs"]
+    assert score["data"] == plain["outputs"][0]["data"]
+    assert (tensor["name"], tensor["datatype"], tensor["shape"]) == ("contributions", "FP64", [1, 5])
+    assert tensor["parameters"] == {"columns": "age,count,urgent,ward,base", "space": "log-odds"}
+    assert 1 / (1 + math.exp(-sum(tensor["data"]))) == pytest.approx(score["data"][0], rel=1e-6)
+    wanted = {"explain": True, "binary_data_output": True}
+    binary = predictor.infer("stay", {"inputs": inputs, "parameters": wanted}).content
+    assert np.frombuffer(binary[-40:], "<f8").tolist() == tensor["data"]
+    with grpc.insecure_channel(f"127.0.0.1:{predictor.grpc}") as channel:
+        request = inference_pb2.ModelInferRequest(model_name="stay")
+        request.parameters["explain"].bool_param = True
+        for name, (kind, value) in values.items():
+            item = request.inputs.add(name=name, datatype=kind, shape=[1])
+            contents = {"FP64": "fp64_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}
+            getattr(item.contents, contents.get(kind, "bytes_contents")).append(
+                value.encode() if isinstance(value, str) else value
+            )
+        found = inference_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
+            request, metadata=tuple(AUTH.items()), timeout=10
+        )
+    assert list(found.outputs[1].contents.fp64_contents) == tensor["data"]
+    assert found.outputs[1].parameters["columns"].string_param == tensor["parameters"]["columns"]
 
 
 def test_what_cannot_be_explained_says_so(predictor: PredictorProcess) -> None:

@@ -172,7 +172,7 @@ def linear_bundle(
         manifest["evidence"]["interval"] = {
             "coverage": 0.9, "edges": [10.0], "low": [-1.0, -4.0], "high": [2.0, 8.0], "least": 0.0,
             "calibration_rows": 50, "measured_coverage": 0.91, "measured_rows": 50,
-            "measured_from": "2025-01-16T00:00:00Z", "mean_width": 5.0,
+            "measured_blocks": [0.9, 0.92], "mean_width": 5.0,
         }  # fmt: skip
     return write_bundle(manifest, files, signing_key())
 

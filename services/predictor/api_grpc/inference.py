@@ -11,6 +11,7 @@ import numpy as np
 import tenon
 from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain import tensors
+from services.predictor.domain.explaining import CONTRIBUTIONS, as_tensor
 from services.predictor.domain.logged import id_texts
 from services.predictor.domain.model import Answer, Ask, Values
 from services.predictor.domain.naming import HostNames
@@ -123,6 +124,8 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             tenant = tenant_of_call(call, hosts=self._hosts)
             named = tenant.value
             ask = _ask(request)
+            if "explain" in request.parameters:
+                ask.explain = request.parameters["explain"].bool_param
             plan = self._predictor.plan(tenant, ask)
             names = [output.name for output in request.outputs]
             wanted = tensors.check_outputs(names, plan.parts[0].serving.served.output)
@@ -215,4 +218,13 @@ def _response(answer: Answer, wanted: list[str], request_id: str, *, raw: bool) 
             output.contents.bytes_contents.extend(text.encode() for text in id_texts(answer.ids))
         else:
             output.contents.fp64_contents.extend(answer.scores.tolist())
+    if answer.explained is not None:
+        matrix, said = as_tensor(answer.explained, rows)
+        output = response.outputs.add(name=CONTRIBUTIONS, datatype="FP64", shape=matrix.shape)
+        for name, text in said.items():
+            output.parameters[name].string_param = text
+        if raw:
+            response.raw_output_contents.append(matrix.astype("<f8").tobytes())
+        else:
+            output.contents.fp64_contents.extend(matrix.ravel().tolist())
     return response

@@ -11,6 +11,7 @@ import orjson
 from services.predictor.api_http import json_body
 from services.predictor.api_http.entities import details_of
 from services.predictor.domain import tensors
+from services.predictor.domain.explaining import CONTRIBUTIONS, as_tensor
 from services.predictor.domain.logged import ID_BYTES, id_texts
 from services.predictor.domain.model import Answer, Ask, Doubles, Values
 from services.predictor.domain.tensors import Tensor
@@ -93,7 +94,11 @@ def parse_infer(
         raise Invalid("ID_INVALID", f"`id` must be text of at most {MAX_ID} characters", place=Place(field="id"))
     wanted = _wanted(request, given)
     rows, columns, matrix = tensors.columns_of(found) if row is None else (1, row, None)
-    return Ask(model, version, "rest", given or request_id, rows, columns, matrix), wanted
+    ask = Ask(model, version, "rest", given or request_id, rows, columns, matrix)
+    parameters = request.get("parameters")
+    if parameters:
+        ask.explain = parameters.get("explain") is True
+    return ask, wanted
 
 
 def render_infer(answer: Answer, wanted: Wanted) -> tuple[bytes, int | None]:
@@ -110,6 +115,15 @@ def render_infer(answer: Answer, wanted: Wanted) -> tuple[bytes, int | None]:
             tails.append(data)
         else:
             output["data"] = id_texts(answer.ids) if is_id else answer.scores.tolist()
+        outputs.append(output)
+    if answer.explained is not None:
+        matrix, said = as_tensor(answer.explained, rows)
+        output = {"name": CONTRIBUTIONS, "datatype": "FP64", "shape": list(matrix.shape), "parameters": dict(said)}
+        if wanted.binary(CONTRIBUTIONS):
+            output["parameters"]["binary_data_size"] = matrix.nbytes
+            tails.append(matrix.astype("<f8").tobytes())
+        else:
+            output["data"] = matrix.ravel().tolist()
         outputs.append(output)
     body: dict[str, Any] = {"model_name": served.model, "model_version": str(served.version)}
     if wanted.id is not None:

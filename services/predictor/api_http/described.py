@@ -11,6 +11,7 @@ from services.predictor.domain.tensors import BYTES, DTYPES
 from tenon.core.levels import Level
 
 _TEXT: dict[str, Any] = {"type": "string"}
+_NUMBER: dict[str, Any] = {"type": "number"}
 _NAMES = {"type": "array", "items": _TEXT}
 _FREE = {"type": ["object", "null"], "description": "Parameters that are not known do no harm."}
 _SHAPE = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2}
@@ -64,14 +65,15 @@ SCHEMAS: dict[str, Any] = {
                 name=_TEXT,
                 datatype=_DATATYPE,
                 shape=_SHAPE,
-                parameters=_object(["binary_data_size"], binary_data_size={"type": "integer"}),
-                data=_list_of({"type": ["number", "string"]}),
+                parameters=_object([], binary_data_size={"type": "integer"}, columns=_TEXT, space=_TEXT),
+                data=_list_of({"type": ["number", "string", "null"]}),
             )
         ),
     ),
     "PredictRequest": _object(
         ["instances"],
         request_id=_ID,
+        explain={"type": "boolean", "description": "Say what each input contributed to each answer."},
         instances=_list_of(
             {
                 "type": "object",
@@ -99,6 +101,23 @@ SCHEMAS: dict[str, Any] = {
                 fallback_level={"type": "string", "enum": [level.value for level in Level]},
                 fallback_reason=_TEXT,
                 feature_age_seconds={"type": "number"},
+                interval=_object(["low", "high", "coverage"], low=_NUMBER, high=_NUMBER, coverage=_NUMBER),
+                label={"type": "boolean"},
+                explanation={"oneOf": [_ref("Explanation"), {"type": "null"}]},
+            )
+        ),
+    ),
+    "Explanation": _object(
+        ["space", "base", "margin", "contributions"],
+        space={"type": "string", "enum": ["log-odds", "value"]},
+        base=_NUMBER,
+        margin=_NUMBER,
+        contributions=_list_of(
+            _object(
+                ["column", "value", "contribution"],
+                column=_TEXT,
+                value={"type": ["number", "string", "boolean", "null"]},
+                contribution=_NUMBER,
             )
         ),
     ),
@@ -136,6 +155,15 @@ _ENCODING = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "enum": ["gzip", "deflate", "identity", ""]},
+}
+
+
+_EXPLAIN = {
+    "name": "explain",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean"},
+    "description": "As `explain` of the body.",
 }
 
 
@@ -194,4 +222,4 @@ def describe(document: dict[str, Any]) -> None:
         elif plain.endswith(":predict"):
             predict = operations["post"]
             predict["requestBody"] = _body("PredictRequest", EXAMPLE_BY_ENTITY)
-            predict["parameters"].append(_ENCODING)
+            predict["parameters"].extend([_EXPLAIN, _ENCODING])

@@ -157,6 +157,16 @@ def by_row(served: Served, explained: list[Explained], count: int) -> list[RowEx
     return rows
 
 
+CONTRIBUTIONS = "contributions"
+"""The output tensor of the Open Inference Protocol that explanations are in."""
+
+
+def as_tensor(explained: list[Explained], count: int) -> tuple[FloatArray, dict[str, str]]:
+    """`as_matrix` for the protocol: the tensor, and parameters that say what its columns are and what they measure."""
+    names, matrix, space = as_matrix(explained, count)
+    return matrix, {"columns": ",".join([*names, "base"]), "space": space}
+
+
 def as_matrix(explained: list[Explained], count: int) -> tuple[tuple[str, ...], FloatArray, str]:
     """(columns, contributions of every row with the base last, space): NaN for rows that no model answered, and for
     inputs that the model which did does not read."""

@@ -1,13 +1,14 @@
 """Prediction intervals that hold what they say without believing any distribution: split conformal prediction.
 
-The residuals of rows that the model has not learnt from say how far it is off. Of the test period's earlier half the
-quantiles are taken, each side for itself; on the later half it is counted how often the truth lay inside, so that the
-nominal coverage stands beside a measured one. Because errors often grow with the answer, answers are put into bins of about
-equally many rows (Mondrian conformal prediction), each with quantiles of its own. What the split calls train and test is
-kept apart here as well: a label that was not known when the later half begins is not used for calibration.
+The residuals of rows that the model has not learnt from say how far it is off: the quantiles of the test rows' residuals,
+each side for itself, are the interval. Because errors often grow with the answer, answers are put into bins of about equally
+many rows (Mondrian conformal prediction), each with quantiles of its own.
 
-With exchangeable rows the coverage of the truth is at least the nominal one, whatever the model. Rows in time are never
-quite exchangeable, which is why the measured figure is the one to look at.
+With exchangeable rows the truth lies inside at least as often as said, whatever the model. Rows in time are never quite
+exchangeable, so it is measured: the test period is cut into blocks of time, each is judged by intervals made from the
+others, at a distance of the gap, and the share inside stands beside the nominal one. On hourly PM2.5 in Beijing this foretold
+the coverage of the following year within 1.3 points. (Quantiles of the earlier half alone were a bad guide there: they
+had not seen a winter. See `make bench-intervals`.)
 
 Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); Lei, G'Sell, Rinaldo, Tibshirani and
 Wasserman, "Distribution-free predictive inference for regression" (2018); Boström and Johansson, "Mondrian conformal
@@ -17,23 +18,27 @@ regressors" (2020).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from services.trainer.domain.examples import Labelled
 from services.trainer.domain.ports import Floats
-from services.trainer.domain.split import Micros, TimeSplit, split_by_time
+from services.trainer.domain.split import Micros, Rows, TimeSplit
 from tenon.core.manifest import PredictionInterval
 from tenon.core.specs import DatasetSpec, ModelSpec
 from tenon.core.specs.model import Task
-from tenon.core.timestamps import parse_duration, rfc3339
+from tenon.core.timestamps import parse_duration
 
 COVERAGE = 0.9
 FEWEST_ROWS = 40
 """A bin with fewer rows has no quantiles worth the name."""
+BLOCKS = 4
 LACK = 0.03
 """A run warns when the measured coverage is further than this below the nominal one."""
-ROWS_OF_A_BIN = 250
+ROWS_OF_A_BIN = 100
 MOST_BINS = 10
 
 
@@ -46,7 +51,6 @@ def interval_of(
     column, rows = spine.columns[spec.label.column], split.test
     return calibrate(
         labelled.event_time[rows],
-        labelled.known_at[rows],
         labelled.examples.label[rows],
         answer,
         gap=parse_duration(spec.split.gap),
@@ -64,14 +68,13 @@ def interval_warnings(task: Task, interval: PredictionInterval | None) -> list[s
     if measured >= interval.coverage - LACK:
         return []
     return [
-        f"prediction intervals for {interval.coverage:.0%} held {measured:.1%} of the {interval.measured_rows:,} labels from "
-        f"{interval.measured_from} on: the data moves, and the intervals are too narrow for it"
+        f"prediction intervals for {interval.coverage:.0%} would have held {measured:.1%} of the {interval.measured_rows:,} test "
+        f"labels, {min(interval.measured_blocks):.1%} in the worst part of the period: the data moves, and they are too narrow for it"
     ]
 
 
 def calibrate(
     event_time: Micros,
-    known_at: Micros,
     label: Floats,
     answer: Floats,
     *,
@@ -83,36 +86,60 @@ def calibrate(
 
     `limits` are the least and the greatest value the label can have by the data set's contract; no interval goes beyond.
     """
-    ordered = np.sort(event_time)
-    start = int(ordered[len(ordered) // 2])
-    halves = split_by_time(event_time, known_at, start=start, gap=gap)
-    if len(halves.train) < FEWEST_ROWS or len(halves.test) < FEWEST_ROWS:
+    inside: list[npt.NDArray[np.bool_]] = []
+    widths: list[Floats] = []
+    for block, others in _blocks(event_time, gap):
+        if not len(block):
+            continue
+        if len(others) < FEWEST_ROWS:
+            return None
+        bins = _Bins(answer[others], label[others], coverage)
+        bottom, top = np.clip(bins.ends(answer[block]), *limits)
+        inside.append((label[block] >= bottom) & (label[block] <= top))
+        widths.append(top - bottom)
+    if not inside:
         return None
-    residual, given = (label - answer)[halves.train], answer[halves.train]
-    edges = _edges(given)
-    place = np.searchsorted(edges, given, side="right")
-    low, high = [], []
-    for index in range(len(edges) + 1):
-        own = residual[place == index]
-        # An interval that leaves out the answer itself would confuse more than it says; widening it costs no coverage.
-        low.append(min(0.0, -_quantile(-own, (1 + coverage) / 2)))
-        high.append(max(0.0, _quantile(own, (1 + coverage) / 2)))
-    later, truth = answer[halves.test], label[halves.test]
-    place = np.searchsorted(edges, later, side="right")
-    bottom, top = np.clip([later + np.array(low)[place], later + np.array(high)[place]], *limits)
+    bins = _Bins(answer, label, coverage)
     return PredictionInterval(
         coverage=coverage,
-        edges=edges.tolist(),
-        low=low,
-        high=high,
+        edges=bins.edges.tolist(),
+        low=bins.low.tolist(),
+        high=bins.high.tolist(),
         least=limits[0],
         greatest=limits[1],
-        calibration_rows=len(halves.train),
-        measured_coverage=float(np.mean((truth >= bottom) & (truth <= top))),
-        measured_rows=len(halves.test),
-        measured_from=rfc3339(start),
-        mean_width=float(np.mean(top - bottom)),
+        calibration_rows=len(label),
+        measured_coverage=float(np.mean(np.concatenate(inside))),
+        measured_blocks=[float(np.mean(block)) for block in inside],
+        measured_rows=sum(map(len, inside)),
+        mean_width=float(np.mean(np.concatenate(widths))),
     )
+
+
+def _blocks(event_time: Micros, gap: int) -> Iterator[tuple[Rows, Rows]]:
+    """(rows of a block, rows of the others that are at least the gap away); about as many rows in each block."""
+    ordered = np.sort(event_time)
+    starts = [int(ordered[len(ordered) * block // BLOCKS]) for block in range(BLOCKS)] if len(ordered) else []
+    for start, end in pairwise([*starts, int(ordered[-1]) + 1] if starts else []):
+        within = (event_time >= start) & (event_time < end)
+        away = (event_time < start - gap) | (event_time >= end + gap)
+        yield np.flatnonzero(within).astype(np.int64), np.flatnonzero(away).astype(np.int64)
+
+
+class _Bins:
+    """The quantiles of residuals, by bins of the answer."""
+
+    def __init__(self, answer: Floats, label: Floats, coverage: float) -> None:
+        residual, self.edges = label - answer, _edges(answer)
+        place, share = np.searchsorted(self.edges, answer, side="right"), (1 + coverage) / 2
+        parts = [residual[place == index] for index in range(len(self.edges) + 1)]
+        # An interval that leaves out the answer itself would confuse more than it says; widening it costs no coverage.
+        self.low = np.array([min(0.0, -_quantile(-own, share)) for own in parts])
+        self.high = np.array([max(0.0, _quantile(own, share)) for own in parts])
+
+    def ends(self, answer: Floats) -> tuple[Floats, Floats]:
+        """The ends of the intervals of these answers."""
+        place = np.searchsorted(self.edges, answer, side="right")
+        return answer + self.low[place], answer + self.high[place]
 
 
 def _quantile(values: Floats, share: float) -> float:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help='JSON: {"instances": [{…}]}, a list, or one object; "-" reads stdin.',
 )
+@click.option("--explain", is_flag=True, help="Say what each input contributed to each answer.")
 @tenant_option
 @data_option()
 @json_option
@@ -47,6 +48,7 @@ def predict(
     body: str | None,
     values: tuple[str, ...],
     file: Path | None,
+    explain: bool,
     tenant: str | None,
     data: str | None,
 ) -> None:
@@ -54,7 +56,7 @@ def predict(
 
     \b
     tenon predict late_arrival --set carrier=AA --set dest=JFK --set distance=2475
-    tenon predict late_arrival -f request.json
+    tenon predict late_arrival -f request.json --explain
     tenon predict late_arrival --json '{"instances": [{"carrier": "AA", "dest": "JFK"}]}'
     """
     given = [name for name, value in (("--set", values), ("--file", file), ("BODY", body)) if value]
@@ -78,7 +80,9 @@ def predict(
             inputs = client.get("predictor", path_of("models", model, version="v2"), headers=headers)["inputs"]
             texts = {entry["name"] for entry in inputs if entry["datatype"] == "BYTES"}
             instances = [{name: text if name in texts else _value(text) for name, text in pairs.items()}]
-        rows = {"instances": [_split(instance) for instance in instances]}
+        rows: dict[str, Any] = {"instances": [_split(instance) for instance in instances]}
+        if explain:
+            rows["explain"] = True
         answer = client.post("predictor", path_of("models", f"{model}:predict"), rows, headers=headers)
     if output.json:
         output.result("predictions", answer)
@@ -114,18 +118,72 @@ def _split(instance: dict[str, Any]) -> dict[str, Any]:
 
 def _show(output: Output, tenant: str, model: str, predictions: list[dict[str, Any]]) -> None:
     name = predictions[0]["output"]
+    extra = {"label": _label} if "label" in predictions[0] else {}
+    extra |= {"interval": _interval} if any("interval" in row for row in predictions) else {}
     output.table(
-        ["row", name, "version", "role", "prediction_id", "history"],
+        ["row", name, *extra, "version", "role", "prediction_id", "history"],
         [
-            [str(index), f"{row['value']:.6g}", str(row["model_version"]), row["role"], row["prediction_id"], _history(row)]
+            [str(index), f"{row['value']:.6g}", *(show(row) for show in extra.values()), str(row["model_version"]), row["role"],
+             row["prediction_id"], _history(row)]
             for index, row in enumerate(predictions)
         ],
         right=(name,),
     )  # fmt: skip
+    for index, row in enumerate(predictions):
+        if "explanation" in row:
+            _show_explanation(output, f"row {index}", row)
     served = sorted({row["model_version"] for row in predictions})
     output.line(
         f"{count(len(predictions), 'prediction')} by {tenant}/{model}, version {' and '.join(map(str, served))}"
     )
+
+
+def _label(row: dict[str, Any]) -> str:
+    return "yes" if row.get("label") else "no"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    found = row.get("interval")
+    return f"{found['low']:.6g} to {found['high']:.6g} ({found['coverage']:.0%})" if found else ""
+
+
+def _show_explanation(output: Output, title: str, row: dict[str, Any]) -> None:
+    """What moved an answer from the base to where it is, the largest first."""
+    found = row["explanation"]
+    answer = f"{title}: {row['output']} {row['value']:.6g}"
+    output.line()
+    if found is None:
+        output.line(
+            f"{answer} is not the model's ({row.get('fallback_level', 'a fallback')}): nothing contributed to it"
+        )
+        return
+    parts = found["contributions"]
+    shown = parts if len(parts) <= SHOWN + 1 else parts[:SHOWN]
+    lines = [[part["column"], _written(part["value"]), f"{part['contribution']:+.4g}"] for part in shown]
+    rest = parts[len(shown) :]
+    if rest:
+        lines.append([f"({len(rest)} more)", "", f"{sum(part['contribution'] for part in rest):+.4g}"])
+    is_log_odds = found["space"] == "log-odds"
+    unit = "log-odds " if is_log_odds else ""
+    answer += f" (log-odds {found['margin']:.4g})" if is_log_odds else ""
+    output.table(
+        ["column", "value", "contribution"],
+        lines,
+        right=("value", "contribution"),
+        title=f"{answer}, from {unit}{found['base']:.4g} when nothing is known",
+    )
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "(missing)"
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+
+
+SHOWN = 15
+"""So many contributions are listed; the rest are one line. --json has all."""
 
 
 def _history(row: dict[str, Any]) -> str:

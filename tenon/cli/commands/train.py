@@ -205,6 +205,12 @@ def show_outcome(output: Output, run: dict[str, Any]) -> None:
             title=f"{run['model']}: {evidence.get('estimator', '')}, trained on {evidence.get('train_rows', 0):,} rows, "
             f"tested on {evidence['model'].get('rows', 0):,} later ones",
         )
+    interval = evidence.get("interval")
+    if interval:
+        output.line(
+            f"prediction intervals: {interval['measured_coverage']:.1%} of {interval['measured_rows']:,} test labels inside "
+            f"(nominal {interval['coverage']:.0%}), {figure(interval['mean_width'])} wide on average"
+        )
     for text in evidence.get("warnings", []):
         output.warning(text)
     for gate in run.get("gates") or []:

@@ -351,4 +351,12 @@ class FakePlatform:
                     raise Refusal(400, "VALUE_TYPE", f"column {name!r}, row {row}: a number is expected, not {value!r}")
             predictions.append({"prediction_id": f"p{row}", "value": 0.25, "output": "probability", "model_version": 1, "role": "stable",
                                 "fallback": []})  # fmt: skip
+            if body.get("explain"):
+                given = instance.get("entity", {}) | instance["features"]
+                parts = [{"column": name, "value": given.get(name), "contribution": (-1) ** at / (at + 1)}
+                         for at, name in enumerate([*known, *(f"extra_{at}" for at in range(20))])]  # fmt: skip
+                predictions[-1] |= {
+                    "label": False, "interval": {"low": 0.1, "high": 0.5, "coverage": 0.9},
+                    "explanation": {"space": "log-odds", "base": -1.5, "margin": -1.0986, "contributions": parts},
+                }  # fmt: skip
         return {"tenant": tenant, "model": model, "request_id": "r1", "predictions": predictions}

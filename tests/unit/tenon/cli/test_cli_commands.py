@@ -122,6 +122,26 @@ def test_the_loop_from_file_to_rollback(run: Run, example: FakePlatform) -> None
     assert "2 predictions by" in run("predict", "returned", "-f", "example/request.json").out
 
 
+def test_predict_explains(run: Run, example: FakePlatform) -> None:
+    """--explain shows the contributions with their values, the largest first and the small ones together."""
+    run("train", "returned", "--release")
+    words = ("predict", "returned", "--set", "customer=007", "--set", "items=2")
+    plain = run(*words)
+    assert "contribution" not in plain.out
+    done = run(*words, "--explain")
+    lines = done.out.splitlines()
+    assert lines[0].split()[:4] == ["row", "probability", "label", "interval"]
+    assert "0.1 to 0.5 (90%)" in lines[1]
+    assert lines[3] == "row 0: probability 0.25 (log-odds -1.099), from log-odds -1.5 when nothing is known"
+    assert lines[4].split() == ["column", "value", "contribution"]
+    assert lines[5].split()[-1] == "+1"
+    assert any(line.split()[:2] == ["items", "2"] for line in lines)
+    assert any(line.split()[1:2] == ["(missing)"] for line in lines)
+    assert "more)" in lines[-2]
+    assert lines[-1] == "1 prediction by corner-shop/returned, version 1"
+    assert json.loads(run(*words, "--explain", "--json").out)["predictions"][0]["explanation"]["base"] == -1.5
+
+
 def test_release_that_is_not_served_says_so_with_exit_code_3(run: Run, example: FakePlatform) -> None:
     """The command reads back what is served; in time or not at all."""
     run("train", "returned", "--wait")
