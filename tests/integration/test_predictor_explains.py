@@ -113,9 +113,14 @@ def test_the_open_inference_protocol_explains_by_a_parameter(predictor: Predicto
     wanted = {"explain": True, "binary_data_output": True}
     binary = predictor.infer("stay", {"inputs": inputs, "parameters": wanted}).content
     assert np.frombuffer(binary[-40:], "<f8").tolist() == tensor["data"]
+    outputs = [{"name": "contributions", "parameters": {"binary_data": True}}, {"name": "prediction_id"}]
+    named = predictor.infer("stay", {"inputs": inputs, "outputs": outputs, "parameters": {"explain": True}}).content
+    assert np.frombuffer(named[-40:], "<f8").tolist() == tensor["data"]
+    assert predictor.infer("stay", {"inputs": inputs, "outputs": outputs[:1]}).status_code == 400
     with grpc.insecure_channel(f"127.0.0.1:{predictor.grpc}") as channel:
         request = inference_pb2.ModelInferRequest(model_name="stay")
         request.parameters["explain"].bool_param = True
+        request.outputs.add(name="contributions")
         for name, (kind, value) in values.items():
             item = request.inputs.add(name=name, datatype=kind, shape=[1])
             contents = {"FP64": "fp64_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}

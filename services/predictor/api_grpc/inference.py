@@ -127,7 +127,7 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             if "explain" in request.parameters:
                 ask.explain = request.parameters["explain"].bool_param
             plan = self._predictor.plan(tenant, ask)
-            names = [output.name for output in request.outputs]
+            names = [output.name for output in request.outputs if not (ask.explain and output.name == CONTRIBUTIONS)]
             wanted = tensors.check_outputs(names, plan.parts[0].serving.served.output)
             if plan.waits:
                 self._predictor.look_up(plan)

@@ -98,6 +98,9 @@ def parse_infer(
     parameters = request.get("parameters")
     if parameters:
         ask.explain = parameters.get("explain") is True
+        if ask.explain:
+            # They come anyway; naming the output says no more than whether it is wanted in binary.
+            wanted.names = [name for name in wanted.names if name != CONTRIBUTIONS]
     return ask, wanted
 
 
