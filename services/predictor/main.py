@@ -22,13 +22,15 @@ from services.predictor.api_http.app import build_app
 from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
+from services.predictor.domain.cold import Patience
 from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
-from services.predictor.domain.routing import Table
+from services.predictor.domain.residence import Residence, always_of
+from services.predictor.domain.routing import Table, WatchfulTable
 from services.predictor.domain.shadow import ShadowQueue
 from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
@@ -82,7 +84,11 @@ def main() -> None:
     metrics.SPOOL_MEMORY.set_function(lambda: spool.memory_bytes)
     shadows = ShadowQueue(spool, observer, _shadow_failed, size=settings.predictor_shadow_queue)
     cache = BundleCache(home / "bundles")
-    table = Table()
+    budget = settings.predictor_model_memory_mib << 20 or None
+    residence = Residence(budget, always_of(settings.predictor_always_loaded))
+    table = WatchfulTable() if budget else Table()
+    # gRPC's threads are everybody's: half of them may wait for cold models.
+    patience = Patience(settings.predictor_cold_wait_ms / 1000, max(1, settings.grpc_workers // 2))
     bundles = RegistryBundles(registry)
     follower = Follower(
         BundleLoader(bundles.download, cache, verify_key),
@@ -91,7 +97,9 @@ def main() -> None:
         observer,
         on_trouble=_release_failed,
         grace_seconds=settings.predictor_grace_seconds,
+        residence=residence,
     )
+    metrics.MODEL_MEMORY_BUDGET.set(budget or 0)
     history = FeaturesClient(
         features,
         timeout_seconds=settings.predictor_history_timeout_ms / 1000,
@@ -109,6 +117,7 @@ def main() -> None:
         max_rows=settings.predictor_max_rows,
         last_known=last_known,
         explaining=Explaining(explainers, most_rows=settings.predictor_explain_rows),
+        patience=patience,
     )
     metrics.EXPLAINER_BYTES.set_function(lambda: explainers.nbytes)
     metrics.LAST_KNOWN.set_function(lambda: len(last_known))
@@ -187,7 +196,7 @@ def main() -> None:
         report,
         Periodic("health", signs.update, 0.5),
         Periodic("spool-sync", spool.sync, 0.2),
-        Periodic("bundle-prune", lambda: cache.prune({served.sha256 for served in follower.loaded()}), 3600.0),
+        Periodic("bundle-prune", lambda: cache.prune(follower.needed()), 3600.0),
     ]
     if siblings is not None:
         background.append(siblings)

@@ -123,6 +123,15 @@ SHIPPED = Counter("tenon_predictor_shipped_rows_total", "Logged rows that reache
 SHIP_FAILURES = Counter("tenon_predictor_ship_failures_total", "Attempts to ship that failed.")
 LOADED_BYTES = Gauge("tenon_predictor_loaded_bytes", "Memory of all loaded models.")
 MODELS = Gauge("tenon_predictor_models", "Models in effect.")
+MODELS_LOADED = Gauge("tenon_predictor_models_loaded", "Models in memory.")
+MODEL_MEMORY_BUDGET = Gauge("tenon_predictor_model_memory_budget_bytes", "Memory that models may take; 0: any.")
+MODEL_EVICTIONS = Counter("tenon_predictor_model_evictions_total", "Models taken out of memory to make room.")
+COLD_LOADS = Histogram(
+    "tenon_predictor_cold_load_duration_seconds",
+    "Loading models that a request waited for.",
+    ("outcome",),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 60),
+)
 MODEL_PROBLEMS = Gauge("tenon_predictor_model_problems", "Models whose desired revision is not served.")
 MODEL_INFO = Gauge(
     "tenon_predictor_model_info", "Always 1: what is in effect.", ("tenant", "model", "version", "role", "digest")
@@ -164,6 +173,14 @@ class PrometheusObserver:
         """How old the freshest history used was."""
         FEATURE_AGE.labels(tenant.value, model).observe(seconds)
 
+    def cold_load(self, outcome: str, seconds: float) -> None:
+        """A model that a request waited for was loaded, or not."""
+        COLD_LOADS.labels(outcome).observe(seconds)
+
+    def evicted(self, models: int) -> None:
+        """Models were taken out of memory to make room."""
+        MODEL_EVICTIONS.inc(models)
+
     def shadow(self, outcome: str) -> None:
         """A shadow evaluation was done, failed or dropped."""
         SHADOW.labels(outcome).inc()
@@ -174,9 +191,9 @@ class PrometheusObserver:
 
     def serving(self, models: Sequence[ServedModel], loaded: Sequence[Served]) -> None:
         """What is served changed."""
-        # Ids of versions that are gone may come back as other objects.
         self._answers = {}
         LOADED_BYTES.set(sum(served.nbytes for served in loaded))
+        MODELS_LOADED.set(len({(served.tenant, served.model) for served in loaded}))
         MODELS.set(sum(1 for model in models if model.tracks))
         MODEL_PROBLEMS.set(sum(1 for model in models if model.problem))
         infos: set[tuple[str, ...]] = {

@@ -53,6 +53,18 @@ class PredictorSettings(ServiceSettings):
     predictor_grace_seconds: float = Field(
         default=60, ge=0, description="How long a replaced version is kept for a quick rollback."
     )
+    predictor_model_memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="Memory for models: what does not fit stays on disk until it is asked for; 0: everything is in memory.",
+    )
+    predictor_always_loaded: list[str] = Field(
+        default_factory=list,
+        description='Models that never leave memory, as JSON: ["clinic/cost", "airline"] (a tenant: all its models).',
+    )
+    predictor_cold_wait_ms: float = Field(
+        default=5_000, gt=0, le=60_000, description="How long a request waits for a model that is being loaded."
+    )
     predictor_last_known_entities: int = Field(
         default=20_000,
         ge=0,

@@ -150,6 +150,9 @@ MANIFEST_UNREADABLE | Monitor cannot read a version's manifest. | Upgrade monito
 MATRIX_NEEDS_NUMBERS | A matrix was sent with text in it. | Send text as one tensor per column.
 MATRIX_SHAPE | A matrix has another width than the model has columns. | Send one tensor per column, by name.
 MESSAGE_INVALID | The bytes of a gRPC request are not a message of that method. | Make the client's stubs from this platform's protos, and call the method they belong to.
+MODEL_ALWAYS_LOADED | The model may not be taken out of memory. | TENON_PREDICTOR_ALWAYS_LOADED names it; take it off and restart the predictor.
+MODEL_LOADING | The model is on disk, is being loaded, and took longer than the request may wait. | Ask again in a moment; TENON_PREDICTOR_COLD_WAIT_MS says how long requests wait.
+MODEL_UNAVAILABLE | The model is released, but its bundle cannot be loaded. | The message says why; it is tried again by itself. `tenon release show MODEL`, or `tenon release rollback MODEL`.
 MODEL_NOT_FOUND | There is no such model, or none of it is served. | `tenon status` lists models; `tenon release set MODEL --stable 1` serves one.
 MODEL_NOT_SEEN | Monitor has seen neither predictions nor labels of this model. | Ask for predictions first; they arrive within seconds.
 NAME_INVALID | The name has characters it may not have. | Use lower-case letters, digits and underscores, at most 63.

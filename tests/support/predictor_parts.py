@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from services.predictor.domain.logged import Logged
-from services.predictor.domain.model import Column, Role, Served, ServedModel, Source
-from services.predictor.domain.ports import History, HistoryQuery
+from services.predictor.domain.model import Column, Release, Role, Served, ServedModel, Source, Track
+from services.predictor.domain.ports import History, HistoryQuery, Known
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
@@ -119,6 +119,8 @@ class FakeObserver:
     ages: list[float] = field(default_factory=list)
     levels: dict[str, int] = field(default_factory=dict)
     shadows: list[str] = field(default_factory=list)
+    cold: list[str] = field(default_factory=list)
+    evictions: int = 0
     states: list[Sequence[ServedModel]] = field(default_factory=list)
 
     def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
@@ -141,6 +143,14 @@ class FakeObserver:
         """See `Observer`."""
         self.ages.append(seconds)
 
+    def cold_load(self, outcome: str, seconds: float) -> None:
+        """See `Observer`."""
+        self.cold.append(outcome)
+
+    def evicted(self, models: int) -> None:
+        """See `Observer`."""
+        self.evictions += models
+
     def shadow(self, outcome: str) -> None:
         """See `Observer`."""
         self.shadows.append(outcome)
@@ -148,6 +158,47 @@ class FakeObserver:
     def serving(self, models: Sequence[ServedModel], loaded: Sequence[Served]) -> None:
         """See `Observer`."""
         self.states.append(models)
+
+
+@dataclass
+class FakeLoader:
+    """Loads any version, except those that are told to fail; what was loaded once is at hand."""
+
+    failing: dict[int, Exception] = field(default_factory=dict)
+    loads: list[int] = field(default_factory=list)
+    at_hand: set[str] = field(default_factory=set)
+
+    def is_at_hand(self, track: Track) -> bool:
+        """See `Loader`."""
+        return track.bundle_sha256 in self.at_hand
+
+    def load(self, tenant: TenantId, model: str, track: Track) -> Served:
+        """See `Loader`."""
+        self.loads.append(track.version)
+        if track.version in self.failing:
+            raise self.failing[track.version]
+        self.at_hand.add(track.bundle_sha256)
+        return replace(served(track.version, model=model, tenant=tenant), sha256=track.bundle_sha256)
+
+
+@dataclass
+class MemoryStore:
+    """Keeps what is known in memory."""
+
+    saved: Known | None = None
+
+    def load(self) -> Known | None:
+        """See `ReleaseStore`."""
+        return self.saved
+
+    def save(self, known: Known) -> None:
+        """See `ReleaseStore`."""
+        self.saved = Known(list(known.desired), list(known.served), list(known.recent))
+
+    @property
+    def desired(self) -> list[Release] | None:
+        """The releases saved last."""
+        return None if self.saved is None else list(self.saved.desired)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
 
 from services.predictor.api_grpc.tenants import tenant_of_call
+from services.predictor.domain.cold import Cold
 from services.predictor.domain.explaining import RowExplanation, by_row
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.logged import id_texts
@@ -50,7 +51,12 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
             request_id = request.request_id or context.request_id.get()
             ask = Ask(request.model, None, "grpc", request_id, rows, columns, split_rows=True, partial=partial)
             ask.explain = request.explain
-            answers = self._predictor.predict(tenant, ask)
+            try:
+                answers = self._predictor.predict(tenant, ask)
+            except Cold as cold:
+                answers = self._predictor.patience.until(
+                    cold, lambda: self._predictor.predict(tenant, ask), seconds=call.time_remaining()
+                )
         except TenonError as err:
             self._observer.refused(named, "grpc", err.reason)
             raise

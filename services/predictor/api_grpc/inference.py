@@ -11,9 +11,10 @@ import numpy as np
 import tenon
 from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain import tensors
+from services.predictor.domain.cold import Cold
 from services.predictor.domain.explaining import CONTRIBUTIONS, as_tensor
 from services.predictor.domain.logged import id_texts
-from services.predictor.domain.model import Answer, Ask, Values
+from services.predictor.domain.model import Answer, Ask, Entry, Serving, Values
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
@@ -21,6 +22,7 @@ from services.predictor.domain.tensors import Tensor
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.core.errors import Invalid, Place, TenonError
+from tenon.core.tenancy import TenantId
 from tenon.kit import context
 
 _FIELD = {
@@ -72,19 +74,13 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelReady(self, request: pb.ModelReadyRequest, call: grpc.ServicerContext) -> pb.ModelReadyResponse:
         """Whether a model answers; NOT_FOUND when there is none."""
         tenant = tenant_of_call(call, hosts=self._hosts)
-        table = self._predictor.table
-        if request.version:
-            table.find_version(tenant, request.name, request.version)
-        else:
-            table.find(tenant, request.name)
+        self._find(tenant, request.name, request.version)
         return pb.ModelReadyResponse(ready=True)
 
     def ModelMetadata(self, request: pb.ModelMetadataRequest, call: grpc.ServicerContext) -> pb.ModelMetadataResponse:
         """What a model takes and gives."""
         tenant = tenant_of_call(call, hosts=self._hosts)
-        table = self._predictor.table
-        entry = table.find(tenant, request.name)
-        serving = table.find_version(tenant, request.name, request.version) if request.version else entry.answering()[0]
+        entry, serving = self._find(tenant, request.name, request.version)
         served = serving.served
         meta = pb.ModelMetadataResponse.TensorMetadata
         return pb.ModelMetadataResponse(
@@ -99,6 +95,18 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
                 meta(name=tensors.PREDICTION_ID, datatype="BYTES", shape=[-1]),
             ],
         )
+
+    def _find(self, tenant: TenantId, model: str, version: str) -> tuple[Entry, Serving]:
+        table = self._predictor.table
+
+        def look() -> tuple[Entry, Serving]:
+            entry = table.find(tenant, model)
+            return entry, table.find_version(tenant, model, version) if version else entry.lead
+
+        try:
+            return look()
+        except Cold as cold:
+            return self._predictor.patience.until(cold, look)
 
     def RepositoryIndex(
         self,
@@ -126,7 +134,12 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             ask = _ask(request)
             if "explain" in request.parameters:
                 ask.explain = request.parameters["explain"].bool_param
-            plan = self._predictor.plan(tenant, ask)
+            try:
+                plan = self._predictor.plan(tenant, ask)
+            except Cold as cold:
+                plan = self._predictor.patience.until(
+                    cold, lambda: self._predictor.plan(tenant, ask), seconds=call.time_remaining()
+                )
             names = [output.name for output in request.outputs if not (ask.explain and output.name == CONTRIBUTIONS)]
             wanted = tensors.check_outputs(names, plan.parts[0].serving.served.output)
             if plan.waits:

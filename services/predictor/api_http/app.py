@@ -12,6 +12,7 @@ import tenon
 from services.predictor.api_http.described import describe
 from services.predictor.api_http.door import PredictDoor
 from services.predictor.api_http.naming import named_by
+from services.predictor.domain.cold import Cold
 from services.predictor.domain.model import Serving
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
@@ -89,10 +90,16 @@ def build_app(
     app.state.hosts = hosts
     table = predictor.table
 
-    def find(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
+    def look(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
         entry = table.find(tenant, model)
         serving = table.find_version(tenant, model, version) if version is not None else entry.answering()[0]
         return list(entry.answering()), serving
+
+    def find(tenant: TenantId, model: str, version: str | None) -> tuple[list[Serving], Serving]:
+        try:
+            return look(tenant, model, version)
+        except Cold as cold:
+            return predictor.patience.until(cold, lambda: look(tenant, model, version))
 
     @app.get("/v2")
     @app.get("/v2/", include_in_schema=False)

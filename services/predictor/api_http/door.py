@@ -15,6 +15,8 @@ from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.naming import PREFIX, below_prefix
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES, QuickDoor
+from services.predictor.api_http.waiting import once_loaded
+from services.predictor.domain.cold import Cold
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.model import Ask
 from services.predictor.domain.naming import HostNames
@@ -186,7 +188,10 @@ class PredictDoor:
             return plan, wanted
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
-        plan, wanted = await self._beside(begin, self._parsing) if heavy else begin()
+        try:
+            plan, wanted = await self._beside(begin, self._parsing) if heavy else begin()
+        except Cold as cold:
+            plan, wanted = await once_loaded(cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds)
         answers = await self._finish(plan)
         data, json_bytes = codec.render_infer(answers[0], wanted)
         return data, binary_headers(json_bytes)
@@ -220,7 +225,10 @@ class PredictDoor:
             return self._predictor.plan(tenant, ask)
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
-        plan = await self._beside(begin, self._parsing) if heavy else begin()
+        try:
+            plan = await self._beside(begin, self._parsing) if heavy else begin()
+        except Cold as cold:
+            plan = await once_loaded(cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds)
         answers = await self._finish(plan)
         ask = plan.ask
         return codec.render_entities(ask.model, tenant.value, ask.request_id, ask.rows, answers), []

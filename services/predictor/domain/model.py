@@ -258,6 +258,8 @@ class Entry:
     weight_permille: int = 0
     shadow: Served | None = None
     arms: tuple[Arm, ...] = ()
+    used: list[bool] = field(default_factory=lambda: [False], init=False, repr=False, compare=False)
+    """Whether it was asked for since somebody last looked (see `WatchfulTable`)."""
     lead: Serving = field(init=False, repr=False)
     """The stable version, as it answers."""
     split: tuple[tuple[int, Serving], ...] = field(init=False, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain.logged import Logged
-from services.predictor.domain.model import Release, Role, Served, ServedModel, Source, Track
+from services.predictor.domain.model import ModelKey, Release, Role, Served, ServedModel, Source, Track
 from tenon.core.tenancy import TenantId
 
 FloatArray = npt.NDArray[np.float64]
@@ -24,16 +24,31 @@ class Loader(Protocol):
         `TenonError` for what may work later."""
         ...
 
+    def is_at_hand(self, track: Track) -> bool:
+        """Whether `load` would need nobody else: the bundle is on this machine, where it was loaded before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a replica remembers over a restart."""
+
+    desired: Sequence[Release]
+    served: Sequence[Release] = ()
+    """For models whose desired release could not be put into effect: the one that was."""
+    recent: Iterable[ModelKey] = ()
+    """The models that were in memory, the one that was used last first."""
+
 
 class ReleaseStore(Protocol):
     """The last known releases, over restarts and the registry's absence."""
 
-    def load(self) -> list[Release] | None:
+    def load(self) -> Known | None:
         """What was saved; None when nothing was."""
         ...
 
-    def save(self, releases: Sequence[Release]) -> None:
-        """Keep all of these and nothing else."""
+    def save(self, known: Known) -> None:
+        """Keep all of this and nothing else."""
         ...
 
 
@@ -121,6 +136,14 @@ class Observer(Protocol):
 
     def feature_age(self, tenant: TenantId, model: str, seconds: float) -> None:
         """How old the freshest history used was."""
+        ...
+
+    def cold_load(self, outcome: str, seconds: float) -> None:
+        """A model that a request waited for was loaded, or not."""
+        ...
+
+    def evicted(self, models: int) -> None:
+        """Models were taken out of memory to make room."""
         ...
 
     def shadow(self, outcome: str) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from services.predictor.domain import columns as clean
 from services.predictor.domain import ladder, quick
 from services.predictor.domain.at_once import AtOnce, alike
+from services.predictor.domain.cold import Patience
 from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.ladder import Ladders
 from services.predictor.domain.last_known import LastKnown
@@ -88,8 +89,10 @@ class Predictor:
         max_rows: int = 10_000,
         last_known: LastKnown | None = None,
         explaining: Explaining | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.table = table
+        self.patience = patience or Patience(5.0, 4)
         self._history = history
         self._log = log
         self._shadows = shadows

@@ -1,35 +1,28 @@
 """Following releases: what is desired is loaded beside what serves, tested, and swapped in; a version that fails is
-refused and the old one stays."""
+refused and the old one stays. With a memory budget, what does not fit stays on disk until somebody asks for it."""
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from services.predictor.domain.model import Arm, Entry, ModelKey, Release, Role, Served, ServedModel, Track
-from services.predictor.domain.ports import Loader, Observer, ReleaseStore
+from services.predictor.domain.cold import Cold, Flights, Trouble, unavailable
+from services.predictor.domain.entries import EntryBuilder, Refused
+from services.predictor.domain.model import Entry, ModelKey, Release, Served, ServedModel
+from services.predictor.domain.ports import Known, Loader, Observer, ReleaseStore
+from services.predictor.domain.residence import Residence
 from services.predictor.domain.routing import Table
-from tenon.core.errors import Invalid, TenonError
+from tenon.core.errors import Precondition, TenonError
 
-
-class Refused(Invalid):
-    """A version's bytes will never do: damaged, not signed by us, of another model, or its self-test failed."""
-
-
-@dataclass(slots=True)
-class _Trouble:
-    revision: int
-    text: str
-    permanent: bool
-    attempts: int
-    retry_at: float
+_NOTICE_SECONDS = 0.25
+_RESIDENCE_NOTICE_SECONDS = 1.0
 
 
 class Follower:
-    """Puts desired releases into effect, one after the other, on a thread of its own."""
+    """Puts desired releases into effect, one after the other, on a thread of its own; cold models on a few others."""
 
     def __init__(
         self,
@@ -41,34 +34,54 @@ class Follower:
         on_change: Callable[[], object] = lambda: None,
         on_trouble: Callable[[Release, Exception], None] = lambda _release, _err: None,
         grace_seconds: float = 60.0,
+        residence: Residence | None = None,
+        strict: bool = False,
+        run: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        self._loader = loader
         self._store = store
         self._table = table
         self._observer = observer
         self.on_change = on_change
         self._on_trouble = on_trouble
-        self._grace = grace_seconds
-        self._lock = threading.Condition()
+        self._builder = EntryBuilder(loader, grace_seconds)
+        self._residence = residence or Residence()
+        self._strict = strict
+        # Bundles that are at hand are loaded by threads that never wait for the registry.
+        self._pools = [
+            ThreadPoolExecutor(2, thread_name_prefix="cold"),
+            ThreadPoolExecutor(4, thread_name_prefix="fetch"),
+        ]
+        self._run = run
+        self._flights = Flights()
+        self._building: dict[ModelKey, threading.Lock] = {}
+        self._lock = threading.Condition(threading.RLock())
         self._desired: dict[ModelKey, Release] = {}
+        self._good: dict[ModelKey, Release] = {}
         self._arriving: dict[ModelKey, Release] | None = None
         self._dirty: dict[ModelKey, None] = {}
-        self._trouble: dict[ModelKey, _Trouble] = {}
-        self._recent: dict[tuple[ModelKey, str], tuple[Served, float]] = {}
+        self._unloaded: set[ModelKey] = set()
+        self._trouble: dict[ModelKey, Trouble] = {}
         self._known = False
         self._ending = False
+        self._changed = self._moved = False
+        self._noticed = 0.0
         self._thread: threading.Thread | None = None
+        table.on_missing = self._missing
 
     # --- from the source
 
     def restore(self) -> None:
-        """Begin with the last known releases, if there are any."""
-        releases = self._store.load()
-        if releases is not None:
-            with self._lock:
-                self._desired = {release.key: release for release in releases}
-                self._dirty = dict.fromkeys(self._desired)
-                self._known = True
+        """Begin with the last known releases, if there are any; what was used last comes first."""
+        known = self._store.load()
+        if known is None:
+            return
+        with self._lock:
+            self._desired = {release.key: release for release in known.desired}
+            self._good = {release.key: release for release in known.served if release.key in self._desired}
+            first = [key for key in self._desired if self._residence.always(key)]
+            recent = [key for key in known.recent if key in self._desired]
+            self._dirty = dict.fromkeys([*first, *recent, *self._desired])
+            self._known = True
 
     def begin_sync(self) -> None:
         """A new stream begins: until `synced`, releases arrive that make up the whole set."""
@@ -108,44 +121,80 @@ class Follower:
     def problems(self) -> dict[str, str]:
         """Why this replica cannot answer what it must; empty when it can.
 
-        A model that still serves an earlier revision does not make the replica unready, and one whose bytes are refused
-        is quarantined alone, as long as something else is served: taking a replica out for one tenant's bad version
-        would take all replicas out for everybody.
+        It must answer what is released: all of it has been loaded, as far as the budget goes. A model that still serves
+        an earlier revision does not make the replica unready, and one whose bytes are refused is quarantined alone, as
+        long as something else is served: taking a replica out for one tenant's bad version would take all replicas out
+        for everybody. A replica that is pinned to its versions (`strict`) has nothing else to serve, and is not ready.
         """
         with self._lock:
             if not self._known:
                 return {"releases": "the releases are not known yet"}
             found = {}
-            serving = bool(self._table)
+            serving = bool(self._table) or self._table.has_absent
             for key, release in self._desired.items():
-                if not release.tracks or self._table.get(key) is not None:
+                if not release.tracks or self._table.get(key) is not None or self._table.is_absent(key):
                     continue
                 trouble = self._trouble.get(key)
                 if trouble is None:
                     found[f"{key.tenant}/{key.model}"] = "loading"
-                elif not (trouble.permanent and serving):
+                elif self._strict or not (trouble.permanent and serving):
                     found[f"{key.tenant}/{key.model}"] = trouble.text
             return found
 
     def state(self) -> list[ServedModel]:
-        """What is in effect for each model, and what is wrong with it."""
+        """What is in effect for each model, and what is wrong with it. What is on disk only, and was loaded and tested
+        before, is in effect: it is what the next request is answered by."""
         with self._lock:
             keys = {key for key, release in self._desired.items() if release.tracks}
             keys |= self._table.keys()
             found = []
             for key in sorted(keys, key=lambda key: (key.tenant.value, key.model)):
                 entry, trouble = self._table.get(key), self._trouble.get(key)
-                revision, tracks = (entry.revision, entry.tracks()) if entry else (0, ())
+                on_disk = self._good.get(key) if entry is None and self._table.is_absent(key) else None
+                if entry is not None:
+                    revision, tracks = entry.revision, entry.tracks()
+                else:
+                    revision, tracks = (on_disk.revision, on_disk.tracks) if on_disk else (0, ())
                 found.append(ServedModel(key.tenant, key.model, revision, tracks, trouble.text if trouble else ""))
             return found
 
     def loaded(self) -> list[Served]:
         """Every version in memory, once."""
-        found: dict[int, Served] = {}
-        for entry in self._table.entries():
-            for served in entry.versions():
-                found[id(served)] = served
+        found = {id(served): served for entry in self._table.entries() for served in entry.versions()}
         return list(found.values())
+
+    def needed(self) -> set[str]:
+        """The digests of every bundle that may have to be loaded again, from disk if nothing else is there."""
+        with self._lock:
+            releases = [*self._desired.values(), *self._good.values()]
+            found = {track.bundle_sha256 for release in releases for track in release.tracks}
+        return found | {served.sha256 for served in self.loaded()} | self._builder.kept
+
+    def release_of(self, key: ModelKey) -> Release | None:
+        """What is desired of a model."""
+        with self._lock:
+            release = self._desired.get(key)
+            return release if release is not None and release.tracks else None
+
+    def is_loading(self, key: ModelKey) -> bool:
+        """Whether it is being loaded, or about to be."""
+        with self._lock:
+            undecided = self._table.get(key) is None and not self._table.is_absent(key) and key not in self._trouble
+            return key in self._flights or (undecided and self.release_of(key) is not None)
+
+    def unload(self, key: ModelKey) -> None:
+        """Take a model out of memory until somebody asks for it again. Raises `Precondition` for one that must stay."""
+        if self._residence.always(key):
+            raise Precondition(
+                "MODEL_ALWAYS_LOADED",
+                f"model {key.model!r} must always be in memory on this predictor",
+                hint="TENON_PREDICTOR_ALWAYS_LOADED names it; an operator can take it off",
+            )
+        with self._lock:
+            if self._table.get(key) is not None:
+                self._unloaded.add(key)
+                self._install(key, None, absent=True)
+                self._builder.forget(all_of_it=True)
 
     # --- the thread
 
@@ -161,6 +210,8 @@ class Follower:
             self._lock.notify_all()
         if self._thread is not None:
             self._thread.join(timeout=5)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _loop(self) -> None:
         while True:
@@ -168,105 +219,148 @@ class Follower:
                 key = self._next()
                 while key is None and not self._ending:
                     self._lock.wait(self._pause())
-                    self._forget()
+                    self._builder.forget()
+                    self._residence.used(self._table.take_used())
+                    self._notify()
                     key = self._next()
                 if self._ending or key is None:
                     return
-                release = self._desired[key]
-            self.apply(release)
+            self.settle(key)
+            self._notify()
 
-    def apply(self, release: Release) -> None:
-        """Put one release into effect, or note why it cannot be."""
-        key = release.key
-        before = self._table.get(key)
+    def settle(self, key: ModelKey, *, asked: bool = False) -> None:
+        """Put what is desired of a model into effect, or note why it cannot be. `asked`: somebody waits for it."""
+        with self._lock:
+            building = self._building.setdefault(key, threading.Lock())
+        with building:
+            with self._lock:
+                release, before = self._desired.get(key), self._table.get(key)
+                trouble = self._trouble.get(key)
+                # A model that somebody waits for again while its release is known to fail: the last good one will do.
+                hopeless = asked and trouble is not None and trouble.retry_at > time.monotonic()
+            if release is None or (asked and before is not None):
+                return
+            if not release.tracks:
+                self._withdraw(key, before)
+                return
+            load = asked or before is not None or self._residence.always(key) or self._has_room(key)
+            if not load and self._builder.is_at_hand(release):
+                self._leave_on_disk(release)
+                return
+            entry = None if hopeless else self._try(release, before)
+            if entry is None and before is None:
+                entry = self._last_good(release)
+            if entry is not None and entry is not before:
+                self._builder.remember(key, before)
+                self._keep(key, entry, asked=asked, there=before is not None)
+
+    def _try(self, release: Release, before: Entry | None) -> Entry | None:
         try:
-            entry, trouble = self._build(release, before)
+            entry, trouble = self._builder.build(release, before)
         except TenonError as err:
             self._note(release, err, permanent=isinstance(err, Refused))
-            entry = before
+            return None
         except Exception as err:  # noqa: BLE001
             # A background loop is a door: what a bundle may provoke must not end the loading of all others.
             self._note(release, err, permanent=False)
-            entry = before
+            return None
+        if trouble is not None:
+            self._note(release, trouble, permanent=isinstance(trouble, Refused))
+            return entry
+        with self._lock:
+            self._trouble.pop(release.key, None)
+            changed = self._good.get(release.key) not in (None, release)
+            self._good[release.key] = release
+            if changed:
+                self._save()
+        return entry
+
+    def _last_good(self, release: Release) -> Entry | None:
+        """What was in effect before, loaded again; what is desired has just failed."""
+        with self._lock:
+            good = self._good.get(release.key)
+        if good is None or good.revision == release.revision:
+            return None
+        try:
+            return self._builder.build(good, None)[0]
+        except TenonError as err:
+            self._on_trouble(good, err)
+            return None
+
+    def _keep(self, key: ModelKey, entry: Entry, *, asked: bool, there: bool) -> None:
+        nbytes = sum({id(served): served.nbytes for served in entry.versions()}.values())
+        with self._lock:
+            if asked:
+                self._unloaded.discard(key)
+            free = key not in self._unloaded and self._residence.has_room(nbytes)
+            if not (asked or there or free or self._residence.always(key)):
+                # It was loaded to be tested; nobody has asked for it, and what is used is not taken out for it.
+                self._install(key, None, absent=True)
+                return
+            self._install(key, entry)
+            self._residence.used(self._table.take_used())
+            self._residence.put(key, nbytes, used=asked)
+            kept = self._builder.kept_bytes
+            if not self._residence.has_room(kept):
+                self._builder.forget(all_of_it=True)
+            victims = self._residence.victims(key)
+            for victim in victims:
+                self._install(victim, None, absent=True)
+        if victims:
+            self._observer.evicted(len(victims))
+
+    def _withdraw(self, key: ModelKey, before: Entry | None) -> None:
+        with self._lock:
+            for of_model in (self._trouble, self._good):
+                of_model.pop(key, None)
+            self._install(key, None)
+            self._builder.remember(key, before)
+
+    def _leave_on_disk(self, release: Release) -> None:
+        with self._lock:
+            self._good[release.key] = release
+            self._trouble.pop(release.key, None)
+            self._install(release.key, None, absent=True)
+
+    def _install(self, key: ModelKey, entry: Entry | None, *, absent: bool = False) -> None:
+        """Under the lock: the only place that writes the table."""
+        if entry is None or self._table.is_absent(key):
+            self._moved = True  # only in or out of memory; what is in effect is the same
         else:
-            if trouble is None:
-                with self._lock:
-                    self._trouble.pop(key, None)
-            else:
-                self._note(release, trouble, permanent=isinstance(trouble, Refused))
-        if entry is not before:
-            self._table.put(key, entry)
-            self._remember(key, before)
-        self._forget()
-        self._observer.serving(self.state(), self.loaded())
-        self.on_change()
+            self._changed = True
+        self._table.put(key, entry, absent=absent)
+        if entry is None:
+            self._residence.drop(key)
+        self._lock.notify_all()
 
-    def _build(self, release: Release, before: Entry | None) -> tuple[Entry | None, TenonError | None]:
-        by_role = {track.role: track for track in release.tracks if not track.role.is_arm}
-        if not by_role:
-            return None, None
-        if Role.STABLE not in by_role:
-            raise Refused("RELEASE_INVALID", f"revision {release.revision} names no stable version")
-        stable = self._load(release, by_role[Role.STABLE], before)
-        extra: dict[Role, Served] = {}
-        arms: list[Arm] = []
-        trouble: TenonError | None = None
-        for role in (Role.CANARY, Role.SHADOW):
-            if role not in by_role:
-                continue
-            try:
-                extra[role] = self._load(release, by_role[role], before)
-            except TenonError as err:
-                if before is not None:
-                    raise
-                # With nothing to fall back to, the stable version alone is better than no answer. It takes the place
-                # of what failed, so that no other arm answers entities that are not its own.
-                trouble = err
-                arms += [Arm(Role.STABLE, stable, by_role[role].weight_permille)] if role == Role.CANARY else []
-        for track in release.tracks:
-            if not track.role.is_arm:
-                continue
-            try:
-                arms.append(Arm(track.role, self._load(release, track, before), track.weight_permille))
-            except TenonError as err:
-                if before is not None:
-                    raise
-                trouble = err
-                arms.append(Arm(Role.STABLE, stable, track.weight_permille))
-        weight = by_role[Role.CANARY].weight_permille if Role.CANARY in extra else 0
-        entry = Entry(release.revision, stable, extra.get(Role.CANARY), weight, extra.get(Role.SHADOW), tuple(arms))
-        return entry, trouble
+    def _has_room(self, key: ModelKey) -> bool:
+        with self._lock:
+            return key not in self._unloaded and self._residence.has_room(self._residence.expected(key))
 
-    def _load(self, release: Release, track: Track, before: Entry | None) -> Served:
-        if before is not None:
-            for served in before.versions():
-                if served.sha256 == track.bundle_sha256 and served.version == track.version:
-                    return served
-        recent = self._recent.get((release.key, track.bundle_sha256))
-        if recent is not None and recent[0].version == track.version:
-            return recent[0]
-        return self._loader.load(release.tenant, release.model, track)
+    def _missing(self, key: ModelKey) -> TenonError | None:
+        """What a request hears whose model is not in memory; None: there is no such model."""
+        with self._lock:
+            release = self.release_of(key)
+            if release is None:
+                return None
+            trouble, good = self._trouble.get(key), self._good.get(key)
+            if trouble is not None and trouble.retry_at > time.monotonic() and good in (None, release):
+                return unavailable(key.model, trouble.error)
+        run = self._run or self._pools[0 if self._builder.is_at_hand(release) else 1].submit
+        return Cold(key.model, self._flights.join(key, partial(self._load_cold, key), run))
 
-    def _remember(self, key: ModelKey, before: Entry | None) -> None:
-        """Keep what was just replaced for a while, so that rolling back takes no time."""
-        until = time.monotonic() + self._grace
-        for served in before.versions() if before else ():
-            self._recent[(key, served.sha256)] = (served, until)
-
-    def _forget(self) -> None:
-        now = time.monotonic()
-        for place in [place for place, (_, until) in self._recent.items() if until < now]:
-            del self._recent[place]
+    def _load_cold(self, key: ModelKey) -> None:
+        started = time.perf_counter()
+        self.settle(key, asked=True)
+        outcome = "failed" if self._table.get(key) is None else "loaded"
+        self._observer.cold_load(outcome, time.perf_counter() - started)
 
     def _note(self, release: Release, err: Exception, *, permanent: bool) -> None:
-        text = f"{err.reason}: {err.message}" if isinstance(err, TenonError) else f"{type(err).__name__} while loading"
         with self._lock:
             old = self._trouble.get(release.key)
-            attempts = old.attempts + 1 if old is not None and old.revision == release.revision else 1
-            pause = min(30.0, 0.5 * 2 ** min(attempts, 6)) * random.uniform(0.75, 1.25)
-            self._trouble[release.key] = _Trouble(
-                release.revision, text[:500], permanent, attempts, time.monotonic() + (60.0 if permanent else pause)
-            )
+            self._trouble[release.key] = Trouble.after(old, release.revision, err, permanent=permanent)
+            self._changed = True
+            self._lock.notify_all()
         self._on_trouble(release, err)
 
     def _want(self, release: Release) -> None:
@@ -274,10 +368,28 @@ class Follower:
         if current is not None and current == release:
             return
         self._desired[release.key] = release
+        self._unloaded.discard(release.key)
         self._dirty[release.key] = None
 
     def _save(self) -> None:
-        self._store.save([release for release in self._desired.values() if release.tracks])
+        desired = [release for release in self._desired.values() if release.tracks]
+        good = [self._good[release.key] for release in desired if self._good.get(release.key) not in (None, release)]
+        self._store.save(Known(desired, good, self._recent_first()))
+
+    def _recent_first(self) -> Iterable[ModelKey]:
+        return self._residence.order[::-1] if self._residence.budget is not None else ()
+
+    def _notify(self) -> None:
+        """Tell of changes: at once when there is nothing more to do, else now and then."""
+        with self._lock:
+            now, changed = time.monotonic(), self._changed
+            gap = (_NOTICE_SECONDS if self._dirty else 0.0) if changed else _RESIDENCE_NOTICE_SECONDS
+            if not (changed or self._moved) or now < self._noticed + gap:
+                return
+            self._changed, self._moved, self._noticed = False, False, now
+        self._observer.serving(self.state(), self.loaded())
+        if changed:
+            self.on_change()
 
     def _next(self) -> ModelKey | None:
         for key in self._dirty:
@@ -291,4 +403,5 @@ class Follower:
 
     def _pause(self) -> float:
         now = time.monotonic()
-        return max(0.05, min([30.0, *(trouble.retry_at - now for trouble in self._trouble.values())]))
+        longest = 1.0 if self._moved or self._residence.budget is not None else 30.0
+        return max(0.05, min([longest, *(trouble.retry_at - now for trouble in self._trouble.values())]))

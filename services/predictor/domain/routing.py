@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.predictor.domain.model import Entry, ModelKey, Serving
-from tenon.core.errors import NotFound, Place, did_you_mean
+from tenon.core.errors import NotFound, Place, TenonError, did_you_mean
 from tenon.core.tenancy import TenantId
 
 _PERSON = b"tenon-split"
@@ -36,24 +36,26 @@ def choose(entry: Entry, tenant: TenantId, model: str, key: Sequence[str]) -> Se
 
 
 class Table:
-    """Every model in effect. Reads take no lock: writers replace the whole mapping."""
+    """Every model in effect, and the names of those that are on disk only (`absent`).
+
+    Reads take no lock: writers replace whole mappings.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[ModelKey, Entry] = {}
+        self._absent: frozenset[ModelKey] = frozenset()
+        self.on_missing: Callable[[ModelKey], TenonError | None] = lambda _key: None
+        """What to raise for a model that is not in memory (and to begin loading it); None: there is none."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def find(self, tenant: TenantId, model: str) -> Entry:
-        """The entry of a model. Raises `NotFound` naming what the tenant has."""
+        """The entry of a model. Raises `Cold` while it is not in memory, `Unavailable` when it cannot be loaded, and
+        `NotFound` naming what the tenant has."""
         entry = self._entries.get(ModelKey(tenant, model))
         if entry is None:
-            known = self.models(tenant)
-            near = did_you_mean(model, known)
-            hint = f"did you mean {near!r}?" if near else (f"served: {', '.join(known[:10])}" if known else None)
-            raise NotFound(
-                "MODEL_NOT_FOUND", f"model {model[:80]!r} is not served", place=Place(field="model"), hint=hint
-            )
+            raise self._refusal(tenant, model)
         return entry
 
     def find_version(self, tenant: TenantId, model: str, version: str) -> Serving:
@@ -71,7 +73,7 @@ class Table:
 
     def models(self, tenant: TenantId) -> list[str]:
         """The names of a tenant's models, sorted."""
-        return sorted(key.model for key in self._entries if key.tenant == tenant)
+        return sorted({key.model for keys in (self._entries, self._absent) for key in keys if key.tenant == tenant})
 
     def get(self, key: ModelKey) -> Entry | None:
         """The entry of a key, if any."""
@@ -85,11 +87,59 @@ class Table:
         """Every entry in effect at this moment."""
         return list(self._entries.values())
 
-    def put(self, key: ModelKey, entry: Entry | None) -> None:
-        """Put an entry into effect, or take it out. One writer at a time (the follower)."""
+    @property
+    def has_absent(self) -> bool:
+        """Whether some model is on disk only."""
+        return bool(self._absent)
+
+    def is_absent(self, key: ModelKey) -> bool:
+        """Whether a model is on disk only."""
+        return key in self._absent
+
+    def put(self, key: ModelKey, entry: Entry | None, *, absent: bool = False) -> None:
+        """Put an entry into effect, or take it out: altogether, or (`absent`) out of memory only. One writer at a time
+        (the follower)."""
+        if absent and key not in self._absent:
+            self._absent |= {key}
         entries = dict(self._entries)
         if entry is None:
             entries.pop(key, None)
         else:
             entries[key] = entry
         self._entries = entries
+        if not absent and key in self._absent:
+            self._absent -= {key}
+
+    def take_used(self) -> list[ModelKey]:
+        """The models asked for since the last call; none, where nobody minds (see `WatchfulTable`)."""
+        return []
+
+    def _refusal(self, tenant: TenantId, model: str) -> TenonError:
+        refusal = self.on_missing(ModelKey(tenant, model))
+        if refusal is not None:
+            return refusal
+        known = self.models(tenant)
+        near = did_you_mean(model, known)
+        hint = f"did you mean {near!r}?" if near else (f"served: {', '.join(known[:10])}" if known else None)
+        return NotFound("MODEL_NOT_FOUND", f"model {model[:80]!r} is not served", place=Place(field="model"), hint=hint)
+
+
+class WatchfulTable(Table):
+    """A table that knows what is asked for, where memory is limited."""
+
+    def find(self, tenant: TenantId, model: str) -> Entry:
+        """See `Table.find`."""
+        entry = self._entries.get(ModelKey(tenant, model))
+        if entry is None:
+            raise self._refusal(tenant, model)
+        entry.used[0] = True
+        return entry
+
+    def take_used(self) -> list[ModelKey]:
+        """See `Table.take_used`."""
+        found = []
+        for key, entry in self._entries.items():
+            if entry.used[0]:
+                entry.used[0] = False
+                found.append(key)
+        return found

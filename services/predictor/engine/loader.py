@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from services.predictor.domain.columns import missing
+from services.predictor.domain.entries import Refused
 from services.predictor.domain.model import Column, FloatArray, Kind, Served, Track
-from services.predictor.domain.releases import Refused
 from services.predictor.domain.rungs import WithoutHistory
 from services.predictor.engine.ladders import ladder_of
 from tenon.bundle import Bundle, load_evaluator, open_bundle
@@ -33,6 +34,10 @@ class Cache(Protocol):
         """Keep them."""
         ...
 
+    def has(self, sha256: str) -> bool:
+        """Whether they are kept, without reading them."""
+        ...
+
 
 class BundleLoader:
     """See `Loader`."""
@@ -43,6 +48,11 @@ class BundleLoader:
         self._download = download
         self._cache = cache
         self._verify_key = verify_key
+        self._turn = threading.Lock()
+
+    def is_at_hand(self, track: Track) -> bool:
+        """See `Loader`: only what was loaded and tested is kept on disk."""
+        return self._cache.has(track.bundle_sha256)
 
     def load(self, tenant: TenantId, model: str, track: Track) -> Served:
         """Fetch, verify, load and self-test. Raises `Refused` for bytes that will never do."""
@@ -50,6 +60,14 @@ class BundleLoader:
         fresh = data is None
         if data is None:
             data = self._download(tenant, model, track.version)
+        # One at a time: this is processor time that requests are waiting for, too.
+        with self._turn:
+            served = self._served(tenant, model, track, data)
+        if fresh:
+            self._cache.put(track.bundle_sha256, data)
+        return served
+
+    def _served(self, tenant: TenantId, model: str, track: Track, data: bytes) -> Served:
         try:
             bundle = open_bundle(data, self._verify_key, sha256=track.bundle_sha256)
             served = _served(tenant, model, track.version, bundle)
@@ -60,8 +78,6 @@ class BundleLoader:
             if err.kind in (ErrorKind.INVALID, ErrorKind.TOO_LARGE):
                 raise Refused(err.reason, f"version {track.version}: {err.message}") from err
             raise
-        if fresh:
-            self._cache.put(track.bundle_sha256, data)
         return served
 
 

@@ -34,6 +34,10 @@ class BundleCache:
             os.utime(path)
         return data
 
+    def has(self, sha256: str) -> bool:
+        """Whether it is here; whether it is intact, `get` finds out."""
+        return self._path(sha256).exists()
+
     def put(self, sha256: str, data: bytes) -> None:
         """Keep a bundle: written beside and renamed, so that a crash leaves no half file under the name."""
         path = self._path(sha256)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from services.predictor.domain.model import ModelKey, Release, Role, Served, Track
-from services.predictor.domain.releases import Follower, Refused
+from services.predictor.domain.entries import Refused
+from services.predictor.domain.model import ModelKey, Release, Role, Track
+from services.predictor.domain.ports import Known
+from services.predictor.domain.releases import Follower
 from services.predictor.domain.routing import Table
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.storage.bundle_cache import BundleCache
@@ -17,39 +19,9 @@ from services.predictor.storage.releases_file import ReleasesFile
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.tenancy import TenantId
 from tests.support.fakes_predictor import linear_bundle, sha256, signing_key, stump_forest, visit_bundle
-from tests.support.predictor_parts import ACME, GLOBEX, BrokenEvaluator, FakeObserver, served
+from tests.support.predictor_parts import ACME, GLOBEX, BrokenEvaluator, FakeLoader, FakeObserver, MemoryStore, served
 
 KEY = ModelKey(ACME, "stay")
-
-
-@dataclass
-class FakeLoader:
-    """Loads any version, except those that are told to fail."""
-
-    failing: dict[int, TenonError] = field(default_factory=dict)
-    loads: list[int] = field(default_factory=list)
-
-    def load(self, tenant: TenantId, model: str, track: Track) -> Served:
-        """See `Loader`."""
-        self.loads.append(track.version)
-        if track.version in self.failing:
-            raise self.failing[track.version]
-        return served(track.version, model=model, tenant=tenant)
-
-
-@dataclass
-class MemoryStore:
-    """Keeps releases in memory."""
-
-    saved: list[Release] | None = None
-
-    def load(self) -> list[Release] | None:
-        """See `ReleaseStore`."""
-        return self.saved
-
-    def save(self, releases: Sequence[Release]) -> None:
-        """See `ReleaseStore`."""
-        self.saved = list(releases)
 
 
 def release(stable: int, revision: int = 1, *, canary: int = 0, shadow: int = 0, tenant: TenantId = ACME) -> Release:
@@ -69,12 +41,10 @@ class Setting:
     loader: FakeLoader = field(default_factory=FakeLoader)
     store: MemoryStore = field(default_factory=MemoryStore)
     table: Table = field(default_factory=Table)
-    changes: list[int] = field(default_factory=list)
+    grace: float = 60.0
 
     def __post_init__(self) -> None:
-        self.follower = Follower(
-            self.loader, self.store, self.table, FakeObserver(), on_change=lambda: self.changes.append(1)
-        )
+        self.follower = Follower(self.loader, self.store, self.table, FakeObserver(), grace_seconds=self.grace)
 
     def sync(self, *releases: Release) -> None:
         """A whole stream's beginning."""
@@ -87,7 +57,7 @@ class Setting:
     def settle(self) -> None:
         """Put everything that is new into effect."""
         while (key := self.follower._next()) is not None:
-            self.follower.apply(self.follower._desired[key])
+            self.follower.settle(key)
 
     def versions(self, key: ModelKey = KEY) -> list[tuple[str, int]]:
         """(role, version) in effect."""
@@ -117,7 +87,7 @@ def test_a_release_with_all_roles_takes_effect_and_is_reported() -> None:
     assert here.versions() == [("stable", 1), ("canary", 2), ("shadow", 3)]
     (state,) = here.follower.state()
     assert (state.revision, state.problem, state.tracks[1].weight_permille) == (1, "", 100)
-    assert here.store.saved == [release(1, canary=2, shadow=3)]
+    assert here.store.desired == [release(1, canary=2, shadow=3)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +145,7 @@ def test_what_is_withdrawn_or_gone_from_the_set_is_taken_out() -> None:
     assert here.versions() == []
     here.sync(Release(ACME, "stay", 2, ()))
     assert here.versions(ModelKey(GLOBEX, "stay")) == []
-    assert here.store.saved == []
+    assert here.store.desired == []
 
 
 def test_a_registry_that_forgot_everything_takes_nothing_away() -> None:
@@ -186,17 +156,16 @@ def test_a_registry_that_forgot_everything_takes_nothing_away() -> None:
     assert not here.follower.synced()
     here.settle()
     assert here.versions() == [("stable", 1)]
-    assert here.store.saved == [release(1)]
+    assert here.store.desired == [release(1)]
 
 
 def test_replaced_versions_are_forgotten_after_their_grace() -> None:
     """They stay in memory for a quick rollback, and not longer."""
-    here = Setting()
-    here.follower._grace = -1.0
+    here = Setting(grace=-1.0)
     here.sync(release(1))
     here.follower.receive(release(2, 2))
     here.settle()
-    assert here.follower._recent == {}
+    assert here.follower._builder.kept == set()
     here.follower.receive(release(1, 3))
     here.settle()
     assert here.loader.loads == [1, 2, 1]
@@ -214,7 +183,7 @@ def test_a_stream_that_ends_before_it_is_synced_takes_nothing_away() -> None:
 
 def test_the_last_known_releases_serve_without_a_registry() -> None:
     """After a restart."""
-    here = Setting(store=MemoryStore([release(4)]))
+    here = Setting(store=MemoryStore(Known([release(4)])))
     here.follower.restore()
     here.settle()
     assert here.versions() == [("stable", 4)]
@@ -323,8 +292,11 @@ def test_releases_survive_on_disk(tmp_path: Path) -> None:
     """What is saved is loaded; nothing, nonsense and other tenants' oddities load as nothing."""
     file = ReleasesFile(tmp_path / "a" / "releases.json")
     assert file.load() is None
-    file.save([release(1, canary=2, shadow=3)])
-    assert file.load() == [release(1, canary=2, shadow=3)]
+    known = Known([release(1, canary=2, shadow=3)], [release(4)], [KEY])
+    file.save(known)
+    assert file.load() == known
+    (tmp_path / "a" / "releases.json").write_text('{"releases": []}')
+    assert file.load() == Known([], [], [])  # as earlier versions wrote it
     for text in (
         "",
         "{",
