@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,7 @@ from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
 
+_COLLECT_SECONDS = 10.0
 _INFERENCE = "inference.GRPCInferenceService"
 _PREDICTION = "tenon.api.predictor.v1.PredictionService"
 
@@ -87,6 +89,9 @@ def main() -> None:
     budget = settings.predictor_model_memory_mib << 20 or None
     residence = Residence(budget, always_of(settings.predictor_always_loaded))
     table = WatchfulTable() if budget else Table()
+    if budget:
+        # Loading a cold model is some milliseconds of Python beside the requests; they shall not wait five for their turn.
+        sys.setswitchinterval(0.0005)
     # gRPC's threads are everybody's: half of them may wait for cold models.
     patience = Patience(settings.predictor_cold_wait_ms / 1000, max(1, settings.grpc_workers // 2))
     bundles = RegistryBundles(registry)
@@ -127,10 +132,16 @@ def main() -> None:
     watch = ReleaseWatch(registry, follower, settings.predictor_tenants, report.trigger)
     metrics.RELEASES_CONNECTED.set_function(lambda: float(watch.connected))
 
+    collected = 0.0
+
     def changed() -> None:
-        # What was loaded stays for long; leaving it out of later collections keeps their pauses short.
-        gc.unfreeze()
-        gc.collect()
+        # What was loaded stays for long; leaving it out of later collections keeps their pauses short. Looking through
+        # all that was left out before takes its time with many models, and is not done at every release.
+        nonlocal collected
+        if time.monotonic() - collected > _COLLECT_SECONDS:
+            gc.unfreeze()
+            gc.collect()
+            collected = time.monotonic()
         gc.freeze()
         report.trigger()
 

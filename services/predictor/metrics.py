@@ -144,6 +144,7 @@ class PrometheusObserver:
 
     def __init__(self) -> None:
         self._answers: dict[tuple[int, Role, str], Tally] = {}
+        self._held: list[Served] = []
         self._infos: set[tuple[str, ...]] = set()
 
     def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
@@ -151,6 +152,8 @@ class PrometheusObserver:
         tally = self._answers.get((id(served), role, protocol))
         if tally is None:
             tally = self._answers[id(served), role, protocol] = REQUESTS.tally(served, role, protocol)
+            # So that no other version gets its id while this is kept.
+            self._held.append(served)
         tally.answers += 1
         tally.rows += rows
         tally.seconds += seconds
@@ -191,7 +194,7 @@ class PrometheusObserver:
 
     def serving(self, models: Sequence[ServedModel], loaded: Sequence[Served]) -> None:
         """What is served changed."""
-        self._answers = {}
+        self._answers, self._held = {}, []
         LOADED_BYTES.set(sum(served.nbytes for served in loaded))
         MODELS_LOADED.set(len({(served.tenant, served.model) for served in loaded}))
         MODELS.set(sum(1 for model in models if model.tracks))

@@ -9,6 +9,7 @@ from tenon.bundle.contributions import Explainer, Explanation, load_explainer
 from tenon.bundle.evaluator import Evaluator, load_evaluator, load_without_history
 from tenon.bundle.forest import Forest
 from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
+from tenon.bundle.lean import LeanEvaluator, lean
 from tenon.bundle.linear import Linear
 from tenon.bundle.onnx_evaluator import OnnxEvaluator
 from tenon.bundle.pipeline import Numeric, OneHot, Ordinal, Pipeline
@@ -19,6 +20,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Forest",
+    "LeanEvaluator",
     "Linear",
     "Numeric",
     "OneHot",
@@ -26,6 +28,7 @@ __all__ = [
     "Ordinal",
     "Pipeline",
     "generate_key_pair",
+    "lean",
     "load_evaluator",
     "load_explainer",
     "load_signing_key",

@@ -54,6 +54,11 @@ class Evaluator:
         object.__setattr__(self, "_first", next(iter(self.pipeline.columns), None))
 
     @property
+    def compiled(self) -> Kernel | None:
+        """The compiled kernel, where it could be built."""
+        return self._kernel
+
+    @property
     def kernel(self) -> Literal["c", "numpy"]:
         """What computes the answers: the compiled kernel, or numpy."""
         return "numpy" if self._kernel is None else "c"

@@ -190,6 +190,7 @@ class FakeRegistry:
         self.releases: dict[tuple[str, str], pb.Release] = {}
         self.reports: list[pb.ReportServingRequest] = []
         self.downloads = 0
+        self.chunk_bytes = 1000
         self.keys = dict(KEYS)
         self._watchers: list[queue.Queue[Any]] = []
         self._lock = threading.Lock()
@@ -278,8 +279,9 @@ class _Versions(registry_pb2_grpc.VersionServiceServicer):
         if data is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "there is no such version")
             return
-        for start in range(0, len(data), 1000):
-            yield pb.DownloadBundleResponse(chunk=data[start : start + 1000])
+        size = self._fake.chunk_bytes
+        for start in range(0, len(data), size):
+            yield pb.DownloadBundleResponse(chunk=data[start : start + size])
 
 
 class _Releases(registry_pb2_grpc.ReleaseServiceServicer):

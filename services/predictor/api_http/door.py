@@ -191,7 +191,9 @@ class PredictDoor:
         try:
             plan, wanted = await self._beside(begin, self._parsing) if heavy else begin()
         except Cold as cold:
-            plan, wanted = await once_loaded(cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds)
+            plan, wanted = await once_loaded(
+                cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds
+            )
         answers = await self._finish(plan)
         data, json_bytes = codec.render_infer(answers[0], wanted)
         return data, binary_headers(json_bytes)

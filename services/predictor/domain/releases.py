@@ -17,7 +17,7 @@ from services.predictor.domain.residence import Residence
 from services.predictor.domain.routing import Table
 from tenon.core.errors import Precondition, TenonError
 
-_NOTICE_SECONDS = 0.25
+_NOTICE_SECONDS = 2.0
 _RESIDENCE_NOTICE_SECONDS = 1.0
 
 

@@ -14,7 +14,7 @@ from services.predictor.domain.rungs import (
     Stale,
     WithoutHistory,
 )
-from tenon.bundle import Bundle, load_without_history
+from tenon.bundle import Bundle, lean, load_without_history
 from tenon.core.errors import Invalid
 from tenon.core.specs.fallback import Case, Step
 from tenon.core.timestamps import parse_duration
@@ -60,7 +60,7 @@ def _rung(step: Step, bundle: Bundle) -> Rung:
             evaluator = load_without_history(bundle)
             if evaluator is None:
                 raise Invalid("LADDER_INVALID", "the fallback ladder names a second model, which the bundle lacks")
-            return WithoutHistory(evaluator)
+            return WithoutHistory(lean(evaluator))
 
 
 def _case(case: Case) -> tuple[tuple[Condition, ...], float]:
