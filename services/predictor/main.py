@@ -30,6 +30,7 @@ from services.predictor.domain.model import Release, Served
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.releases import Follower
+from services.predictor.domain.repository import Repository
 from services.predictor.domain.residence import Residence, always_of
 from services.predictor.domain.routing import Table, WatchfulTable
 from services.predictor.domain.shadow import ShadowQueue
@@ -158,6 +159,7 @@ def main() -> None:
                 alive_fd=settings.workers_alive_fd,
             )
     ready = follower.problems if siblings is None else siblings.problems
+    repository = Repository(table, follower, patience, observer)
     door = build_app(
         predictor=predictor,
         authenticator=authenticator,
@@ -167,6 +169,7 @@ def main() -> None:
         max_inflated_bytes=settings.predictor_max_inflated_mib << 20,
         max_json_bytes=settings.predictor_max_json_mib << 20,
         inline_rows=settings.predictor_inline_rows,
+        repository=repository,
         hosts=hosts,
         expose=generate_latest if siblings is None else siblings.metrics,
     )
@@ -178,7 +181,7 @@ def main() -> None:
         [
             Servicer(
                 inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
-                InferenceServicer(predictor, observer, ready, hosts),
+                InferenceServicer(predictor, observer, ready, repository, hosts),
                 _INFERENCE,
             ),
             Servicer(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
 from services.predictor.domain.model import Role, Served, ServedModel
+from services.predictor.domain.repository import Usage
 from tenon.core.tenancy import TenantId
 
 _FAST = (
@@ -23,13 +25,20 @@ class Tally:
     """What one version answered in one role over one protocol. Added to without a lock: none of these additions calls
     anything, so the interpreter changes threads before or after them, never within."""
 
-    __slots__ = ("answers", "buckets", "rows", "seconds")
+    __slots__ = ("answers", "buckets", "last_at", "rows", "seconds", "seen")
 
     def __init__(self) -> None:
         self.answers = 0
         self.rows = 0
         self.seconds = 0.0
         self.buckets = [0] * (len(_FAST) + 1)
+        self.seen = 0
+        self.last_at = 0.0
+
+    def look(self, now: float) -> None:
+        """Note when it was last seen to have grown: answering itself does not look at the clock for this."""
+        if self.answers != self.seen:
+            self.seen, self.last_at = self.answers, now
 
 
 class RequestMetrics:
@@ -46,6 +55,22 @@ class RequestMetrics:
         names = (served.tenant.value, served.model, str(served.version), role.value, protocol)
         with self._lock:
             return self._tallies.setdefault(names, Tally())
+
+    def usage(self, tenant: TenantId) -> dict[tuple[str, int], Usage]:
+        """What a tenant's versions have answered, over all roles and protocols."""
+        with self._lock:
+            tallies = [(names, tally) for names, tally in self._tallies.items() if names[0] == tenant.value]
+        now, found = time.time(), dict[tuple[str, int], Usage]()
+        for (_, model, version, _, _), tally in tallies:
+            tally.look(now)
+            known = found.get((model, int(version)), Usage())
+            found[model, int(version)] = Usage(
+                known.requests + tally.answers,
+                known.rows + tally.rows,
+                known.seconds + tally.seconds,
+                max(known.last_at_ms, round(tally.last_at * 1000)),
+            )
+        return found
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:
         """A request was refused."""
@@ -72,10 +97,12 @@ class RequestMetrics:
         with self._lock:
             tallies, refused = list(self._tallies.items()), list(self._refused.items())
         requests, rows, durations = self.describe()
+        now = time.time()
         spread: dict[tuple[str, ...], tuple[list[int], float]] = {}
         for names, tally in tallies:
             requests.add_metric((*names, "answered"), tally.answers)  # type: ignore[attr-defined]
             rows.add_metric(names, tally.rows)  # type: ignore[attr-defined]
+            tally.look(now)
             tenant, model, _, role, protocol = names
             buckets, seconds = spread.get((tenant, model, role, protocol), ([0] * len(tally.buckets), 0.0))
             added = [one + other for one, other in zip(buckets, tally.buckets, strict=True)]
@@ -159,6 +186,10 @@ class PrometheusObserver:
         tally.seconds += seconds
         bucket = bisect_left(_FAST, seconds)
         tally.buckets[bucket] += 1
+
+    def usage(self, tenant: TenantId) -> Mapping[tuple[str, int], Usage]:
+        """See `UsageSource`."""
+        return REQUESTS.usage(tenant)
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:
         """A request was refused. The model's name is not a label: callers could invent any number of them."""

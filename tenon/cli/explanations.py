@@ -174,6 +174,7 @@ NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message n
 ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
+PARAMETER_UNSUPPORTED | A repository parameter would change what is served. | Leave it out: releases decide what is served.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.
 PATH_NOT_FOUND | There is nothing at this address. | /docs of the service lists its addresses; are command and services of the same version?
 PIPELINE_INVALID | The preprocessing in a bundle is damaged. | Train again.

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 
 import tenon
+from services.predictor.api_grpc.repository import RepositoryCalls
 from services.predictor.api_grpc.tenants import tenant_of_call
 from services.predictor.domain import tensors
 from services.predictor.domain.cold import Cold
@@ -18,9 +19,9 @@ from services.predictor.domain.model import Answer, Ask, Entry, Serving, Values
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.repository import Repository
 from services.predictor.domain.tensors import Tensor
 from tenon.api.inference.v2 import inference_pb2 as pb
-from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.core.errors import Invalid, Place, TenonError
 from tenon.core.tenancy import TenantId
 from tenon.kit import context
@@ -41,10 +42,10 @@ _FIELD = {
 }
 _MAX_INPUTS = 2000
 _MAX_ID = 256
-EXTENSIONS = ("model_repository",)
+EXTENSIONS = ("model_repository", "statistics")
 
 
-class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
+class InferenceServicer(RepositoryCalls):
     """Translates and calls the one use case."""
 
     def __init__(
@@ -52,10 +53,12 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
         predictor: Predictor,
         observer: Observer,
         ready: Callable[[], dict[str, str]],
+        repository: Repository,
         hosts: HostNames | None = None,
     ) -> None:
         self._predictor = predictor
         self._hosts = hosts
+        self._repository = repository
         self._observer = observer
         self._ready = ready
 
@@ -107,23 +110,6 @@ class InferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
             return look()
         except Cold as cold:
             return self._predictor.patience.until(cold, look)
-
-    def RepositoryIndex(
-        self,
-        request: pb.RepositoryIndexRequest,
-        call: grpc.ServicerContext,
-    ) -> pb.RepositoryIndexResponse:
-        """What is served, version by version."""
-        tenant = tenant_of_call(call, hosts=self._hosts)
-        table = self._predictor.table
-        index = pb.RepositoryIndexResponse.ModelIndex
-        return pb.RepositoryIndexResponse(
-            models=[
-                index(name=model, version=str(serving.served.version), state="READY", reason=serving.role.value)
-                for model in table.models(tenant)
-                for serving in table.find(tenant, model).answering()
-            ]
-        )
 
     def ModelInfer(self, request: pb.ModelInferRequest, call: grpc.ServicerContext) -> pb.ModelInferResponse:
         """Predictions."""

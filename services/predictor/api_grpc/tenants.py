@@ -9,13 +9,15 @@ from tenon.core.tenancy import Scope, TenantId
 from tenon.kit.grpc import current_principal
 
 
-def tenant_of_call(call: grpc.ServicerContext, named: str = "", hosts: HostNames | None = None) -> TenantId:
+def tenant_of_call(
+    call: grpc.ServicerContext, named: str = "", hosts: HostNames | None = None, *, scope: Scope = Scope.PREDICT
+) -> TenantId:
     """The key's own tenant, or the one that the message, the metadata or the host names; all that name one must agree."""
     principal = current_principal()
     header = next((str(value) for key, value in call.invocation_metadata() if key == "x-tenon-tenant"), "")
     if hosts is None:
-        return principal.tenant_for(named or header, Scope.PREDICT)
-    return principal.tenant_for(one_name((named, header, hosts.tenant(_authority(call)))), Scope.PREDICT)
+        return principal.tenant_for(named or header, scope)
+    return principal.tenant_for(one_name((named, header, hosts.tenant(_authority(call)))), scope)
 
 
 def _authority(call: grpc.ServicerContext) -> str:

@@ -12,19 +12,21 @@ import tenon
 from services.predictor.api_http.described import describe
 from services.predictor.api_http.door import PredictDoor
 from services.predictor.api_http.naming import named_by
+from services.predictor.api_http.repository import add_repository_paths
 from services.predictor.domain.cold import Cold
 from services.predictor.domain.model import Serving
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.repository import Repository
 from services.predictor.domain.tensors import metadata_of
-from tenon.core.errors import Invalid, Place
+from tenon.core.errors import Invalid
 from tenon.core.tenancy import Scope, TenantId
 from tenon.kit.auth import Authenticator
-from tenon.kit.http import JsonResponse, create_app, parse_json, principal_of
+from tenon.kit.http import JsonResponse, create_app, principal_of
 from tenon.kit.openapi import amend
 
-EXTENSIONS = ["binary_tensor_data", "model_repository"]
+EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics"]
 
 
 def _tenant(request: Request) -> TenantId:
@@ -73,6 +75,7 @@ def build_app(
     max_inflated_bytes: int,
     max_json_bytes: int,
     inline_rows: int,
+    repository: Repository,
     hosts: HostNames | None = None,
     expose: Callable[[], bytes] = generate_latest,
 ) -> PredictDoor:
@@ -126,6 +129,9 @@ def build_app(
         """The tenant's models."""
         return JsonResponse({"models": table.models(tenant)})
 
+    # Before the paths of one model: `stats` is the name of none.
+    add_repository_paths(app, repository)
+
     @app.get("/v2/models/{model}")
     @app.get("/v2/models/{model}/versions/{version}")
     def model_metadata(tenant: Tenant, model: str, version: str | None = None) -> JsonResponse:
@@ -138,22 +144,6 @@ def build_app(
         """Whether a model answers; 404 when it does not."""
         find(tenant, model, version)
         return JsonResponse({"name": model, "ready": True})
-
-    @app.post("/v2/repository/index")
-    async def index(request: Request, tenant: Tenant) -> JsonResponse:
-        """What is served, version by version; the body may be empty."""
-        body = await request.body()
-        options = parse_json(body) if body.strip() else {}
-        if not isinstance(options, dict):
-            raise Invalid("REQUEST_INVALID", "the body is not a JSON object", place=Place(line=1, column=1))
-        if not isinstance(options.get("ready", True), bool):
-            raise Invalid("REQUEST_INVALID", "`ready` is true or false", place=Place(field="ready"))
-        found = [
-            {"name": model, "version": str(serving.served.version), "state": "READY", "reason": serving.role.value}
-            for model in table.models(tenant)
-            for serving in table.find(tenant, model).answering()
-        ]
-        return JsonResponse(found)
 
     _document_predict_paths(app)
     amend(app, describe)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
-from services.predictor.domain.cold import Cold, Flights, Trouble, unavailable
+from services.predictor.domain.cold import Cold, Trouble, unavailable
 from services.predictor.domain.entries import EntryBuilder, Refused
-from services.predictor.domain.model import Entry, ModelKey, Release, Served, ServedModel
+from services.predictor.domain.ledger import Ledger
+from services.predictor.domain.model import Entry, ModelKey, Release
 from services.predictor.domain.ports import Known, Loader, Observer, ReleaseStore
 from services.predictor.domain.residence import Residence
 from services.predictor.domain.routing import Table
@@ -21,7 +23,7 @@ _NOTICE_SECONDS = 2.0
 _RESIDENCE_NOTICE_SECONDS = 1.0
 
 
-class Follower:
+class Follower(Ledger):
     """Puts desired releases into effect, one after the other, on a thread of its own; cold models on a few others."""
 
     def __init__(
@@ -38,30 +40,22 @@ class Follower:
         strict: bool = False,
         run: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
+        super().__init__(table, EntryBuilder(loader, grace_seconds), strict=strict)
         self._store = store
-        self._table = table
         self._observer = observer
         self.on_change = on_change
         self._on_trouble = on_trouble
-        self._builder = EntryBuilder(loader, grace_seconds)
         self._residence = residence or Residence()
-        self._strict = strict
         # Bundles that are at hand are loaded by threads that never wait for the registry.
         self._pools = [
             ThreadPoolExecutor(2, thread_name_prefix="cold"),
             ThreadPoolExecutor(4, thread_name_prefix="fetch"),
         ]
         self._run = run
-        self._flights = Flights()
         self._building: dict[ModelKey, threading.Lock] = {}
-        self._lock = threading.Condition(threading.RLock())
-        self._desired: dict[ModelKey, Release] = {}
-        self._good: dict[ModelKey, Release] = {}
         self._arriving: dict[ModelKey, Release] | None = None
         self._dirty: dict[ModelKey, None] = {}
         self._unloaded: set[ModelKey] = set()
-        self._trouble: dict[ModelKey, Trouble] = {}
-        self._known = False
         self._ending = False
         self._changed = self._moved = False
         self._noticed = 0.0
@@ -116,71 +110,23 @@ class Follower:
             self._lock.notify_all()
             return believed
 
-    # --- to those who ask
+    # --- from the repository's doors
 
-    def problems(self) -> dict[str, str]:
-        """Why this replica cannot answer what it must; empty when it can.
-
-        It must answer what is released: all of it has been loaded, as far as the budget goes. A model that still serves
-        an earlier revision does not make the replica unready, and one whose bytes are refused is quarantined alone, as
-        long as something else is served: taking a replica out for one tenant's bad version would take all replicas out
-        for everybody. A replica that is pinned to its versions (`strict`) has nothing else to serve, and is not ready.
-        """
+    def load(self, key: ModelKey) -> Future[None] | None:
+        """Begin to load what is desired of a model, also when it failed a moment ago; None: it is in memory, or there is
+        no such model."""
         with self._lock:
-            if not self._known:
-                return {"releases": "the releases are not known yet"}
-            found = {}
-            serving = bool(self._table) or self._table.has_absent
-            for key, release in self._desired.items():
-                if not release.tracks or self._table.get(key) is not None or self._table.is_absent(key):
-                    continue
-                trouble = self._trouble.get(key)
-                if trouble is None:
-                    found[f"{key.tenant}/{key.model}"] = "loading"
-                elif self._strict or not (trouble.permanent and serving):
-                    found[f"{key.tenant}/{key.model}"] = trouble.text
-            return found
-
-    def state(self) -> list[ServedModel]:
-        """What is in effect for each model, and what is wrong with it. What is on disk only, and was loaded and tested
-        before, is in effect: it is what the next request is answered by."""
-        with self._lock:
-            keys = {key for key, release in self._desired.items() if release.tracks}
-            keys |= self._table.keys()
-            found = []
-            for key in sorted(keys, key=lambda key: (key.tenant.value, key.model)):
-                entry, trouble = self._table.get(key), self._trouble.get(key)
-                on_disk = self._good.get(key) if entry is None and self._table.is_absent(key) else None
-                if entry is not None:
-                    revision, tracks = entry.revision, entry.tracks()
-                else:
-                    revision, tracks = (on_disk.revision, on_disk.tracks) if on_disk else (0, ())
-                found.append(ServedModel(key.tenant, key.model, revision, tracks, trouble.text if trouble else ""))
-            return found
-
-    def loaded(self) -> list[Served]:
-        """Every version in memory, once."""
-        found = {id(served): served for entry in self._table.entries() for served in entry.versions()}
-        return list(found.values())
-
-    def needed(self) -> set[str]:
-        """The digests of every bundle that may have to be loaded again, from disk if nothing else is there."""
-        with self._lock:
-            releases = [*self._desired.values(), *self._good.values()]
-            found = {track.bundle_sha256 for release in releases for track in release.tracks}
-        return found | {served.sha256 for served in self.loaded()} | self._builder.kept
-
-    def release_of(self, key: ModelKey) -> Release | None:
-        """What is desired of a model."""
-        with self._lock:
-            release = self._desired.get(key)
-            return release if release is not None and release.tracks else None
-
-    def is_loading(self, key: ModelKey) -> bool:
-        """Whether it is being loaded, or about to be."""
-        with self._lock:
-            undecided = self._table.get(key) is None and not self._table.is_absent(key) and key not in self._trouble
-            return key in self._flights or (undecided and self.release_of(key) is not None)
+            release, entry, trouble = self.release_of(key), self._table.get(key), self._trouble.get(key)
+            if release is None:
+                return None
+            if trouble is not None:
+                self._trouble[key] = replace(trouble, retry_at=0.0)
+            elif entry is not None and entry.revision == release.revision:
+                entry.used[0] = True
+                return None
+        return self._flights.join(
+            key, partial(self._load_cold if entry is None else self.settle, key), self._threads(release)
+        )
 
     def unload(self, key: ModelKey) -> None:
         """Take a model out of memory until somebody asks for it again. Raises `Precondition` for one that must stay."""
@@ -346,8 +292,10 @@ class Follower:
             trouble, good = self._trouble.get(key), self._good.get(key)
             if trouble is not None and trouble.retry_at > time.monotonic() and good in (None, release):
                 return unavailable(key.model, trouble.error)
-        run = self._run or self._pools[0 if self._builder.is_at_hand(release) else 1].submit
-        return Cold(key.model, self._flights.join(key, partial(self._load_cold, key), run))
+        return Cold(key.model, self._flights.join(key, partial(self._load_cold, key), self._threads(release)))
+
+    def _threads(self, release: Release) -> Callable[[Callable[[], None]], object]:
+        return self._run or self._pools[0 if self._builder.is_at_hand(release) else 1].submit
 
     def _load_cold(self, key: ModelKey) -> None:
         started = time.perf_counter()

@@ -116,8 +116,10 @@ class Table:
 
     def _refusal(self, tenant: TenantId, model: str) -> TenonError:
         refusal = self.on_missing(ModelKey(tenant, model))
-        if refusal is not None:
-            return refusal
+        return refusal if refusal is not None else self.not_found(tenant, model)
+
+    def not_found(self, tenant: TenantId, model: str) -> NotFound:
+        """What a caller hears whose model there is not, with what the tenant has."""
         known = self.models(tenant)
         near = did_you_mean(model, known)
         hint = f"did you mean {near!r}?" if near else (f"served: {', '.join(known[:10])}" if known else None)

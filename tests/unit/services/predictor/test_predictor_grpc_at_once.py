@@ -89,7 +89,7 @@ def both(entry: Entry, request: pb.ModelInferRequest) -> tuple[Any, Any]:
             context.principal.set(principal)
             context.request_id.set("request-1")
             try:
-                response = InferenceServicer(here.predictor, here.observer, dict).ModelInfer(request, Call())  # type: ignore[arg-type]
+                response = InferenceServicer(here.predictor, here.observer, dict, None).ModelInfer(request, Call())  # type: ignore[arg-type]
             except TenonError:
                 results.append("refused")
                 continue
