@@ -18,8 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
-EXTRAS = (*SERVICES, "all")
-HEAVY = ("celery", "sqlalchemy", "pandas", "sklearn", "xgboost", "boto3", "polars", "duckdb")
+EXTRAS = (*SERVICES, "export", "all")
+HEAVY = ("celery", "sqlalchemy", "pandas", "sklearn", "xgboost", "boto3", "polars", "duckdb", "onnx", "onnxruntime")
 """What the predictor's image must not contain."""
 
 # Runs inside the new environment: every --help, subcommands included.
@@ -46,7 +46,12 @@ LOOP: tuple[tuple[str, ...], ...] = (
     ("train", "returned", "--release"),
     ("predict", "returned", "-f", "example/request.json"),
 )
-AFTER: tuple[tuple[str, ...], ...] = (("status",), ("doctor",), ("report", "returned", "--json"))
+AFTER: tuple[tuple[str, ...], ...] = (
+    ("status",),
+    ("doctor",),
+    ("report", "returned", "--json"),
+    ("export", "returned", "-o", "edge"),
+)
 
 
 class Failed(Exception):
@@ -91,7 +96,8 @@ def _try(extra: str, wheel: Path, folder: Path) -> str:
     _run([str(python), "-m", "pip", "install", "--quiet", f"tenon[{extra}] @ {wheel.as_uri()}"], folder)
     if extra == "all":
         return _try_everything(place, folder)
-    _run([str(python), "-P", "-c", f"import services.{extra}.main"], folder)
+    module = "tenon.cli.commands.export, tenon.bundle.edge" if extra == "export" else f"services.{extra}.main"
+    _run([str(python), "-P", "-c", f"import {module}"], folder)
     count = len(_run([str(python), "-m", "pip", "list", "--format=freeze"], folder).splitlines())
     if extra == "predictor":
         find = f"import importlib.util as u; print(*[n for n in {HEAVY} if u.find_spec(n)])"
