@@ -98,6 +98,10 @@ def feature_routes(views: DefineViews, online: LookUpOnline, now: Callable[[], i
         answer = online.look_up(tenant, body.views, rows)
         return {
             "features": answer.features,
+            "data_until": {
+                view: None if until is None else rfc3339(until)
+                for view, until in zip(body.views, answer.data_until, strict=True)
+            },
             "rows": [
                 {
                     "at": rfc3339(asked.at),

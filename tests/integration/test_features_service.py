@@ -21,6 +21,7 @@ import redis
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.specs import DatasetSpec
+from tenon.core.timestamps import rfc3339
 from tests.support.fake_ingest import FakeIngest, lake_frame, running_ingest
 from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
 from tests.support.service_process import ADMIN_KEY, SERVICE_TOKEN, ServiceProcess, running_service
@@ -301,6 +302,9 @@ def test_http_door(client: Client, ingest: FakeIngest) -> None:
     assert values[1]["value"] == 0
     assert values[2]["value"] is None
     assert answer["rows"][0]["known_until"]["patient_history"].endswith("Z")
+    assert answer["data_until"]["patient_history"] >= answer["rows"][0]["known_until"]["patient_history"][:10]
+    message = client.online(["patient_history"], [({"patient": "p1"}, START)])
+    assert rfc3339(message.data_until[0].ToMicroseconds()) == answer["data_until"]["patient_history"]
 
     wrong_column = VIEW | {"entity": ["pateint"]}
     refused = client.apply(wrong_column)

@@ -181,6 +181,14 @@ def test_horizon_and_old_entities(world: World) -> None:
     assert world.ask(None, 50)[1] == [Status.MISSING] * 2
 
 
+def test_a_lookup_says_how_far_the_data_go(world: World) -> None:
+    """The newest event of any entity in the table, however old the one that is asked for; nothing without data."""
+    world.commit(sale(1, 2, "old", "1.00"), sale(2, 50, "a", "1.00"))
+    world.builds.build(NORTH, "shop_history")
+    answer = world.look.look_up(NORTH, ["shop_history"], [EntityKeys({"shop": "old"}, micros(60))])
+    assert answer.data_until == [micros(50)]
+
+
 def test_events_ahead_of_the_clock_do_not_move_the_horizon(world: World) -> None:
     """With events scheduled far ahead, values at the present time can still be asked for."""
     world.now = micros(60)
