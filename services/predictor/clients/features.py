@@ -19,6 +19,8 @@ from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
+_UNTOLD = pb.FEATURE_STATUS_BEFORE_HORIZON
+
 
 class Breaker:
     """Opens after some failures in a row; then nothing is tried for a while, and after that one call at a time."""
@@ -104,9 +106,15 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
     values = np.full((rows, len(names)), np.nan)
     age = np.full(rows, np.nan)
     known_until = np.full((rows, len(query.views)), -1, np.int64)
+    views_of = [name.partition(".")[0] for name in names]
+    untold: dict[str, Any] = {}
     for index, row in enumerate(answer.rows[:rows]):
         if len(row.values) == len(names):
             values[index] = row.values
+        if _UNTOLD in row.statuses:
+            for view, status in zip(views_of, row.statuses, strict=False):
+                if status == _UNTOLD:
+                    untold.setdefault(view, np.zeros(rows, np.bool_))[index] = True
         if len(row.known_until) == len(query.views):
             known_until[index] = [moment.ToMicroseconds() or -1 for moment in row.known_until]
             known = int(known_until[index].max())
@@ -118,4 +126,5 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
         age,
         {view: known_until[:, place] for place, view in enumerate(query.views)},
         {view: moment for view, moment in zip(query.views, until, strict=False) if moment},
+        untold,
     )

@@ -55,7 +55,7 @@ class Ladders:
         Raises `Unavailable` when the ladder of the version ends in a refusal.
         """
         ladder = served.ladder
-        if ladder is None and history is not None and _take(served, columns, history):
+        if ladder is None and history is not None and not history.untold and _take(served, columns, history):
             self._observer.history_level(tenant, served.model, Level.FRESH.value, len(query.keys))
             return only(FIRM), self._aged(tenant, served, history.age_seconds)
         ladder = ladder or UNDECLARED
@@ -216,6 +216,8 @@ class _Rows:
         if self._lost:
             return f"features does not give {', '.join(self._lost[:5])}"
         view = self._views[int(np.flatnonzero(~self.fresh[row])[0])]
+        if self._untold(view)[row]:
+            return f"features keeps no history of view {view!r} that far back"
         return f"the data of view {view!r} end {_span(self._data_age(view)[row])} before, over {_span(self._max_age[view])}"
 
     def blank(self, row: int) -> tuple[str, ...]:
@@ -252,10 +254,10 @@ class _Rows:
             values = np.stack([self._history.values[name] for name in names], axis=1) if names else None
             if values is None:
                 continue
-            until = self._history.data_until.get(view)
+            until, untold = self._history.data_until.get(view), self._untold(view)
             for row in range(self.count):
                 key = self._key(row, view)
-                if key is not None:
+                if key is not None and not untold[row]:
                     known = int(self._known[row, place])
                     self._last_known.keep(
                         key,
@@ -274,6 +276,8 @@ class _Rows:
             for place, view in enumerate(self._views):
                 if self.fresh[row, place]:
                     continue
+                if self._untold(view)[row]:
+                    break
                 if self._given(view):
                     age = float(self._data_age(view)[row])
                 else:
@@ -339,11 +343,17 @@ class _Rows:
         limit = self._max_age.get(view)
         if not self._given(view):
             return np.zeros(self.count, np.bool_)
+        told = ~self._untold(view)
         if limit is None:
-            return np.ones(self.count, np.bool_)
+            return told
         # Without data (or with a features service that does not say) there is nothing that could be old.
         age = self._data_age(view)
-        return np.isnan(age) | (age <= limit)
+        return told & (np.isnan(age) | (age <= limit))
+
+    def _untold(self, view: str) -> npt.NDArray[np.bool_]:
+        """Rows asked for a time so far back that what features gave means nothing."""
+        found = None if self._history is None else self._history.untold.get(view)
+        return np.zeros(self.count, np.bool_) if found is None else found
 
     def _data_age(self, view: str) -> FloatArray:
         until = None if self._history is None else self._history.data_until.get(view)

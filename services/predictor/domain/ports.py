@@ -74,13 +74,15 @@ class History:
     """Feature values by reference, and the age of the freshest view of each row in seconds (NaN: none).
 
     By view, in microseconds: `known_until`, when the newest event that counts for each row was known (-1: none), and
-    `data_until`, the newest event of any entity (absent: not known).
+    `data_until`, the newest event of any entity (absent: not known); `untold`, the rows asked for a time so far back that
+    features cannot tell (absent: none).
     """
 
     values: Mapping[str, FloatArray]
     age_seconds: FloatArray
     known_until: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     data_until: Mapping[str, int] = field(default_factory=dict)
+    untold: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 class HistorySource(Protocol):

@@ -55,6 +55,8 @@ class Features:
     down: bool = False
     without: bool = False
     """Whether it has lost the feature (its definition changed)."""
+    untold: list[bool] | None = None
+    """Which rows ask for a time that it knows nothing of."""
 
     def fetch(self, tenant: TenantId, query: HistoryQuery) -> History | None:
         """See `HistorySource`."""
@@ -67,6 +69,7 @@ class Features:
             np.full(len(found), 10.0),
             {"visits": known},
             {} if self.data_until is None else {"visits": self.data_until},
+            {} if self.untold is None else {"visits": np.array(self.untold, np.bool_)},
         )
 
 
@@ -278,6 +281,21 @@ def test_a_feature_that_is_no_more_is_a_history_that_cannot_be_had() -> None:
     assert levels(answer) == ["without_history"]
     assert answer.footings is not None
     assert answer.footings.worst.reason == "features does not give visits.cost"
+
+
+@pytest.mark.parametrize("rungs", [(Stale(60), SECOND_MODEL), None])
+def test_a_time_too_far_back_is_not_a_history_without_events(rungs: tuple[Rung, ...] | None) -> None:
+    """What features cannot tell for a time is not taken for missing, nor remembered; the answer says so, with a ladder or without."""
+    story = Story(rungs or ())
+    if rungs is None:
+        story.world.table.put(ModelKey(ACME, "stay"), Entry(1, replace(story.version(), ladder=None)))
+    story.features.untold = [False, True]
+    answer = story.ask("p1", "p2")
+    assert levels(answer) == ["fresh", "without_history" if rungs else "missing"]
+    assert answer.footings is not None
+    assert answer.footings.at(1).reason == "features keeps no history of view 'visits' that far back"
+    assert answer.scores.tolist() == [1140.0, 40.5 if rungs else 1040.0]
+    assert len(story.last_known) == (1 if rungs else 0)
 
 
 def test_no_ladder_is_as_it_ever_was() -> None:

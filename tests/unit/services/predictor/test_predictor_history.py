@@ -1,0 +1,43 @@
+"""What the predictor reads from an answer of features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.predictor.clients.features import _history
+from services.predictor.domain.ports import HistoryQuery
+from tenon.api.features.v1 import features_pb2 as pb
+
+SECOND = 1_000_000
+NOON = 1_700_000_000 * SECOND
+
+
+def test_ages_ends_and_what_cannot_be_told() -> None:
+    """By view: when each row's newest event was known, where the data end, and which rows ask for too long ago."""
+    answer = pb.GetOnlineFeaturesResponse(features=["visits.cost", "visits.count", "stays.count"])
+    first = answer.rows.add(values=[1.0, 2.0, 3.0], statuses=["FEATURE_STATUS_PRESENT"] * 3)
+    first.known_until.add().FromMicroseconds(NOON - 40 * SECOND)
+    first.known_until.add().FromMicroseconds(NOON - 10 * SECOND)
+    second = answer.rows.add(
+        values=[np.nan, np.nan, 0.0],
+        statuses=["FEATURE_STATUS_BEFORE_HORIZON"] * 2 + ["FEATURE_STATUS_UNKNOWN_ENTITY"],
+    )
+    second.known_until.add()
+    second.known_until.add()
+    answer.data_until.add().FromMicroseconds(NOON - SECOND)
+    answer.data_until.add()
+    found = _history(answer, HistoryQuery(("visits", "stays"), [{}, {}], [NOON, NOON]))
+    assert found.values["visits.cost"][0] == 1.0
+    assert found.age_seconds[0] == 10.0
+    assert np.isnan(found.age_seconds[1])
+    assert found.known_until["visits"].tolist() == [NOON - 40 * SECOND, -1]
+    assert dict(found.data_until) == {"visits": NOON - SECOND}
+    assert {view: rows.tolist() for view, rows in found.untold.items()} == {"visits": [False, True]}
+
+
+def test_a_features_service_of_before_says_less() -> None:
+    """Without ends of data and statuses everything it gives is fresh."""
+    answer = pb.GetOnlineFeaturesResponse(features=["visits.cost"])
+    answer.rows.add(values=[1.0]).known_until.add().FromMicroseconds(NOON)
+    found = _history(answer, HistoryQuery(("visits",), [{}], [NOON]))
+    assert (dict(found.data_until), dict(found.untold)) == ({}, {})
