@@ -240,6 +240,7 @@ TOKEN_KEYS_INVALID | What the issuer publishes as its keys is no usable JSON Web
 TOKEN_KEYS_UNAVAILABLE | A JWT cannot be checked, because the issuer's keys were never had. | Check TENON_JWT_JWKS and the way to the issuer; API keys go on working.
 TOKEN_KEYS_UNREACHABLE | The issuer's keys cannot be fetched; those that are known go on being used. | Check TENON_JWT_JWKS and the way to the issuer.
 TOKEN_KEY_UNKNOWN | A JWT is signed by a key that the issuer does not publish. | Get a new one; after a change of keys it may take some seconds.
+TOKEN_MAKES_NO_KEYS | An issuer's token was shown to make an API key, which would outlive it. | Make keys with an API key, or ask the operator.
 TOKEN_NOT_YET_VALID | A JWT's time has not come. | Set the clocks; TENON_JWT_LEEWAY_SECONDS says how far they may be apart.
 TOKEN_SIGNATURE | A JWT's signature does not fit: it was changed, or signed by somebody else. | Get a new one from the issuer.
 TOKEN_TENANT | A JWT names no tenant. | Have the issuer put the tenant's name into the claim TENON_JWT_TENANT_CLAIM.

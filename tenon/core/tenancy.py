@@ -43,11 +43,13 @@ ALL_TENANT_SCOPES = frozenset({Scope.PREDICT, Scope.READ, Scope.WRITE})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking. `tenant` is None for the platform's own principals (operators and services)."""
+    """Who is asking. `tenant` is None for the platform's own principals (operators and services); `by_token` says that an
+    issuer's token was shown, which ends by itself, and no key."""
 
     name: str
     tenant: TenantId | None
     scopes: frozenset[Scope] = field(default_factory=frozenset)
+    by_token: bool = False
 
     @property
     def is_platform(self) -> bool:

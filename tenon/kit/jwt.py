@@ -241,7 +241,7 @@ class Tokens:
         scopes = frozenset(
             scope for scope in ALL_TENANT_SCOPES if rules.scope_prefix + scope.value in words
         )  # fmt: skip
-        return Principal(_name(claims.get("sub")), tenant, scopes)
+        return Principal(_name(claims.get("sub")), tenant, scopes, by_token=True)
 
 
 def build_tokens(settings: ServiceSettings) -> Tokens:

@@ -85,10 +85,13 @@ def test_the_predictor_takes_tokens_on_both_doors(world: World) -> None:
 
 
 def test_a_token_never_is_the_operator(world: World) -> None:
-    """Whatever scopes it names, it makes no tenants and no keys."""
+    """Whatever scopes it names, it makes no tenants, and no keys, which would outlive it."""
     token = world.issuer.token(scope="predict read write admin")
     answer = world.platform.ask("registry", "PUT", "/v1/tenants/evil", key=token, body={"name": "evil"})
     assert answer.status_code in (403, 404)
+    body = {"name": "mine", "scopes": ["read"]}
+    made = world.platform.ask("registry", "POST", "/v1/tenants/acme/keys", key=token, body=body)
+    assert (made.status_code, made.json()["reason"]) == (403, "TOKEN_MAKES_NO_KEYS")
 
 
 def test_keys_rotate_and_the_issuer_may_be_down(world: World) -> None:

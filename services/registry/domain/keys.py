@@ -76,11 +76,18 @@ class KeyRing:
     ) -> NewKey:
         """Make a key. A tenant's own principal can give only scopes it has itself. `expires_in` is in microseconds.
 
-        Of the platform's principals only operators make keys: a leaked service token must not outlive its exchange.
+        Of the platform's principals only operators make keys: a leaked service token must not outlive its exchange. Nor
+        must an issuer's token, so its holder makes none.
         """
         wanted = tenant_scopes(scopes)
         if maker.is_platform:
             maker.require_admin()
+        elif maker.by_token:
+            raise Forbidden(
+                "TOKEN_MAKES_NO_KEYS",
+                "a token makes no keys, because they would outlive it",
+                hint="use an API key with these scopes, or ask the operator",
+            )
         elif not wanted <= maker.scopes:
             more = ", ".join(sorted(wanted - maker.scopes))
             raise Forbidden("SCOPE_NOT_GRANTABLE", f"this key cannot give a scope it does not have: {more}")

@@ -68,6 +68,7 @@ def test_a_token_is_a_principal_of_its_tenant(tmp_path: Path, algorithm: str) ->
     assert principal.tenant == TenantId("acme")
     assert principal.scopes == {Scope.PREDICT, Scope.READ}
     assert principal.name == "jwt:app-7"
+    assert principal.by_token
     with pytest.raises(NotFound):
         principal.require(TenantId("globex"), Scope.READ)
 
