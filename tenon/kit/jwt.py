@@ -206,10 +206,10 @@ class Tokens:
             raise _refuse("TOKEN_INVALID", "the token is too long")
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
+        except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise _refuse("TOKEN_INVALID", "the token is not a signed JWT") from None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in rules.algorithms:
+        if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
             raise _refuse("TOKEN_ALGORITHM", f"the token is not signed by {' or '.join(sorted(rules.algorithms))}")
         if "crit" in header or not (kid is None or isinstance(kid, str)):
             raise _refuse("TOKEN_INVALID", "the token's header asks for what is not understood here")
@@ -224,7 +224,7 @@ class Tokens:
                 )  # fmt: skip
             except jwt.InvalidSignatureError:
                 continue
-            except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError) as err:
+            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as err:
                 raise _said(err) from None
             return claims
         raise _refuse("TOKEN_SIGNATURE", "the token's signature does not fit")

@@ -83,6 +83,10 @@ def test_a_token_is_a_principal_of_its_tenant(tmp_path: Path, algorithm: str) ->
         ({"exp": int(time.time()) - 31}, "TOKEN_EXPIRED"),
         ({"exp": None}, "TOKEN_INVALID"),
         ({"exp": "soon"}, "TOKEN_INVALID"),
+        ({"exp": [1]}, "TOKEN_INVALID"),
+        ({"exp": float("inf")}, "TOKEN_INVALID"),
+        ({"nbf": {}}, "TOKEN_INVALID"),
+        ({"sub": 7}, "TOKEN_INVALID"),
         ({"nbf": int(time.time()) + 300}, "TOKEN_NOT_YET_VALID"),
         ({"iat": int(time.time()) + 300}, "TOKEN_NOT_YET_VALID"),
         ({"tenant": None}, "TOKEN_TENANT"),
@@ -117,7 +121,7 @@ def test_nobody_chooses_the_algorithm(tmp_path: Path) -> None:
     issuer = Issuer("RS256").start()
     tokens = reader(issuer, tmp_path)
     claims = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + 60, "tenant": "acme", "scope": "write"}
-    for name in ("none", "None", "NONE", ""):
+    for name in ("none", "None", "NONE", "", None, ["RS256"], {"RS256": 1}, 7):
         assert reason_of(tokens, f"{part({'alg': name})}.{part(claims)}.") == "TOKEN_ALGORITHM"
     public = issuer.key.public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
