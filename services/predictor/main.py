@@ -19,9 +19,11 @@ from services.predictor.api_grpc.at_once import InferAtOnce
 from services.predictor.api_grpc.entity import PredictionServicer
 from services.predictor.api_grpc.health import HealthSigns
 from services.predictor.api_grpc.inference import InferenceServicer
+from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.app import build_app
 from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
+from services.predictor.clients.quotas import DeclaredQuotas
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
 from services.predictor.domain.cold import Patience
 from services.predictor.domain.explaining import Explaining
@@ -29,15 +31,18 @@ from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.quotas import Quota, Quotas
 from services.predictor.domain.releases import Follower
 from services.predictor.domain.repository import Repository
 from services.predictor.domain.residence import Residence, always_of
 from services.predictor.domain.routing import Table, WatchfulTable
 from services.predictor.domain.shadow import ShadowQueue
+from services.predictor.domain.turns import Turns
 from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.settings import PredictorSettings
 from services.predictor.storage.bundle_cache import BundleCache
+from services.predictor.storage.quotas_file import QuotasFile
 from services.predictor.storage.releases_file import ReleasesFile
 from services.predictor.storage.shipping import Shipper
 from services.predictor.storage.spool import Spool
@@ -61,6 +66,7 @@ log = get_logger(__name__)
 _COLLECT_SECONDS = 10.0
 _INFERENCE = "inference.GRPCInferenceService"
 _PREDICTION = "tenon.api.predictor.v1.PredictionService"
+_SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
@@ -68,6 +74,8 @@ def main() -> None:
     settings = load_settings(PredictorSettings, "registry_grpc", "verify_key_file")
     configure_telemetry("predictor", settings.log_level, settings.otlp_endpoint)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    # A thread that wants its turn waits for this long; the usual 5 ms are fifty requests.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     verify_key = _verify_key(settings)
     shares, home = settings.worker >= 0, settings.workers_home or settings.data_dir
@@ -90,9 +98,6 @@ def main() -> None:
     budget = settings.predictor_model_memory_mib << 20 or None
     residence = Residence(budget, always_of(settings.predictor_always_loaded))
     table = WatchfulTable() if budget else Table()
-    if budget:
-        # Loading a cold model is some milliseconds of Python beside the requests; they shall not wait five for their turn.
-        sys.setswitchinterval(0.0005)
     # gRPC's threads are everybody's: half of them may wait for cold models.
     patience = Patience(settings.predictor_cold_wait_ms / 1000, max(1, settings.grpc_workers // 2))
     bundles = RegistryBundles(registry)
@@ -160,6 +165,10 @@ def main() -> None:
             )
     ready = follower.problems if siblings is None else siblings.problems
     repository = Repository(table, follower, patience, observer)
+    quotas = _quotas(settings, settings.predictor_workers if shares else 1)
+    declared = DeclaredQuotas(registry, QuotasFile(settings.data_dir / "quotas.json"), quotas)
+    turns = Turns()
+    metrics.WAITING.set_function(lambda: turns.waiting)
     door = build_app(
         predictor=predictor,
         authenticator=authenticator,
@@ -172,21 +181,22 @@ def main() -> None:
         repository=repository,
         hosts=hosts,
         expose=generate_latest if siblings is None else siblings.metrics,
+        admission=Admission(quotas, turns),
     )
     recent = RecentCallers()
-    infer_at_once = InferAtOnce(predictor, recent, inline_rows=settings.predictor_inline_rows)
+    infer_at_once = InferAtOnce(predictor, recent, quotas, inline_rows=settings.predictor_inline_rows)
     grpc_door = create_server(
         settings,
         RememberingAuthenticator(authenticator, recent),
         [
             Servicer(
                 inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
-                InferenceServicer(predictor, observer, ready, repository, hosts),
+                InferenceServicer(predictor, observer, ready, repository, hosts, quotas),
                 _INFERENCE,
             ),
             Servicer(
                 predictor_pb2_grpc.add_PredictionServiceServicer_to_server,
-                PredictionServicer(predictor, observer, hosts),
+                PredictionServicer(predictor, observer, hosts, quotas),
                 _PREDICTION,
             ),
         ],
@@ -201,11 +211,13 @@ def main() -> None:
     signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), ready)
 
     follower.restore()
+    declared.restore()
     signs.update()
     background: list[Background] = [
         authenticator.background,
         follower,
         watch,
+        Periodic("quotas", declared.refresh, 2.0),
         shadows,
         report,
         Periodic("health", signs.update, 0.5),
@@ -254,6 +266,17 @@ def main() -> None:
         protocol=lambda base: lane(door.quick, base),
         shared_port=open_doors if shares else None,
     )
+
+
+def _quotas(settings: PredictorSettings, workers: int) -> Quotas:
+    default = Quota(
+        settings.predictor_requests_per_second,
+        settings.predictor_burst,
+        settings.predictor_rows_per_second,
+        settings.predictor_concurrency,
+    )
+    # Each worker counts by itself, as each replica does.
+    return Quotas(default, replicas=settings.predictor_quota_replicas * workers)
 
 
 def _ownerless(settings: PredictorSettings, home: Path, replica: str) -> list[Spool]:

@@ -165,6 +165,8 @@ MODEL_INFO = Gauge(
 )
 RELEASES_CONNECTED = Gauge("tenon_predictor_releases_connected", "1 while the registry's releases are watched.")
 
+WAITING = Gauge("tenon_predictor_waiting_requests", "Requests in line because other tenants ask as well.")
+
 
 class PrometheusObserver:
     """See `Observer`."""

@@ -34,6 +34,15 @@ class PredictorSettings(ServiceSettings):
     predictor_max_json_mib: int = Field(
         default=8, ge=1, le=64, description="Most MiB of JSON in one request; tensors may be binary behind it."
     )
+    predictor_requests_per_second: float | None = Field(
+        default=None, gt=0, description="Requests a second of a tenant that declares no quota; empty: no limit."
+    )
+    predictor_burst: float | None = Field(default=None, ge=1, description="And how many of them may come at once.")
+    predictor_rows_per_second: float | None = Field(default=None, gt=0, description="The same of rows.")
+    predictor_concurrency: int | None = Field(default=None, ge=1, description="The same of requests that run together.")
+    predictor_quota_replicas: int = Field(
+        default=1, ge=1, description="Quotas hold for each replica; declared ones are divided by this."
+    )
     predictor_spool_max_mib: int = Field(default=1024, ge=1, description="Cap of the prediction spool on disk.")
     predictor_stream_max_mib: int = Field(
         default=256,

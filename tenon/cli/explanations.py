@@ -173,6 +173,7 @@ NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or s
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
 ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
+OVER_SHARE | More of the tenant's requests wait than its share of a busy predictor. | Ask again after the time in Retry-After, on fewer connections; operators can add replicas.
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
 PARAMETER_UNSUPPORTED | A repository parameter would change what is served. | Leave it out: releases decide what is served.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.
@@ -183,6 +184,9 @@ PLATFORM_ONLY | Only the platform's own services may do this. | Nothing to do: t
 PLATFORM_STOPPED | The platform of this folder is not running. | `tenon up`
 PORT_TAKEN | Another program listens on a port that was asked for. | Stop it, or choose others with --port-base.
 QUEUE_UNAVAILABLE | The queue cannot be reached; the run is stored and goes on when it can. | Check Redis: `tenon status`.
+QUOTA_CONCURRENCY | As many of the tenant's requests run at the same time as its quota allows. | Ask again in a moment, or use fewer connections; `quotas.concurrency` of the Tenant document.
+QUOTA_REQUESTS | The tenant's quota of requests a second is used up. | Ask again after the time in Retry-After; `quotas.requestsPerSecond` of the Tenant document.
+QUOTA_ROWS | The tenant's quota of rows a second is used up. | Ask again after the time in Retry-After; `quotas.rowsPerSecond` of the Tenant document.
 QUOTES_MALFORMED | There is text after a closing quote. | Write a quote inside a value twice.
 QUOTE_UNTERMINATED | A quote is opened and never closed. | Write a quote inside a value twice.
 REASON_TOO_LONG | The reason of a release is too long. | Shorten it.

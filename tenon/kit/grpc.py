@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from tenon.core.errors import Invalid, Kind, TenonError, Unauthenticated
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
 from tenon.kit.disk import disk_full
-from tenon.kit.grpc_inline import AtOnce, inline_pool
+from tenon.kit.grpc_inline import AtOnce, Later, inline_pool
 from tenon.kit.http import BUCKETS, UNKNOWN_ERRORS
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
@@ -280,10 +281,10 @@ def _calls_of(method: str, code: grpc.StatusCode) -> Histogram:
 def _counted(method: str, ask: AtOnce) -> AtOnce:
     """The same, seen in the metrics of all calls."""
 
-    def counted(data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | None:
+    def counted(data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | Later | None:
         started = time.perf_counter()
         reply = ask(data, metadata)
-        if reply is not None:
+        if isinstance(reply, bytes):
             _calls_of(method, grpc.StatusCode.OK).observe(time.perf_counter() - started)
         return reply
 
@@ -344,8 +345,11 @@ class _CallFrame:
             detail = error.as_dict() | {"request_id": context.request_id.get(), "kind": error.kind.value}
             # Metadata is limited to 8 KiB in total by default, and a refusal without its detail still has its text.
             encoded = json.dumps(detail, default=str).encode()
-            if len(encoded) < 4096:
-                self._call.set_trailing_metadata(((ERROR_DETAIL, encoded),))
+            trailing: list[tuple[str, Any]] = [(ERROR_DETAIL, encoded)] if len(encoded) < 4096 else []
+            if wait := error.data.get("retry_after_seconds"):
+                # The name that gRPC's own retry policies read.
+                trailing.append(("grpc-retry-pushback-ms", str(math.ceil(1000 * float(wait)))))
+            self._call.set_trailing_metadata(tuple(trailing))
         elif error is not None and not isinstance(error, GeneratorExit):
             code = self._call.code() if hasattr(self._call, "code") and self._call.code() else grpc.StatusCode.INTERNAL
             if code is grpc.StatusCode.INTERNAL:

@@ -22,6 +22,7 @@ FRESH, HEAD, BODY, ANSWERING, IDLE, CLOSING = range(6)
 """Where a connection is: nothing sent yet, in a request's head, in its body, being answered, between requests, ending."""
 
 _SPARE_FILES = 256
+_AT_ONCE = 500
 
 
 class Limits(NamedTuple):
@@ -236,6 +237,7 @@ class _Sweep:
         times = (limits.head_seconds, limits.body_seconds, limits.idle_seconds, limits.unread_seconds)
         self.period = min(1.0, min(times) / 4)
         self.now = 0.0
+        self._patience = min(limits.idle_seconds, limits.unread_seconds)
         self._running = False
 
     def begin(self, first: LimitedProtocol) -> None:
@@ -257,8 +259,17 @@ class _Sweep:
 
     def _look(self, loop: asyncio.AbstractEventLoop, connections: set[Any]) -> None:
         self.now = loop.time()
-        for connection in list(connections):
-            connection.look(self.now)
+        self._some(loop, connections, list(connections), 0)
+
+    def _some(self, loop: asyncio.AbstractEventLoop, connections: set[Any], found: list[Any], start: int) -> None:
+        """Look at some and let requests in between: ten thousand together would keep them waiting for milliseconds."""
+        now, young = self.now, self.now - self._patience
+        for connection in found[start : start + _AT_ONCE]:
+            if connection.stage != IDLE or connection.since < young:
+                connection.look(now)
+        if start + _AT_ONCE < len(found):
+            loop.call_soon(self._some, loop, connections, found, start + _AT_ONCE)
+            return
         self._running = bool(connections)
         if self._running:
             loop.call_later(self.period, self._look, loop, connections)

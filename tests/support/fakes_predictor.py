@@ -192,6 +192,7 @@ class FakeRegistry:
         self.downloads = 0
         self.chunk_bytes = 1000
         self.keys = dict(KEYS)
+        self.quotas: dict[str, dict[str, Any]] = {}
         self._watchers: list[queue.Queue[Any]] = []
         self._lock = threading.Lock()
         self.port = port
@@ -201,6 +202,7 @@ class FakeRegistry:
         """Listen (on the same port again after a stop)."""
         server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
         registry_pb2_grpc.add_CredentialServiceServicer_to_server(_Credentials(self), server)
+        registry_pb2_grpc.add_TenantServiceServicer_to_server(_Tenants(self), server)
         registry_pb2_grpc.add_VersionServiceServicer_to_server(_Versions(self), server)
         registry_pb2_grpc.add_ReleaseServiceServicer_to_server(_Releases(self), server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -267,6 +269,15 @@ class _Credentials(registry_pb2_grpc.CredentialServiceServicer):
             digest = hashlib.sha256(key.encode()).hexdigest()
             answer.credentials.add(key_id=f"{tenant}-1", key_sha256=digest, tenant=tenant, scopes=["predict", "read"])
         return answer
+
+
+class _Tenants(registry_pb2_grpc.TenantServiceServicer):
+    def __init__(self, fake: FakeRegistry) -> None:
+        self._fake = fake
+
+    def ListQuotas(self, request: Any, context: Any) -> Any:
+        quotas = [pb.TenantQuotas(tenant=tenant, **given) for tenant, given in self._fake.quotas.items()]
+        return pb.ListQuotasResponse(revision=0, quotas=quotas)
 
 
 class _Versions(registry_pb2_grpc.VersionServiceServicer):

@@ -96,6 +96,17 @@ class StorageSuite:
         assert found.created_at < found.updated_at
         assert [tenant.id for tenant in desk.tenants.all()] == [AIRLINE, CLINIC]
 
+    def test_quotas_are_listed_when_they_have_changed(self, desk: Desk) -> None:
+        """Of the tenants that declare some; the revision is that of tenants and keys."""
+        before = desk.tenants.quotas(0).revision
+        declared = {"name": CLINIC.value, "quotas": {"requestsPerSecond": 20, "burst": 50}}
+        desk.tenants.apply(CLINIC, declared, "admin")
+        found = desk.tenants.quotas(before)
+        assert found.revision == before + 1
+        assert found.quotas is not None
+        assert {name: quota.burst for name, quota in found.quotas.items()} == {CLINIC.value: 50}
+        assert desk.tenants.quotas(found.revision).quotas is None
+
     def test_keys_are_found_by_hash_until_revoked_or_expired(self, desk: Desk) -> None:
         """A key opens its tenant's door, and nothing after its end; each change grows the credential revision."""
         first = desk.keys.credentials(0).revision

@@ -15,12 +15,14 @@ from google.protobuf.message import DecodeError
 
 from services.predictor.domain.model import Ask, Role, Served
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.quotas import HELD_SECONDS, Quota, Quotas
 from services.predictor.domain.rows import Row, RowLayout
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import Scope, TenantId
 from tenon.kit import context
 from tenon.kit.auth import RecentCallers
+from tenon.kit.grpc_inline import Later
 
 _MAX_ID = 256
 _MOST_BYTES = 256 << 10
@@ -32,13 +34,16 @@ _EXACT = 2**53
 class InferAtOnce:
     """See `tenon.kit.grpc_inline.AtOnce`."""
 
-    def __init__(self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int) -> None:
+    def __init__(
+        self, predictor: Predictor, callers: RecentCallers, quotas: Quotas | None = None, *, inline_rows: int
+    ) -> None:
+        self._quotas = quotas or Quotas(Quota())
         self._predictor = predictor
         self._at_once = predictor.at_once
         self._callers = callers
         self._inline_rows = inline_rows
 
-    def __call__(self, data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | None:
+    def __call__(self, data: bytes, metadata: Sequence[tuple[str, Any]]) -> bytes | Later | None:
         """The answer."""
         if len(data) > _MOST_BYTES:
             return None
@@ -56,11 +61,24 @@ class InferAtOnce:
         if principal is None:
             return None
         try:
-            return self._infer(principal.tenant_for(named or None, Scope.PREDICT), data, given)
+            tenant = principal.tenant_for(named or None, Scope.PREDICT)
+            meter = self._quotas.of(tenant)
+            refused = None if meter is None else meter.refusal()
+            if meter is not None and refused is not None:
+                meter.hold()
+                return Later(min(refused.seconds, HELD_SECONDS), meter.let_go)
+            found = self._infer(tenant, data, given)
         except (TenonError, DecodeError):
             return None
+        if found is None:
+            return None
+        answer, rows = found
+        if meter is not None:
+            meter.take(rows)
+        return answer
 
-    def _infer(self, tenant: TenantId, data: bytes, given: str) -> bytes | None:
+    def _infer(self, tenant: TenantId, data: bytes, given: str) -> tuple[bytes, int] | None:
+        """The answer and how many rows it has."""
         started = time.perf_counter()
         request = pb.ModelInferRequest.FromString(data)
         inputs, raw, own = request.inputs, request.raw_input_contents, request.id
@@ -81,7 +99,7 @@ class InferAtOnce:
                 return None
             score, _, text = self._at_once.answer(route, "grpc", request_id, row, started)
             served, role = route.serving
-            return _template_of(served, role).row(score, text, own)
+            return _template_of(served, role).row(score, text, own), 1
         if len(inputs) != 1 or len(shape) != 2 or not 1 < rows <= self._inline_rows or not _is_plain(first):
             return None
         code, width = _CODES.get(first.datatype), shape[1]
@@ -92,7 +110,7 @@ class InferAtOnce:
         if plan.waits:
             return None
         answer = self._predictor.answer(plan)[0]
-        return _template_of(answer.served, answer.role).rows(answer.scores, own)
+        return _template_of(answer.served, answer.role).rows(answer.scores, own), rows
 
 
 def _is_plain(item: Any) -> bool:

@@ -12,13 +12,15 @@ from services.predictor.domain.cold import Cold
 from services.predictor.domain.explaining import RowExplanation, by_row
 from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.logged import id_texts
-from services.predictor.domain.model import Ask
+from services.predictor.domain.model import Answer, Ask
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.quotas import Quota, Quotas
 from tenon.api.predictor.v1 import predictor_pb2 as pb
 from tenon.api.predictor.v1 import predictor_pb2_grpc
 from tenon.core.errors import Invalid, Place, TenonError
+from tenon.core.tenancy import TenantId
 from tenon.kit import context
 
 _MAX_ID = 256
@@ -28,9 +30,12 @@ _EXACT = 2**53
 class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
     """Translates and calls the one use case."""
 
-    def __init__(self, predictor: Predictor, observer: Observer, hosts: HostNames | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, observer: Observer, hosts: HostNames | None = None, quotas: Quotas | None = None
+    ) -> None:
         self._predictor = predictor
         self._hosts = hosts
+        self._quotas = quotas or Quotas(Quota())
         self._observer = observer
 
     def Predict(self, request: pb.PredictRequest, call: grpc.ServicerContext) -> pb.PredictResponse:
@@ -39,24 +44,9 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
         try:
             tenant = tenant_of_call(call, request.tenant, self._hosts)
             named = tenant.value
-            if len(request.request_id) > _MAX_ID:
-                raise Invalid(
-                    "ID_INVALID", f"`request_id` has at most {_MAX_ID} characters", place=Place(field="request_id")
-                )
-            instances = [
-                {"entity": _plain(instance.entity), "features": _plain(instance.features)}
-                for instance in request.instances
-            ]
-            rows, columns, partial = columns_of_instances(instances)
-            request_id = request.request_id or context.request_id.get()
-            ask = Ask(request.model, None, "grpc", request_id, rows, columns, split_rows=True, partial=partial)
-            ask.explain = request.explain
-            try:
-                answers = self._predictor.predict(tenant, ask)
-            except Cold as cold:
-                answers = self._predictor.patience.until(
-                    cold, lambda: self._predictor.predict(tenant, ask), seconds=call.time_remaining()
-                )
+            with self._quotas.admitted(tenant) as used:
+                rows, answers = self._answers(tenant, request, call)
+                used.count = rows
         except TenonError as err:
             self._observer.refused(named, "grpc", err.reason)
             raise
@@ -85,6 +75,29 @@ class PredictionServicer(predictor_pb2_grpc.PredictionServiceServicer):
                     fallback_reason="" if footing is None else footing.reason,
                 )
         return pb.PredictResponse(model=request.model, tenant=named, predictions=predictions)
+
+    def _answers(
+        self, tenant: TenantId, request: pb.PredictRequest, call: grpc.ServicerContext
+    ) -> tuple[int, list[Answer]]:
+        """(rows, answers) of a request."""
+        if len(request.request_id) > _MAX_ID:
+            raise Invalid(
+                "ID_INVALID", f"`request_id` has at most {_MAX_ID} characters", place=Place(field="request_id")
+            )
+        instances = [
+            {"entity": _plain(instance.entity), "features": _plain(instance.features)} for instance in request.instances
+        ]
+        rows, columns, partial = columns_of_instances(instances)
+        request_id = request.request_id or context.request_id.get()
+        ask = Ask(request.model, None, "grpc", request_id, rows, columns, split_rows=True, partial=partial)
+        ask.explain = request.explain
+        try:
+            answers = self._predictor.predict(tenant, ask)
+        except Cold as cold:
+            answers = self._predictor.patience.until(
+                cold, lambda: self._predictor.predict(tenant, ask), seconds=call.time_remaining()
+            )
+        return rows, answers
 
 
 def _explanation(row: RowExplanation | None) -> pb.Explanation | None:

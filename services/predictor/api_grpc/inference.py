@@ -19,6 +19,7 @@ from services.predictor.domain.model import Answer, Ask, Entry, Serving, Values
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.quotas import Quota, Quotas, Rows
 from services.predictor.domain.repository import Repository
 from services.predictor.domain.tensors import Tensor
 from tenon.api.inference.v2 import inference_pb2 as pb
@@ -55,7 +56,9 @@ class InferenceServicer(RepositoryCalls):
         ready: Callable[[], dict[str, str]],
         repository: Repository,
         hosts: HostNames | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas(Quota())
         self._predictor = predictor
         self._hosts = hosts
         self._repository = repository
@@ -117,24 +120,32 @@ class InferenceServicer(RepositoryCalls):
         try:
             tenant = tenant_of_call(call, hosts=self._hosts)
             named = tenant.value
-            ask = _ask(request)
-            if "explain" in request.parameters:
-                ask.explain = request.parameters["explain"].bool_param
-            try:
-                plan = self._predictor.plan(tenant, ask)
-            except Cold as cold:
-                plan = self._predictor.patience.until(
-                    cold, lambda: self._predictor.plan(tenant, ask), seconds=call.time_remaining()
-                )
-            names = [output.name for output in request.outputs if not (ask.explain and output.name == CONTRIBUTIONS)]
-            wanted = tensors.check_outputs(names, plan.parts[0].serving.served.output)
-            if plan.waits:
-                self._predictor.look_up(plan)
-            answer = self._predictor.answer(plan)[0]
+            with self._quotas.admitted(tenant) as used:
+                answer, wanted = self._answer(tenant, request, call, used)
         except TenonError as err:
             self._observer.refused(named, "grpc", err.reason)
             raise
         return _response(answer, wanted, request.id, raw=len(request.raw_input_contents) > 0)
+
+    def _answer(
+        self, tenant: TenantId, request: pb.ModelInferRequest, call: grpc.ServicerContext, used: Rows
+    ) -> tuple[Answer, list[str]]:
+        """The answer to a request that is let in, and the outputs to send."""
+        ask = _ask(request)
+        used.count = ask.rows
+        if "explain" in request.parameters:
+            ask.explain = request.parameters["explain"].bool_param
+        try:
+            plan = self._predictor.plan(tenant, ask)
+        except Cold as cold:
+            plan = self._predictor.patience.until(
+                cold, lambda: self._predictor.plan(tenant, ask), seconds=call.time_remaining()
+            )
+        names = [output.name for output in request.outputs if not (ask.explain and output.name == CONTRIBUTIONS)]
+        wanted = tensors.check_outputs(names, plan.parts[0].serving.served.output)
+        if plan.waits:
+            self._predictor.look_up(plan)
+        return self._predictor.answer(plan)[0], wanted
 
 
 def _ask(request: pb.ModelInferRequest) -> Ask:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from prometheus_client import generate_latest
 
 import tenon
+from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.described import describe
 from services.predictor.api_http.door import PredictDoor
 from services.predictor.api_http.naming import named_by
@@ -74,6 +75,7 @@ def build_app(
     max_body_bytes: int,
     max_inflated_bytes: int,
     max_json_bytes: int,
+    admission: Admission,
     inline_rows: int,
     repository: Repository,
     hosts: HostNames | None = None,
@@ -155,6 +157,7 @@ def build_app(
         max_body_bytes=max_body_bytes,
         max_inflated_bytes=max_inflated_bytes,
         max_json_bytes=max_json_bytes,
+        admission=admission,
         inline_rows=inline_rows,
         hosts=hosts,
     )

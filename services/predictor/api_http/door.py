@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.predictor.api_http import codec, entities, json_body
+from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.naming import PREFIX, below_prefix
 from services.predictor.api_http.paths import Path, parse_path
@@ -22,12 +23,14 @@ from services.predictor.domain.model import Ask
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.ports import Observer
 from services.predictor.domain.predict import Plan, Predictor
+from services.predictor.domain.quotas import Rows
 from services.predictor.domain.tensors import check_outputs
-from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge
+from tenon.core.errors import Invalid, Kind, Place, RateLimited, TenonError, TooLarge
 from tenon.core.tenancy import Principal, TenantId
 from tenon.kit import context
 from tenon.kit.auth import Authenticator, RecentCallers
 from tenon.kit.http import STATUS, UNKNOWN_ERRORS, JsonResponse, refusal_body
+from tenon.kit.memory import GiveBack
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
 
 log = get_logger(__name__)
@@ -59,6 +62,7 @@ class PredictDoor:
         max_inflated_bytes: int,
         inline_rows: int,
         max_json_bytes: int = json_body.MAX_BYTES,
+        admission: Admission | None = None,
         body_seconds: float = 30.0,
         hosts: HostNames | None = None,
     ) -> None:
@@ -74,10 +78,12 @@ class PredictDoor:
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="predict")
         # One, because parsing keeps all other threads waiting: between two bodies everybody else gets a turn.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._give_back = GiveBack()
         self._tracer = tracer("tenon.predictor.http")
         self._callers = RecentCallers()
         self._hosts = hosts
-        self.quick = QuickDoor(predictor, self._callers, inline_rows=inline_rows, hosts=hosts)
+        self.quick = QuickDoor(predictor, self._callers, admission, inline_rows=inline_rows, hosts=hosts)
+        self._admission = self.quick.admission
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
@@ -121,9 +127,11 @@ class PredictDoor:
             principal = await self._principal(headers)
             asked = tenant_of(principal, path, headers, self._hosts)
             tenant = asked.value
-            body = await self._body(headers, receive)
-            status = 200
-            data, extra = await handle(asked, path, body, headers, request_id)
+            await self._admission.turn(asked)
+            with self._admission.quotas.admitted(asked) as used:
+                body = await self._body(headers, receive)
+                status = 200
+                data, extra = await handle(asked, path, body, headers, request_id, used)
         except _Gone:
             return
         except _Slow:
@@ -135,6 +143,11 @@ class PredictDoor:
                 ).body,
             )
             extra = [(b"connection", b"close")]
+        except RateLimited as error:
+            # Not logged: there may be very many, and the metric says it all.
+            self._observer.refused(tenant, protocol, error.reason)
+            extra = await self._admission.hold(error, self._admission.quotas.of(asked))
+            status, data = STATUS[error.kind], JsonResponse(refusal_body(error)).body
         except TenonError as error:
             self._observer.refused(tenant, protocol, error.reason)
             log.info("refused", reason=error.reason, kind=error.kind.value, tenant=tenant)
@@ -161,7 +174,7 @@ class PredictDoor:
         await send({"type": "http.response.body", "body": data})
 
     async def _infer(
-        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, bytes], request_id: str
+        self, tenant: TenantId, path: Path, body: bytes, headers: dict[bytes, bytes], request_id: str, used: Rows
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         length = _text(headers, b"inference-header-content-length")
         if b"content-encoding" not in headers:
@@ -170,6 +183,7 @@ class PredictDoor:
             except TenonError:
                 reply = None
             if reply is not None:
+                used.count = reply.rows
                 return reply.body, binary_headers(reply.json_bytes)
 
         def begin() -> tuple[Plan, codec.Wanted]:
@@ -189,11 +203,12 @@ class PredictDoor:
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
         try:
-            plan, wanted = await self._beside(begin, self._parsing) if heavy else begin()
+            plan, wanted = await self._heavy(begin, tenant, body) if heavy else begin()
         except Cold as cold:
             plan, wanted = await once_loaded(
                 cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds
             )
+        used.count = plan.ask.rows
         answers = await self._finish(plan)
         data, json_bytes = codec.render_infer(answers[0], wanted)
         return data, binary_headers(json_bytes)
@@ -205,6 +220,7 @@ class PredictDoor:
         body: bytes,
         headers: dict[bytes, bytes],
         request_id: str,
+        used: Rows,
         query: bytes = b"",
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         def begin() -> Plan:
@@ -228,9 +244,10 @@ class PredictDoor:
 
         heavy = len(body) > HEAVY_BYTES or b"content-encoding" in headers
         try:
-            plan = await self._beside(begin, self._parsing) if heavy else begin()
+            plan = await self._heavy(begin, tenant, body) if heavy else begin()
         except Cold as cold:
             plan = await once_loaded(cold, lambda: self._beside(begin, self._parsing), self._predictor.patience.seconds)
+        used.count = plan.ask.rows
         answers = await self._finish(plan)
         ask = plan.ask
         return codec.render_entities(ask.model, tenant.value, ask.request_id, ask.rows, answers), []
@@ -241,6 +258,14 @@ class PredictDoor:
         if plan.ask.rows > self._inline_rows or plan.ask.explain:
             return await self._beside(lambda: self._predictor.answer(plan))
         return self._predictor.answer(plan)
+
+    async def _heavy(self, work: Callable[[], Any], tenant: TenantId, body: bytes) -> Any:
+        """Read a large body, one at a time for everybody."""
+        with self._admission.large(tenant, len(body)):
+            try:
+                return await self._beside(work, self._parsing)
+            finally:
+                self._parsing.submit(self._give_back)
 
     async def _beside(self, work: Callable[[], Any], pool: ThreadPoolExecutor | None = None) -> Any:
         """Run what may take long on a thread, with the request's context."""

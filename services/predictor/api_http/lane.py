@@ -7,6 +7,7 @@ asked. Whatever that does not answer, and whatever came in more than one piece, 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,10 +16,11 @@ import httptools
 
 from services.predictor.api_http.paths import Path, parse_path
 from services.predictor.api_http.quick_door import HEAVY_BYTES
-from tenon.kit.http_protocol import IDLE, LimitedProtocol
+from tenon.kit.http_protocol import ANSWERING, IDLE, LimitedProtocol
 
 if TYPE_CHECKING:
     from services.predictor.api_http.quick_door import QuickDoor, Reply
+    from tenon.core.tenancy import TenantId
 
 _JSON = b"content-type: application/json\r\ncontent-length: "
 _BINARY = b"content-type: application/octet-stream\r\ninference-header-content-length: "
@@ -62,12 +64,42 @@ class _Lane(LimitedProtocol):
     held: Path | None = None
     """The path of a request whose head is complete and whose body is awaited."""
     body = b""
+    whole = False
+    """The request is all there, but other tenants ask too and it is not known yet whose turn it is."""
+    in_line = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self.door.admission.turns.begin(self.loop)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         super().data_received(data)
-        if self.held is not None:
+        if self.whole:
+            if not self.in_line:
+                self._take_turn()
+        elif self.held is not None:
             self._let_go()
+
+    def on_message_begin(self) -> None:
+        """See `httptools`."""
+        if self.whole:
+            # One request right behind another: they are answered in order, and a line would let one pass.
+            self._answer_now(None)
+        super().on_message_begin()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """See `LimitedProtocol`."""
+        if self.whole:
+            self._answer_now(None)
+        return super().eof_received()
+
+    def shutdown(self) -> None:
+        """See `HttpToolsProtocol`."""
+        if self.whole:
+            self._answer_now(None)
+        super().shutdown()
 
     def on_headers_complete(self) -> None:
         """See `httptools`."""
@@ -96,7 +128,35 @@ class _Lane(LimitedProtocol):
         if path is None:
             super().on_message_complete()
             return
-        reply = self.door.answer(path, dict(self.headers), self.body)
+        if self.door.admission.turns.crowded:
+            self.whole, self.stage, self.since = True, ANSWERING, self.sweep.now
+        else:
+            self._answer_now(None)
+
+    def _take_turn(self) -> None:
+        """Answer, or line up behind the tenant's other requests."""
+        headers = dict(self.headers)
+        turns = self.door.admission.turns
+        tenant = None if self.held is None else self.door.caller(self.held, headers)
+        if tenant is None or turns.go(tenant.value):
+            self._answer_now(tenant)
+        elif turns.line_up(tenant.value, lambda: self._answer_now(tenant)):
+            self.in_line = True
+            self.flow.pause_reading()
+        else:
+            # The line is too long; the long way says so.
+            self.whole = False
+            self._let_go()
+            super().on_message_complete()
+
+    def _answer_now(self, tenant: TenantId | None) -> None:
+        path, waited = self.held, self.in_line
+        self.whole = self.in_line = False
+        if path is None or self.parser is None or self.transport.is_closing():
+            return
+        if waited:
+            self.flow.resume_reading()
+        reply = self.door.answer(path, dict(self.headers), self.body, tenant)
         if reply is None:
             self._let_go()
             super().on_message_complete()

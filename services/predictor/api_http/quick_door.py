@@ -13,12 +13,15 @@ import numpy as np
 from msgspec import UNSET
 
 from services.predictor.api_http import codec
+from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, template_of
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path
 from services.predictor.domain.model import Answer, Ask
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
+from services.predictor.domain.quotas import Quota, Quotas
+from services.predictor.domain.turns import Turns
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import TenantId
 from tenon.kit import context
@@ -37,40 +40,69 @@ class Reply(NamedTuple):
     json_bytes: int | None
     """How long its JSON part is when tensors follow."""
     request_id: str
+    rows: int = 1
 
 
 class QuickDoor:
     """See the module."""
 
     def __init__(
-        self, predictor: Predictor, callers: RecentCallers, *, inline_rows: int, hosts: HostNames | None = None
+        self,
+        predictor: Predictor,
+        callers: RecentCallers,
+        admission: Admission | None = None,
+        *,
+        inline_rows: int,
+        hosts: HostNames | None = None,
     ) -> None:
         self._hosts = hosts
+        self.admission = admission or Admission(Quotas(Quota()), Turns())
+        self._quotas = self.admission.quotas
+        self._turns = self.admission.turns
         self._predictor = predictor
         self._at_once = predictor.at_once
         self._callers = callers
         self._inline_rows = inline_rows
 
-    def answer(self, path: Path, headers: Mapping[bytes, bytes], body: bytes) -> Reply | None:
-        """The whole answer to a request."""
-        if path.kind != "infer" or b"content-encoding" in headers or b"traceparent" in headers:
-            return None
+    def caller(self, path: Path, headers: Mapping[bytes, bytes]) -> TenantId | None:
+        """Whose request it is, when that is known at once."""
         authorization = authorization_of(headers)
         principal = None if authorization is None else self._callers.find(authorization)
         if principal is None:
+            return None
+        try:
+            return tenant_of(principal, path, headers, self._hosts)
+        except TenonError:
+            return None
+
+    def answer(
+        self, path: Path, headers: Mapping[bytes, bytes], body: bytes, tenant: TenantId | None = None
+    ) -> Reply | None:
+        """The whole answer to a request, of this tenant if it is known already."""
+        if path.kind != "infer" or b"content-encoding" in headers or b"traceparent" in headers:
+            return None
+        if tenant is None:
+            tenant = self.caller(path, headers)
+            if tenant is None:
+                return None
+            self._turns.seen(tenant.value)
+        meter = self._quotas.of(tenant)
+        if meter is not None and meter.refusal() is not None:
             return None
         given = headers.get(b"x-request-id")
         request_id = context.new_request_id() if given is None else context.accept_request_id(given.decode("latin-1"))
         length = headers.get(b"inference-header-content-length")
         try:
-            tenant = tenant_of(principal, path, headers, self._hosts)
-            return self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
+            reply = self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
         except TenonError:
             return None
         except Exception:
             # A door: the long way will most likely fail as well, and answers for it.
             log.exception("the quick way failed")
             return None
+        if meter is not None and reply is not None:
+            meter.take(reply.rows)
+        return reply
 
     def infer(self, tenant: TenantId, path: Path, body: bytes, length: str | None, request_id: str) -> Reply | None:
         """An inference request of a caller who may ask."""
@@ -123,8 +155,8 @@ class QuickDoor:
         answer = self._predictor.answer(plan)[0]
         if _is_binary(request) or answer.fallback or answer.feature_ages is not None:
             wanted = codec.Wanted([], {}, _is_binary(request), named)
-            return Reply(*codec.render_infer(answer, wanted), request_id)
-        return Reply(template_of(answer.served, answer.role).rows(answer.scores, named), None, request_id)
+            return Reply(*codec.render_infer(answer, wanted), request_id, len(matrix))
+        return Reply(template_of(answer.served, answer.role).rows(answer.scores, named), None, request_id, len(matrix))
 
 
 def _is_binary(request: Request) -> bool:

@@ -41,6 +41,24 @@ class TenantServicer(registry_pb2_grpc.TenantServiceServicer):
         tenant = allowed_tenant(request.tenant, Scope.READ)
         return registry_pb2.GetTenantResponse(tenant=tenant_message(self._tenants.get(tenant)))
 
+    def ListQuotas(self, request: registry_pb2.ListQuotasRequest, _context: Any) -> registry_pb2.ListQuotasResponse:
+        """See the proto."""
+        platform_principal()
+        found = self._tenants.quotas(request.known_revision)
+        if found.quotas is None:
+            return registry_pb2.ListQuotasResponse(revision=found.revision, unchanged=True)
+        quotas = [
+            registry_pb2.TenantQuotas(
+                tenant=name,
+                requests_per_second=quota.requests_per_second,
+                burst=quota.burst,
+                rows_per_second=quota.rows_per_second,
+                concurrency=quota.concurrency,
+            )
+            for name, quota in found.quotas.items()
+        ]
+        return registry_pb2.ListQuotasResponse(revision=found.revision, quotas=quotas)
+
     def ListTenants(self, _request: registry_pb2.ListTenantsRequest, _context: Any) -> registry_pb2.ListTenantsResponse:
         """All for the platform, its own for a tenant's key."""
         principal = current_principal()

@@ -12,6 +12,7 @@ from services.registry.domain.ports import Clock, Transact, Transaction
 from services.registry.domain.trail import record
 from tenon.core.errors import Invalid, NotFound, Place
 from tenon.core.specs import TenantSpec, parse_spec
+from tenon.core.specs.tenant import QuotasSpec
 from tenon.core.tenancy import TenantId
 
 CREDENTIALS = "credentials"
@@ -33,6 +34,14 @@ class Applied:
     change: Change
     revision: int
     spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSet:
+    """What tenants declare that they may ask of a predictor, by name, and the revision of that set."""
+
+    revision: int
+    quotas: Mapping[str, QuotasSpec] | None  # None: nothing new
 
 
 class TenantBook:
@@ -72,6 +81,19 @@ class TenantBook:
     def get(self, tenant: TenantId) -> Tenant:
         """A tenant. Raises `NotFound`."""
         return self._transact(lambda tx: require_tenant(tx, tenant))
+
+    def quotas(self, known_revision: int) -> QuotaSet:
+        """The quotas of every tenant that declares some, unless the caller has the latest revision already."""
+
+        def work(tx: Transaction) -> QuotaSet:
+            # Read before the tenants: a change in between is then asked for again, never missed.
+            revision = tx.counters.value(CREDENTIALS)
+            if revision and revision == known_revision:
+                return QuotaSet(revision, None)
+            specs = {tenant.id.value: tenant.spec.get("quotas") for tenant in tx.tenants.all()}
+            return QuotaSet(revision, {name: QuotasSpec.model_validate(spec) for name, spec in specs.items() if spec})
+
+        return self._transact(work)
 
     def all(self) -> list[Tenant]:
         """Every tenant, by name."""

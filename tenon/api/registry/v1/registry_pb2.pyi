@@ -53,6 +53,36 @@ class Credential(_message.Message):
     expires_at: _timestamp_pb2.Timestamp
     def __init__(self, key_id: _Optional[str] = ..., key_sha256: _Optional[str] = ..., tenant: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ListQuotasRequest(_message.Message):
+    __slots__ = ("known_revision",)
+    KNOWN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    known_revision: int
+    def __init__(self, known_revision: _Optional[int] = ...) -> None: ...
+
+class ListQuotasResponse(_message.Message):
+    __slots__ = ("revision", "unchanged", "quotas")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    unchanged: bool
+    quotas: _containers.RepeatedCompositeFieldContainer[TenantQuotas]
+    def __init__(self, revision: _Optional[int] = ..., unchanged: _Optional[bool] = ..., quotas: _Optional[_Iterable[_Union[TenantQuotas, _Mapping]]] = ...) -> None: ...
+
+class TenantQuotas(_message.Message):
+    __slots__ = ("tenant", "requests_per_second", "burst", "rows_per_second", "concurrency")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    requests_per_second: float
+    burst: float
+    rows_per_second: float
+    concurrency: int
+    def __init__(self, tenant: _Optional[str] = ..., requests_per_second: _Optional[float] = ..., burst: _Optional[float] = ..., rows_per_second: _Optional[float] = ..., concurrency: _Optional[int] = ...) -> None: ...
+
 class GetTenantRequest(_message.Message):
     __slots__ = ("tenant",)
     TENANT_FIELD_NUMBER: _ClassVar[int]

@@ -121,6 +121,11 @@ class TenantServiceStub:
                 request_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
+        self.ListQuotas = channel.unary_unary(
+                '/tenon.api.registry.v1.TenantService/ListQuotas',
+                request_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasResponse.FromString,
+                _registered_method=True)
 
 
 class TenantServiceServicer:
@@ -139,6 +144,13 @@ class TenantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuotas(self, request, context):
+        """What each tenant may ask of a predictor. Predictors ask again every few seconds and keep the last answer on disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TenantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -151,6 +163,11 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsRequest.FromString,
                     response_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'ListQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotas,
+                    request_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -208,6 +225,33 @@ class TenantService:
             '/tenon.api.registry.v1.TenantService/ListTenants',
             tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsRequest.SerializeToString,
             tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.registry.v1.TenantService/ListQuotas',
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasRequest.SerializeToString,
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListQuotasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,27 @@
+"""Memory that is free goes back to the system; glibc keeps what large requests once needed."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+
+_SECONDS = 10.0
+
+
+class GiveBack:
+    """Call it after large work; it acts once in ten seconds at most, and not at all where the system has no such call."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        try:
+            self._trim: Callable[[int], int] | None = ctypes.CDLL(None).malloc_trim
+        except (AttributeError, OSError):
+            self._trim = None
+
+    def __call__(self) -> None:
+        """Give back what is free; some milliseconds in which other threads run on."""
+        now = time.monotonic()
+        if self._trim is not None and now - self._last > _SECONDS:
+            self._last = now
+            self._trim(0)
