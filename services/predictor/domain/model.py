@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.domain.rows import RowLayout
-from services.predictor.domain.rungs import BY_THE_MODEL, Footings, Ladder, Level
+from services.predictor.domain.rungs import Footings, Ladder, Level
 from tenon.core.manifest import PredictionInterval
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import TenantId
@@ -373,9 +373,10 @@ class Answer:
         return None if self.feature_ages is None else float(np.nanmin(self.feature_ages))
 
     def interval_of(self, row: int, value: float) -> tuple[float, float, float] | None:
-        """(low, high, nominal coverage) of one row's answer; None for a probability, a rule or a constant."""
+        """(low, high, nominal coverage) of one row's answer; None for a probability, a rule or a constant, and for an
+        answer with stale or lost history, for nobody has measured how far off those are."""
         interval = self.served.interval
-        if self.footings is not None and (level := self.footings.at(row).level) not in BY_THE_MODEL:
+        if self.footings is not None and (level := self.footings.at(row).level) is not Level.FRESH:
             interval = self.served.interval_without_history if level is Level.WITHOUT_HISTORY else None
         return None if interval is None else (*interval.around(value), interval.coverage)
 

@@ -213,6 +213,16 @@ def test_a_linear_model_says_its_interval_and_contributions(tmp_path: Path) -> N
     ]
 
 
+def test_what_was_not_measured_has_no_interval(tmp_path: Path) -> None:
+    """Only fresh answers have the interval of the model; stale, missing and constant ones have none."""
+    place = Place(tmp_path, linear_bundle(explained=True))
+    served = place.load(1, "price")
+    levels = (Level.FRESH, Level.STALE, Level.MISSING, Level.WITHOUT_HISTORY, Level.CONSTANT)
+    footings = Footings(tuple(map(Footing, levels)), np.arange(5))
+    answer = Answer(served, Role.STABLE, None, np.full(5, 3.0), b"", (), None, footings)
+    assert [answer.interval_of(row, 3.0) is None for row in range(5)] == [False, True, True, True, True]
+
+
 def test_a_threshold_makes_a_label(tmp_path: Path) -> None:
     """Where the model declares one; else answers say none, and cost nothing more."""
     place = Place(tmp_path, visit_bundle(threshold=0.5), visit_bundle())

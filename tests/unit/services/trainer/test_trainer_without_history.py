@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
-from tenon.bundle import load_evaluator, load_without_history, open_bundle
+from tenon.bundle import load_evaluator, load_explainer, load_without_history, open_bundle
+from tenon.core.errors import Precondition
 from tests.support.trainer_data import COST, COSTLY, model_spec, training_frame
 from tests.unit.services.trainer.conftest import Trainer
 
@@ -34,6 +37,44 @@ def test_the_bundle_has_a_second_model_that_reads_no_history(
     assert set(second.pipeline.columns) <= request
     assert not set(load_evaluator(bundle).pipeline.columns) <= request
     assert trained.outcome.evidence["without_history"]["rows"] == manifest.evidence.model.rows
+
+
+@pytest.mark.parametrize(("base", "estimator"), [(COSTLY, "xgboost"), (COSTLY, "logistic"), (COST, "ridge")])
+def test_both_models_of_a_trained_bundle_explain_themselves(
+    trainer: Trainer, base: dict[str, Any], estimator: str
+) -> None:
+    """Covers and training means are in the bundle: contributions of the declared inputs add up to each margin."""
+    trained = trainer.train(model_spec(base, estimators=[estimator], fallback=LADDER))
+    bundle = open_bundle(trained.bundle, trainer.signing_key.public_key())
+    frame = training_frame(200, seed=4)
+    names = [item.name for item in bundle.manifest.signature.inputs if item.source in ("request", "history")]
+    columns = {
+        name: np.array(frame[name].to_list(), object)
+        if frame[name].dtype == pl.String
+        else frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        for name in names
+    }
+    for without_history in (False, True):
+        explainer = load_explainer(bundle, without_history=without_history)
+        found = explainer.explain(columns)
+        assert set(found.columns) <= set(names)
+        assert not without_history or not any("." in name for name in found.columns)
+        np.testing.assert_allclose(
+            found.base + found.contributions.sum(axis=1), found.margin, rtol=2e-6, atol=2e-6
+        )  # fmt: skip
+        assert np.abs(found.contributions).max() > 0
+    # Over the training rows a linear model's contributions have mean zero; over others of their kind, nearly.
+    if estimator != "xgboost":
+        spread = found.contributions.std(axis=0)
+        assert np.all(np.abs(found.contributions.mean(axis=0)) < 0.5 * spread + 1e-9)
+
+
+def test_a_network_is_not_explained(trainer: Trainer) -> None:
+    """Contributions are for forests and linear models; others say so with a code."""
+    trained = trainer.train(model_spec(estimators=["mlp"]))
+    with pytest.raises(Precondition) as caught:
+        load_explainer(open_bundle(trained.bundle, trainer.signing_key.public_key()))
+    assert caught.value.reason == "EXPLANATION_UNAVAILABLE"
 
 
 def test_without_the_step_there_is_no_second_model(trainer: Trainer) -> None:
