@@ -16,6 +16,7 @@ import re
 import shutil
 import socket
 import statistics
+import struct
 import subprocess
 import tempfile
 import threading
@@ -23,8 +24,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
+
+from tenon.api.inference.v2 import inference_pb2 as pb
 from tests.bench import frame
+from tests.support.abuse_grpc import INFER
 from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle, wait_until
 
 WIDTH = 30
@@ -32,6 +38,9 @@ SECONDS = 8
 EVERY = 0.005
 NOISY, QUIET = "acme", "globex"
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, WIDTH], "data": [0.5] * WIDTH}]}).encode()
+_REQUEST = pb.ModelInferRequest(model_name="price", raw_input_contents=[struct.pack(f"<{WIDTH}d", *[0.5] * WIDTH)])
+_REQUEST.inputs.add(name="x", datatype="FP64", shape=[1, WIDTH])
+MESSAGE = _REQUEST.SerializeToString()
 _LUA = """
 wrk.method = "POST"
 wrk.body = [[%(body)s]]
@@ -58,25 +67,41 @@ class Quiet:
         while not until():
             due = max(due + EVERY, time.perf_counter() - 1.0)
             time.sleep(max(0.0, due - time.perf_counter()))
-            self._sock.sendall(self._request)
-            answer = b""
-            while b"\r\n\r\n" not in answer or len(answer.partition(b"\r\n\r\n")[2]) < _length(answer):
-                answer += self._sock.recv(65536)
-            assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
+            self._once()
             self.milliseconds.append(1000 * (time.perf_counter() - due))
+
+    def _once(self) -> None:
+        self._sock.sendall(self._request)
+        answer = b""
+        while b"\r\n\r\n" not in answer or len(answer.partition(b"\r\n\r\n")[2]) < _length(answer):
+            answer += self._sock.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
 
     def p(self, percent: float) -> float:
         """A percentile of the waits."""
         return sorted(self.milliseconds)[min(len(self.milliseconds) - 1, int(percent / 100 * len(self.milliseconds)))]
 
 
+class QuietCaller(Quiet):
+    """The same over gRPC."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self._call: Any = self._channel.unary_unary(INFER)
+        self._metadata = (("authorization", f"Bearer {key}"),)
+        self.milliseconds = []
+
+    def _once(self) -> None:
+        self._call(MESSAGE, metadata=self._metadata, timeout=60)
+
+
 def _length(answer: bytes) -> int:
     return int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
 
 
-def asked_during(port: int, work: Callable[[], None]) -> Quiet:
+def asked_during(port: int, work: Callable[[], None], kind: type[Quiet] = Quiet) -> Quiet:
     """The quiet tenant's waits while something else goes on."""
-    quiet = Quiet(port, KEYS[QUIET])
+    quiet = kind(port, KEYS[QUIET])
     thread = threading.Thread(target=work)
     thread.start()
     quiet.ask(lambda: not thread.is_alive())
@@ -96,6 +121,18 @@ def noise(port: int, core: int, seconds: float = SECONDS) -> tuple[float, float]
     assert found, done.stdout
     answers, micros, refused = (int(found[place]) for place in (1, 2, 3))
     return (answers - refused) / micros * 1e6, refused / micros * 1e6
+
+
+def calls(port: int, core: int) -> None:
+    """64 gRPC calls that are always under way, on eight connections."""
+    with tempfile.TemporaryDirectory() as folder:
+        body = Path(folder) / "message"
+        body.write_bytes(b"\0" + len(MESSAGE).to_bytes(4, "big") + MESSAGE)
+        command = [
+            "taskset", "-c", str(core), "h2load", "-t1", "-c8", "-m8", f"-D{SECONDS}", f"--data={body}", "-H", "content-type: application/grpc",
+            "-H", "te: trailers", "-H", f"authorization: Bearer {KEYS[NOISY]}", f"http://127.0.0.1:{port}{INFER}",
+        ]  # fmt: skip
+        subprocess.run(command, capture_output=True, timeout=SECONDS + 30, check=True)
 
 
 @contextmanager
@@ -198,6 +235,21 @@ def main() -> None:
         registry.quotas = {NOISY: {"requests_per_second": by_itself / 10, "burst": 100}}
         wait_until((predictor.folder / "data" / "quotas.json").exists, "the quota")
         over = asked_during(port, lambda: rates.append(noise(port, theirs)))
+        remote: tuple[Quiet, ...] = ()
+        if shutil.which("h2load"):
+            frame.tell("the same over gRPC …")
+            door = predictor.grpc
+            asked_during(door, lambda: time.sleep(1), QuietCaller)
+            registry.quotas = {NOISY: {"requests_per_second": 1000, "burst": 50}}
+            time.sleep(5)
+            limited = asked_during(door, lambda: calls(door, theirs), QuietCaller)
+            registry.quotas = {}
+            time.sleep(5)
+            remote = (
+                asked_during(door, lambda: time.sleep(SECONDS), QuietCaller),
+                asked_during(door, lambda: calls(door, theirs), QuietCaller),
+                limited,
+            )
         registry.quotas = {}
         (free, _), (kept, refused) = rates
         for name, quiet, goal in (("beside 64 busy connections", beside, 3.0), ("beside 10 × its quota", over, 2.0)):
@@ -213,6 +265,10 @@ def main() -> None:
                     at_most=round(goal * plain.p(99), 3),
                 )
             )
+        for name, quiet in zip(("beside 64 calls at a time", "beside 10 × its quota"), remote[1:], strict=False):
+            for percent in (50, 99):
+                label = f"gRPC: quiet tenant {name}, p{percent}"
+                figures.append(frame.figure(label, quiet.p(percent), "ms", yardstick=("alone", remote[0].p(percent))))
         figures.append(frame.figure("noisy tenant beside the quiet one", free, "req/s", yardstick=("alone", by_itself)))
         figures.append(frame.figure("noisy tenant with a quota", kept, "req/s", yardstick=("quota", by_itself / 10)))
         figures.append(frame.figure("its refusals (429, held back)", refused, "/s"))
