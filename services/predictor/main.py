@@ -56,6 +56,7 @@ from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
+from tenon.kit.memory import settle
 from tenon.kit.process import Background, Periodic, run_service, starting
 from tenon.kit.redis import connect
 from tenon.kit.siblings import Siblings
@@ -145,10 +146,10 @@ def main() -> None:
         # all that was left out before takes its time with many models, and is not done at every release.
         nonlocal collected
         if time.monotonic() - collected > _COLLECT_SECONDS:
-            gc.unfreeze()
-            gc.collect()
+            settle()
             collected = time.monotonic()
-        gc.freeze()
+        else:
+            gc.freeze()
         report.trigger()
 
     follower.on_change = changed
