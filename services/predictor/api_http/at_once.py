@@ -7,6 +7,7 @@ says what may not. So this file refuses nothing, and its answers are the bytes t
 from __future__ import annotations
 
 import math
+import struct
 from array import array
 from typing import Any
 
@@ -47,14 +48,29 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     parameters: dict[str, Any] | UnsetType = UNSET
 
 
+class Floats(Input, forbid_unknown_fields=True, gc=False):
+    """A tensor of which it is known already that it holds nothing but numbers, none of them null."""
+
+    data: list[float] | UnsetType = UNSET
+
+
+class FloatRequest(Request, forbid_unknown_fields=True, gc=False):
+    """A request of such tensors."""
+
+    inputs: list[Floats]  # type: ignore[assignment]
+
+
 _decode = msgspec.json.Decoder(Request).decode
+_decode_floats = msgspec.json.Decoder(FloatRequest).decode
+_LARGE = 4096
+"""From here on looking at each number once more costs more than a second try would."""
 _WORDS = {"binary_data_output", "binary_data_size"}
 
 
 def read(body: bytes) -> Request | None:
     """The request, when it has only what is read here, and no key twice."""
     try:
-        request = _decode(body)
+        request = _read_floats(body) or _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     keys = 1 + 4 * len(request.inputs)
@@ -77,6 +93,15 @@ def read(body: bytes) -> Request | None:
             return None
     # Of a key that stands twice only one is left, but both have their colon. (A colon in a text makes it unusual, too.)
     return request if body.count(b":") == keys else None
+
+
+def _read_floats(body: bytes) -> Request | None:
+    if len(body) < _LARGE:
+        return None
+    try:
+        return _decode_floats(body)
+    except msgspec.ValidationError:
+        return None
 
 
 def _plain(parameters: dict[str, Any]) -> bool:
@@ -196,12 +221,16 @@ def matrix_of(item: Input, tail: memoryview) -> npt.NDArray[Any] | None:
         if len(data) != rows or any(type(row) is not list or len(row) != width for row in data):
             return None
         data = [value for row in data for value in row]
-    if not set(map(type, data)) <= {float, int}:
-        return None
-    try:
-        values = np.array(data, np.float64)
-    except OverflowError:
-        return None
+    if type(item) is Floats:
+        # A third of what numpy needs for a list.
+        values: npt.NDArray[Any] = np.frombuffer(struct.pack(f"={len(data)}d", *data), np.float64)
+    else:
+        if not set(map(type, data)) <= {float, int}:
+            return None
+        try:
+            values = np.array(data, np.float64)
+        except OverflowError:
+            return None
     if dtype is _SINGLE:
         with np.errstate(over="ignore"):
             values = values.astype(_SINGLE)
