@@ -93,6 +93,5 @@ class AtOnce:
 
 def alike(one: Served, other: Served) -> bool:
     """Whether a matrix means the same to both: it lies in the order of the stable version's columns."""
-    return (
-        one.row_layout is not None and other.row_layout is not None and one.row_layout.names == other.row_layout.names
-    )
+    here, there = one.row_layout, other.row_layout
+    return here is not None and there is not None and (here.names, here.text_names) == (there.names, there.text_names)

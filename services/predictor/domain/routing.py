@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -17,12 +18,21 @@ def split_bucket(tenant: TenantId, model: str, key: Sequence[str]) -> int:
 
     The parts are length-prefixed, so that ("ab", "c") and ("a", "bc") differ.
     """
-    digest = hashlib.blake2b(digest_size=8, person=_PERSON)
-    for part in (tenant.value, model, *key):
+    digest = _begun(tenant.value, model).copy()
+    for part in key:
         data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(4, "big"))
-        digest.update(data)
+        digest.update(len(data).to_bytes(4, "big") + data)
     return int.from_bytes(digest.digest(), "big") % 1000
+
+
+@functools.lru_cache(4096)
+def _begun(*parts: str) -> hashlib.blake2b:
+    """The part of the hash that all keys of a model have in common."""
+    digest = hashlib.blake2b(digest_size=8, person=_PERSON)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(4, "big") + data)
+    return digest
 
 
 def choose(entry: Entry, tenant: TenantId, model: str, key: Sequence[str]) -> Serving:

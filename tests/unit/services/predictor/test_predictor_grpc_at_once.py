@@ -165,3 +165,42 @@ def test_what_is_usual_is_answered_at_once() -> None:
         request.raw_input_contents.append(value)
     quick, long = both(mixed, request)
     assert quick == long
+
+
+def test_a_known_head_changes_nothing() -> None:
+    """The second message of a client is answered from its tensor alone; one with another head, or shaped otherwise, is not."""
+    entry = Entry(1, version(COLUMNS[:3]))
+    here, callers = World(), RecentCallers()
+    callers.keep(b"Bearer k", Principal("k", ACME, frozenset({Scope.PREDICT})))
+    here.table.put(ModelKey(ACME, "stay"), entry)
+    door = InferAtOnce(here.predictor, callers, inline_rows=100)
+    for first, name in ((0.5, "rows"), (0.75, "rows"), (float("nan"), "rows"), (1.5, "other"), (2.5, "rows")):
+        request = pb.ModelInferRequest(model_name="stay")
+        request.inputs.add(name=name, datatype="FP64", shape=[1, 3])
+        request.raw_input_contents.append(np.array([first, 2, 1]).tobytes())
+        data = door(request.SerializeToString(), METADATA)
+        assert data is not None
+        _, long = both(entry, request)
+        assert seen(pb.ModelInferResponse.FromString(data)) == long[0]
+    assert len(door._heads._known) == 2
+    request.raw_input_contents[0] = np.array([1.0, 2.5, 1]).tobytes()
+    assert door(request.SerializeToString(), METADATA) is None
+    # The tensor stands before the end as well: what ends the message is an unknown field.
+    odd = pb.ModelInferRequest(model_name="stay")
+    odd.inputs.add(name="odd", datatype="FP64", shape=[1, 3])
+    tensor = np.array([1.0, 2, 1]).tobytes()
+    odd.raw_input_contents.append(tensor)
+    unknown = b"\x3a\x18" + tensor
+    assert door(odd.SerializeToString() + b"\x7a" + bytes([len(unknown)]) + unknown, METADATA) is not None
+    assert len(door._heads._known) == 2
+
+
+def test_one_column_has_no_head() -> None:
+    """A version of one column is asked with a column, and with any datatype."""
+    entry = Entry(1, version(COLUMNS[:1]))
+    for shape in ([1], [1, 1]):
+        request = pb.ModelInferRequest(model_name="stay")
+        request.inputs.add(name="x", datatype="INT64", shape=shape)
+        request.raw_input_contents.append(struct.pack("<q", 3))
+        quick, long = both(entry, request)
+        assert quick == long
