@@ -176,6 +176,10 @@ def _number(datatype: str, value: Any, is_boolean: bool) -> float | None:
     return math.nan if value is None else None
 
 
+def _is_exact(value: Any) -> bool:
+    return type(value) is not int or -_EXACT <= value <= _EXACT
+
+
 def _matrix_row(layout: RowLayout, item: Input) -> Row | None:
     data = item.data
     if layout.text_names or not 0 < len(item.name) <= _MAX_NAME:
@@ -190,12 +194,9 @@ def _matrix_row(layout: RowLayout, item: Input) -> Row | None:
         return None
     kinds = set(map(type, data))
     if kinds != {float}:
-        if not kinds <= {float, int, type(None)}:
+        if not kinds <= {float, int, type(None)} or not all(map(_is_exact, data)):
             return None
-        try:
-            data = [math.nan if value is None else float(value) for value in data]
-        except OverflowError:
-            return None
+        data = [math.nan if value is None else float(value) for value in data]
     if item.datatype == "FP32":
         data = array("f", data).tolist()
     return layout.row(data, [])
@@ -224,13 +225,14 @@ def matrix_of(item: Input, tail: memoryview) -> npt.NDArray[Any] | None:
     if type(item) is Floats:
         # A third of what numpy needs for a list.
         values: npt.NDArray[Any] = np.frombuffer(struct.pack(f"={len(data)}d", *data), np.float64)
+        # They may have been integers, of which the long way looks at those that float64 cannot hold.
+        if np.abs(values).max() > _EXACT:
+            return None
     else:
-        if not set(map(type, data)) <= {float, int}:
+        kinds = set(map(type, data))
+        if not kinds <= {float, int} or not (kinds == {float} or all(map(_is_exact, data))):
             return None
-        try:
-            values = np.array(data, np.float64)
-        except OverflowError:
-            return None
+        values = np.array(data, np.float64)
     if dtype is _SINGLE:
         with np.errstate(over="ignore"):
             values = values.astype(_SINGLE)

@@ -200,6 +200,18 @@ def test_what_is_usual_is_answered_at_once() -> None:
         assert at_once(numbers, head + np.array([1.0, 2, 0] * rows).tobytes(), str(len(head))) is not None
 
 
+@pytest.mark.parametrize("odd", [2**53 + 1, 10**30, -(2**64), 1e300, None])
+@pytest.mark.parametrize("rows", [1, 2, 800])
+def test_integers_that_float64_cannot_hold_are_left_to_the_long_way(odd: Any, rows: int) -> None:
+    """In a matrix of few and of many rows, beside missing values and alone."""
+    entry = Entry(1, version(NUMBERS))
+    for first in (1.0, None):
+        item = {"name": "m", "shape": [rows, 3], "datatype": "FP64", "data": [first, 2, 0] * (rows - 1) + [odd, 2, 1]}
+        body = json.dumps({"inputs": [item]}).encode()
+        quick = at_once(entry, body, None)
+        assert quick is None or quick == long_way(entry, body, None)
+
+
 @pytest.mark.parametrize("key", ["inputs", "name", "shape", "datatype", "data"])
 def test_a_key_that_stands_twice_is_left_to_the_long_way(key: str) -> None:
     """Wherever it stands, and even when both say the same."""
