@@ -124,7 +124,7 @@ class InferAtOnce:
         answer = self._predictor.answer(plan)[0]
         return _template_of(answer.served, answer.role).rows(answer.scores, own), rows
 
-    def _known(self, tenant: TenantId, head: Head, data: bytes, given: str, started: float) -> bytes | None:
+    def _known(self, tenant: TenantId, head: Head, data: bytes, given: str, started: float) -> tuple[bytes, int] | None:
         """The same for one row behind a head that was read before."""
         request_id = context.accept_request_id(given)
         route = self._at_once.route(tenant, head.model, head.version, request_id)
@@ -135,7 +135,7 @@ class InferAtOnce:
             return None
         score, _, text = self._at_once.answer(route, "grpc", request_id, row, started)
         served, role = route.serving
-        return _template_of(served, role).row(score, text, "")
+        return _template_of(served, role).row(score, text, ""), 1
 
 
 class Head:
