@@ -11,6 +11,7 @@ import pytest
 from tenon.bundle import load_evaluator, open_bundle
 from tests.conformance.matrix import MATRIX, Matrix, as_text
 from tests.support.fakes_predictor import (
+    ADMIN_KEY,
     KEYS,
     FakeRegistry,
     PredictorProcess,
@@ -58,6 +59,7 @@ def facts(predictor: PredictorProcess) -> dict[str, Any]:
         "grpc": predictor.grpc,
         "tenant": "acme",
         "key": KEYS["acme"],
+        "admin": ADMIN_KEY,
         "model": "stay",
         "columns": COLUMNS,
         "whole": [0, 2],

@@ -179,6 +179,20 @@ _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "
 _MODEL = {"model": "stay", "version": "1"}
 _READY = _object(["name", "ready"], name=_TEXT, ready={"type": "boolean"})
 _INDEX = _list_of(_object(["name", "version", "state"], name=_TEXT, version=_TEXT, state=_TEXT, reason=_TEXT))
+_WHOLE = {"type": "integer", "minimum": 0}
+_STATISTICS = _list_of(
+    _object(
+        ["name", "version", "last_inference", "inference_count", "execution_count", "inference_stats"],
+        name=_TEXT,
+        version=_TEXT,
+        last_inference=_WHOLE,
+        inference_count=_WHOLE,
+        execution_count=_WHOLE,
+        inference_stats={"type": "object", "additionalProperties": _object(["count", "ns"], count=_WHOLE, ns=_WHOLE)},
+        batch_stats={"type": "array"},
+        memory_usage=_list_of(_object(["type", "id", "byte_size"], type=_TEXT, id=_WHOLE, byte_size=_WHOLE)),
+    )
+)
 _HEALTH = _object([], live={"type": "boolean"}, ready={"type": "boolean"})
 _ANSWERS: dict[str, Any] = {
     "/v2": _object(["name", "version", "extensions"], name=_TEXT, version=_TEXT, extensions=_NAMES),
@@ -188,6 +202,8 @@ _ANSWERS: dict[str, Any] = {
     "/v2/models/{model}": _ref("ModelMetadata"),
     "/v2/models/{model}/ready": _READY,
     "/v2/repository/index": _INDEX,
+    "/v2/models/stats": _object(["model_stats"], model_stats=_STATISTICS),
+    "/v2/models/{model}/stats": _object(["model_stats"], model_stats=_STATISTICS),
     "/v2/models/{model}/infer": _ref("InferResponse"),
     "/v1/models/{model}:predict": _ref("PredictResponse"),
 }
@@ -207,6 +223,11 @@ def describe(document: dict[str, Any]) -> None:
             operation["parameters"] = parameters
             if plain in _ANSWERS:
                 operation["responses"]["200"] = {"description": "Answered.", "content": _json(_ANSWERS[plain])}
+            elif plain.endswith(("/load", "/unload")):
+                # Done is said by an empty body, as clients of the protocol expect it.
+                operation["responses"]["200"] = {"description": "Done."}
+                wanted = _object([], parameters={"type": ["object", "null"]})
+                operation["requestBody"] = {"required": False, "content": _json(wanted)}
             if plain.startswith("/v2/health/"):
                 operation["security"] = []
             if method == "post" and plain == "/v2/repository/index":

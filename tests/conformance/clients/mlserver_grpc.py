@@ -23,7 +23,10 @@ from tests.conformance.clients.reporting import capability, contains, main, refu
 
 def ask(facts: dict[str, Any], method: str, request: Any, key: str | None = None) -> Any:
     """One call over a channel of its own."""
-    metadata = [("authorization", f"Bearer {facts['key'] if key is None else key}")]
+    metadata = [
+        ("authorization", f"Bearer {facts['key'] if key is None else key}"),
+        ("x-tenon-tenant", facts["tenant"]),
+    ]
     with grpc.insecure_channel(f"127.0.0.1:{facts['grpc']}") as channel:
         stub = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
         return getattr(stub, method)(request, metadata=metadata, timeout=10)
@@ -83,6 +86,13 @@ def _(facts: dict[str, Any]) -> None:
 def _(facts: dict[str, Any]) -> None:
     index = ask(facts, "RepositoryIndex", pb.RepositoryIndexRequest()).models
     same((facts["model"], "1", "READY") in [(item.name, item.version, item.state) for item in index], True)
+
+
+@capability("repository: load, unload")
+def _(facts: dict[str, Any]) -> None:
+    ask(facts, "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=facts["model"]), key=facts["admin"])
+    ask(facts, "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name=facts["model"]), key=facts["admin"])
+    same(ask(facts, "ModelReady", pb.ModelReadyRequest(name=facts["model"])).ready, True)
 
 
 @capability("a data frame (PandasCodec)")

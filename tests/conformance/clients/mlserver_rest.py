@@ -79,6 +79,13 @@ def _(facts: dict[str, Any]) -> None:
     same((facts["model"], "READY") in [(item.name, item.state) for item in index], True)
 
 
+@capability("repository: load, unload")
+def _(facts: dict[str, Any]) -> None:
+    for step in ("unload", "load"):
+        path = f"/tenants/{facts['tenant']}/v2/repository/models/{facts['model']}/{step}"
+        same(fetch(facts, path, "", key=facts["admin"]), (200, ""))
+
+
 @capability("a data frame (PandasCodec)")
 def _(facts: dict[str, Any]) -> None:
     for use_bytes in (True, False):

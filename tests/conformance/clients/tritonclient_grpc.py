@@ -24,7 +24,7 @@ MODES = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.ob
 async def ask(facts: dict[str, Any], method: str, *words: Any, key: str | None = None, **options: Any) -> Any:
     """One call on a client of its own."""
     client = module.InferenceServerClient(f"127.0.0.1:{facts['grpc']}")
-    headers = {"authorization": f"Bearer {facts['key'] if key is None else key}"}
+    headers = {"authorization": f"Bearer {facts['key'] if key is None else key}", "x-tenon-tenant": facts["tenant"]}
     try:
         answer = getattr(client, method)(*words, headers=headers, **options)
         return await answer if inspect.isawaitable(answer) else answer
@@ -155,6 +155,23 @@ async def _(facts: dict[str, Any]) -> None:
     parameters = {name: value.string_param for name, value in answer.get_response().parameters.items()}
     same((parameters["tenant"], parameters["version"], parameters["role"]), (facts["tenant"], "1", "stable"))
     same(len(parameters["prediction_id"]), 36)
+
+
+@capability("repository: load, unload")
+async def _(facts: dict[str, Any]) -> None:
+    await ask(facts, "unload_model", facts["model"], key=facts["admin"])
+    same(scores(await ask(facts, "infer", facts["model"], columns(facts))), facts["expected"])
+    await ask(facts, "load_model", facts["model"], key=facts["admin"])
+    same(await ask(facts, "is_model_ready", facts["model"]), True)
+    contains(await refusal(facts, "unload_model", facts["model"]), "PERMISSION_DENIED")
+    contains(await refusal(facts, "load_model", "nothing", key=facts["admin"]), "NOT_FOUND")
+
+
+@capability("statistics")
+async def _(facts: dict[str, Any]) -> None:
+    found = (await ask(facts, "get_inference_statistics", facts["model"])).model_stats
+    same([(item.name, item.version) for item in found], [(facts["model"], "1")])
+    same(found[0].inference_count > 0 and found[0].inference_stats.success.count > 0, True)
 
 
 @capability("several at once")

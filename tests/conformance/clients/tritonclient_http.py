@@ -193,6 +193,26 @@ async def _(facts: dict[str, Any]) -> None:
     same(len(parameters["prediction_id"]), 36)
 
 
+@capability("repository: load, unload")
+async def _(facts: dict[str, Any]) -> None:
+    writer: dict[str, Any] = {"key": facts["admin"], "below": f"/tenants/{facts['tenant']}"}
+    await ask(facts, "unload_model", facts["model"], **writer)
+    same(scores(await ask(facts, "infer", facts["model"], columns(facts))), facts["expected"])
+    await ask(facts, "load_model", facts["model"], **writer)
+    same(await ask(facts, "is_model_ready", facts["model"]), True)
+    contains(await refusal(facts, "unload_model", facts["model"]), "[403]")
+    contains(await refusal(facts, "load_model", "nothing", **writer), "[404]")
+
+
+@capability("statistics")
+async def _(facts: dict[str, Any]) -> None:
+    found = await ask(facts, "get_inference_statistics", facts["model"])
+    same([(item["name"], item["version"]) for item in found["model_stats"]], [(facts["model"], "1")])
+    same(found["model_stats"][0]["inference_count"] > 0, True)
+    everything = await ask(facts, "get_inference_statistics")
+    same(len(everything["model_stats"]) > 2, True)
+
+
 @capability("several at once")
 async def _(facts: dict[str, Any]) -> None:
     if sys.argv[1] == "aio":
