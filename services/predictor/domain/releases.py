@@ -215,9 +215,11 @@ class Follower(Ledger):
             return entry
         with self._lock:
             self._trouble.pop(release.key, None)
-            changed = self._good.get(release.key) not in (None, release)
+            good = self._good.get(release.key)
             self._good[release.key] = release
-            if changed:
+            # Also when it will not stay in memory: the registry hears at once what is in effect.
+            self._changed = self._changed or good != release
+            if good not in (None, release):
                 self._save()
         return entry
 
@@ -264,6 +266,7 @@ class Follower(Ledger):
 
     def _leave_on_disk(self, release: Release) -> None:
         with self._lock:
+            self._changed = self._changed or self._good.get(release.key) != release
             self._good[release.key] = release
             self._trouble.pop(release.key, None)
             self._install(release.key, None, absent=True)
