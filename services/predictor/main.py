@@ -23,6 +23,7 @@ from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.app import build_app
 from services.predictor.api_http.lane import lane
 from services.predictor.clients.features import Breaker, FeaturesClient
+from services.predictor.clients.pinned import LocalBundles, PinnedSource
 from services.predictor.clients.quotas import DeclaredQuotas
 from services.predictor.clients.registry import RegistryBundles, RegistryReporter, ReleaseWatch
 from services.predictor.domain.cold import Patience
@@ -30,6 +31,7 @@ from services.predictor.domain.explaining import Explaining
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.model import Release, Served
 from services.predictor.domain.naming import HostNames
+from services.predictor.domain.pins import Pin
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.quotas import Quota, Quotas
 from services.predictor.domain.releases import Follower
@@ -40,7 +42,7 @@ from services.predictor.domain.shadow import ShadowQueue
 from services.predictor.domain.turns import Turns
 from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
-from services.predictor.settings import PredictorSettings
+from services.predictor.settings import PredictorSettings, pins_of
 from services.predictor.storage.bundle_cache import BundleCache
 from services.predictor.storage.quotas_file import QuotasFile
 from services.predictor.storage.releases_file import ReleasesFile
@@ -78,7 +80,7 @@ def main() -> None:
     # A thread that wants its turn waits for this long; the usual 5 ms are fifty requests.
     sys.setswitchinterval(_SWITCH_SECONDS)
     replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    verify_key = _verify_key(settings)
+    verify_key, pins = _verify_key(settings), _pins(settings)
     shares, home = settings.worker >= 0, settings.workers_home or settings.data_dir
 
     observer = metrics.PrometheusObserver()
@@ -101,15 +103,17 @@ def main() -> None:
     table = WatchfulTable() if budget else Table()
     # gRPC's threads are everybody's: half of them may wait for cold models.
     patience = Patience(settings.predictor_cold_wait_ms / 1000, max(1, settings.grpc_workers // 2))
-    bundles = RegistryBundles(registry)
+    bundles = LocalBundles(pins, RegistryBundles(registry).download)
+    releases = ReleasesFile(settings.data_dir / ("pinned.json" if pins else "releases.json"))
     follower = Follower(
         BundleLoader(bundles.download, cache, verify_key),
-        ReleasesFile(settings.data_dir / "releases.json"),
+        releases,
         table,
         observer,
         on_trouble=_release_failed,
         grace_seconds=settings.predictor_grace_seconds,
         residence=residence,
+        strict=bool(pins),
     )
     metrics.MODEL_MEMORY_BUDGET.set(budget or 0)
     history = FeaturesClient(
@@ -133,10 +137,16 @@ def main() -> None:
     )
     metrics.EXPLAINER_BYTES.set_function(lambda: explainers.nbytes)
     metrics.LAST_KNOWN.set_function(lambda: len(last_known))
-    reporter = RegistryReporter(registry, replica)
+    # A pinned replica answers for its own versions; a release is not its concern.
+    reporter = RegistryReporter(registry, replica, [f"{pin.key.tenant}/{pin.key.model}@{pin.version}" for pin in pins])
     report = Periodic("report", lambda: reporter.report(follower.state()), 5.0)
     # A registry that has just come (back) hears at once what is served, instead of at the next tick.
-    watch = ReleaseWatch(registry, follower, settings.predictor_tenants, report.trigger)
+    watch: ReleaseWatch | PinnedSource
+    if pins:
+        known = releases.load()
+        watch = PinnedSource(pins, registry, follower, bundles, known.desired if known else (), report.trigger)
+    else:
+        watch = ReleaseWatch(registry, follower, settings.predictor_tenants, report.trigger)
     metrics.RELEASES_CONNECTED.set_function(lambda: float(watch.connected))
 
     collected = 0.0
@@ -211,7 +221,8 @@ def main() -> None:
 
     signs = HealthSigns(grpc_door.health, (_INFERENCE, _PREDICTION), ready)
 
-    follower.restore()
+    if not pins:
+        follower.restore()
     declared.restore()
     signs.update()
     background: list[Background] = [
@@ -297,6 +308,14 @@ def _verify_key(settings: PredictorSettings) -> Ed25519PublicKey:
         return load_verify_key(settings.verify_key_file)
     except Invalid as err:
         sys.stderr.write(f"error: TENON_VERIFY_KEY_FILE: {err.message}\n")
+        sys.exit(2)
+
+
+def _pins(settings: PredictorSettings) -> list[Pin]:
+    try:
+        return pins_of(settings)
+    except Invalid as err:
+        sys.stderr.write(f"error: TENON_PREDICTOR_PINNED: {err.message}\n")
         sys.exit(2)
 
 

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from services.predictor.domain.model import ModelKey
+from services.predictor.domain.pins import Pin, check_pins
+from tenon.core.errors import Invalid
+from tenon.core.roles import Role
+from tenon.core.tenancy import TenantId
 from tenon.kit.config import ServiceSettings
+
+
+class PinnedVersion(BaseModel):
+    """One of `TENON_PREDICTOR_PINNED`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    version: int = Field(ge=1)
+    tenant: str = Field(default="", description="Left out: the only one of TENON_PREDICTOR_TENANTS.")
+    role: str = "stable"
+    weight: float = Field(default=0, ge=0, le=99.9, description="The share of a canary or arm, percent.")
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$", description="Left out: the registry is asked.")
+    bundle: str = Field(
+        default="", description="A file, or a folder with MODEL-VERSION.bundle, instead of the registry."
+    )
 
 
 class PredictorSettings(ServiceSettings):
@@ -62,6 +83,10 @@ class PredictorSettings(ServiceSettings):
     predictor_grace_seconds: float = Field(
         default=60, ge=0, description="How long a replaced version is kept for a quick rollback."
     )
+    predictor_pinned: list[PinnedVersion] = Field(
+        default_factory=list,
+        description='Serve exactly these versions, and follow no releases, as JSON: [{"model": "cost", "version": 3}].',
+    )
     predictor_model_memory_mib: int = Field(
         default=0,
         ge=0,
@@ -82,3 +107,21 @@ class PredictorSettings(ServiceSettings):
     predictor_host_suffix: str = Field(
         default="", description="Hosts below it name the tenant: predict.example.org for clinic.predict.example.org."
     )
+
+
+def pins_of(settings: PredictorSettings) -> list[Pin]:
+    """The pinned versions. Raises `Invalid` for what cannot be served together."""
+    alone = settings.predictor_tenants[0] if len(settings.predictor_tenants) == 1 else ""
+    pins = []
+    for item in settings.predictor_pinned:
+        tenant = item.tenant or alone
+        if not tenant:
+            raise Invalid("PINS_INVALID", f"{item.model} has no tenant")
+        try:
+            role = Role(item.role)
+        except ValueError:
+            raise Invalid("PINS_INVALID", f"{item.role[:40]!r} is not a role") from None
+        weight = round(item.weight * 10)
+        pins.append(Pin(ModelKey(TenantId(tenant), item.model), item.version, role, weight, item.sha256, item.bundle))
+    check_pins(pins)
+    return pins

@@ -38,6 +38,7 @@ BODY_TOO_LARGE | The body is over the size cap. | Send fewer rows at a time; ope
 BUILD_RUNNING | Another replica is building this feature view's online values. | Nothing to do: it is tried again.
 BUNDLE_CORRUPT | A model bundle is not the archive it should be. | Train again; if it comes from a copy, copy it again.
 BUNDLE_DIGEST_MISMATCH | A bundle's bytes are not those that were registered. | The file was changed or damaged after registration: restore the blob store from a copy, or release another version.
+BUNDLE_FILE_MISSING | The bundle file of a pinned version cannot be read. | Check `bundle` in TENON_PREDICTOR_PINNED, and the file's rights.
 BUNDLE_MANIFEST_INVALID | A bundle's manifest does not have the form this version of Tenon knows. | Upgrade the older of trainer and registry, and train again.
 BUNDLE_MEMBER_MISSING | A bundle lacks a file that its manifest lists. | Train again.
 BUNDLE_MEMBER_UNKNOWN | A bundle holds a file that its manifest does not list, so it is refused. | Train again; never add files to a bundle.
@@ -178,6 +179,7 @@ PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the 
 PARAMETER_UNSUPPORTED | A repository parameter would change what is served. | Leave it out: releases decide what is served.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.
 PATH_NOT_FOUND | There is nothing at this address. | /docs of the service lists its addresses; are command and services of the same version?
+PINS_INVALID | TENON_PREDICTOR_PINNED names versions that cannot be served together. | One stable version for each model; a weight for each canary and arm.
 PIPELINE_INVALID | The preprocessing in a bundle is damaged. | Train again.
 PLATFORM_FILE_DAMAGED | The file that says where the platform is cannot be read. | `tenon down`, then `tenon up` writes it anew.
 PLATFORM_ONLY | Only the platform's own services may do this. | Nothing to do: there is no need for it from outside.

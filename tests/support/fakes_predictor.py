@@ -284,6 +284,13 @@ class _Versions(registry_pb2_grpc.VersionServiceServicer):
     def __init__(self, fake: FakeRegistry) -> None:
         self._fake = fake
 
+    def GetVersion(self, request: Any, context: Any) -> Any:
+        data = self._fake.bundles.get((request.tenant, request.model, request.version))
+        if data is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "there is no such version")
+            raise AssertionError
+        return pb.GetVersionResponse(version=pb.Version(version=request.version, bundle_sha256=sha256(data)))
+
     def DownloadBundle(self, request: Any, context: Any) -> Iterator[Any]:
         self._fake.downloads += 1
         data = self._fake.bundles.get((request.tenant, request.model, request.version))

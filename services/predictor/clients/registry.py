@@ -127,9 +127,10 @@ class RegistryBundles:
 class RegistryReporter:
     """See `Reporter`."""
 
-    def __init__(self, channel: Any, replica: str) -> None:
+    def __init__(self, channel: Any, replica: str, serves_only: Sequence[str] = ()) -> None:
         self._stub = registry_pb2_grpc.ReleaseServiceStub(channel)
         self._replica = replica
+        self._serves_only = list(serves_only)
 
     def report(self, models: Sequence[ServedModel], *, leaving: bool = False) -> None:
         """Send the whole state. Raises `TenonError`."""
@@ -152,5 +153,7 @@ class RegistryReporter:
             )
             for model in models
         ]
-        request = pb.ReportServingRequest(replica=self._replica, models=lines, leaving=leaving)
+        request = pb.ReportServingRequest(
+            replica=self._replica, models=lines, leaving=leaving, serves_only=self._serves_only
+        )
         self._stub.ReportServing(request, timeout=1.0 if leaving else 3.0)

@@ -25,6 +25,7 @@ class Ledger:
         """The release that was in effect last, wholly."""
         self._trouble: dict[ModelKey, Trouble] = {}
         self._known = False
+        self.unknown = "the releases are not known yet"
 
     def problems(self) -> dict[str, str]:
         """Why this replica cannot answer what it must; empty when it can.
@@ -36,7 +37,7 @@ class Ledger:
         """
         with self._lock:
             if not self._known:
-                return {"releases": "the releases are not known yet"}
+                return {"releases": self.unknown}
             found = {}
             serving = bool(self._table) or self._table.has_absent
             for key, release in self._desired.items():

@@ -301,6 +301,9 @@ def serving_problems(serving: dict[str, Any], release_: dict[str, Any]) -> list[
                 seen = True
                 problems.append(f"{name} does not serve it yet")
             continue
+        if replica["settled"] and served["revision"] == 0:
+            # Pinned to versions of its own; releases are not its concern.
+            continue
         seen = True
         if served.get("problem"):
             problems.append(f"{name}: {served['problem']}")
