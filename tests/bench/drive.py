@@ -30,6 +30,10 @@ end
 """
 
 
+class NotAnswered(SystemExit):
+    """A server did not answer every request with a success."""
+
+
 def has_tools() -> bool:
     """Whether this machine has both tools."""
     return all(map(shutil.which, ("wrk", "h2load")))
@@ -74,7 +78,7 @@ def _wrk(task: dict[str, Any], seconds: float, core: int, folder: Path) -> dict[
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", done.stdout)
     if found is None or found[5] != "0" or found[1] == "0":
-        raise SystemExit(f"{task['path']}: not every answer was a success\n{done.stdout}{done.stderr}")
+        raise NotAnswered(f"{task['path']}: not every answer was a success\n{done.stdout}{done.stderr}")
     answers, micros, p50, p99 = (int(found[place]) for place in range(1, 5))
     return {"answers": answers, "seconds": micros / 1e6, "p50_ms": p50 / 1e3, "p99_ms": p99 / 1e3}
 
@@ -93,11 +97,11 @@ def _h2load(task: dict[str, Any], seconds: float, core: int, folder: Path) -> di
     for line in (folder / "log").read_text().splitlines():
         _, status, micros = line.split("\t")[:3]
         if status != "200":
-            raise SystemExit(f"{task['path']}: {line}\n{done.stdout}")
+            raise NotAnswered(f"{task['path']}: {line}\n{done.stdout}")
         took.append(int(micros))
     took.sort()
     if not took:
-        raise SystemExit(f"{task['path']}: no answer\n{done.stdout}{done.stderr}")
+        raise NotAnswered(f"{task['path']}: no answer\n{done.stdout}{done.stderr}")
     p50, p99 = took[len(took) // 2] / 1e3, took[int(len(took) * 0.99)] / 1e3
     return {"answers": len(took), "seconds": float(max(1, round(seconds))), "p50_ms": p50, "p99_ms": p99}
 
