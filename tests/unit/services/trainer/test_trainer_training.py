@@ -214,7 +214,7 @@ def test_a_view_changed_in_between_is_noticed(trainer: Trainer) -> None:
 
 def test_the_api_imports_no_machine_learning_library() -> None:
     """The API process starts without the libraries that only the worker needs."""
-    code = "import sys, services.trainer.main; print({'sklearn', 'xgboost', 'scipy', 'skops'} & set(sys.modules))"
+    code = "import sys, services.trainer.main; print({'sklearn', 'xgboost', 'scipy', 'skops', 'onnx', 'onnxruntime'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert answer.stdout.strip() == "set()", answer.stderr
 
