@@ -21,7 +21,7 @@ import httpx
 from services.predictor.domain.model import Role, Served, Track
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.storage.bundle_cache import BundleCache
-from tenon.bundle import load_evaluator, open_bundle
+from tenon.bundle import Evaluator, load_evaluator, open_bundle
 from tenon.core.tenancy import TenantId
 from tests.bench import frame
 from tests.bench.engine import Case
@@ -51,6 +51,7 @@ def _one_model(case: Case, folder: Path) -> Iterator[frame.Figure]:
     verify_key = signing_key().public_key()
     bundle = open_bundle(data, verify_key)
     evaluator = load_evaluator(bundle)
+    assert isinstance(evaluator, Evaluator)
     assert evaluator.compiled is not None, "the kernel is not built from these sources"
     seconds = _median(lambda: load_evaluator(bundle), 30)
     yield frame.figure("from verified bytes to the compiled model", seconds * 1e3, "ms", at_most=1.5)

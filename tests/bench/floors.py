@@ -78,7 +78,7 @@ class Bare(inference_pb2_grpc.GRPCInferenceServiceServicer):
 def main() -> None:
     """Serve until the process is ended."""
     kind, bundle, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    evaluator = None
+    evaluator: Any = None
     if kind != "hello":
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 

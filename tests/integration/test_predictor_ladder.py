@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -34,7 +35,7 @@ LADDERS: dict[str, Any] = {
     "plain": None,
 }
 BUNDLES = {name: visit_bundle(model=name, history=True, fallback=ladder) for name, ladder in LADDERS.items()}
-ROW = {"age": 61.5, "count": 3, "urgent": True, "ward": "north"}
+ROW: dict[str, Any] = {"age": 61.5, "count": 3, "urgent": True, "ward": "north"}
 
 
 @dataclass
@@ -110,12 +111,20 @@ def test_levels_walk_down_when_features_goes_and_up_when_it_is_back(place: Place
     assert place.rest("number", "p1").json()["predictions"][0]["value"] == 0.25
     place.features.start()
     for model in LADDERS:
-        wait_until(lambda model=model: place.rest(model, "p2").status_code == 200, f"{model} answers", 15)
-        wait_until(lambda model=model: place.levels(model, "p2") == ["fresh"], f"{model} is fresh again", 15)
+        wait_until(partial(answers, place, model), f"{model} answers", 15)
+        wait_until(partial(is_fresh, place, model), f"{model} is fresh again", 15)
     assert place.rest("second", "p2").json()["predictions"][0]["value"] == expected("second", (0.2, 1.0))
     assert place.predictor.metric("tenon_predictor_history_rows_total") > 0
     text = httpx.get(place.predictor.url + "/metrics").text
     assert 'tenon_predictor_history_rows_total{level="without_history",model="second",tenant="acme"}' in text
+
+
+def answers(place: Place, model: str) -> bool:
+    return place.rest(model, "p2").status_code == 200
+
+
+def is_fresh(place: Place, model: str) -> bool:
+    return place.levels(model, "p2") == ["fresh"]
 
 
 def test_a_refusal_is_503_on_every_door_and_only_for_this_model(place: Place) -> None:

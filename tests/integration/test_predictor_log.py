@@ -267,7 +267,8 @@ def test_the_stream_keeps_what_any_group_still_needs(server: RedisServer) -> Non
         client.xgroup_create(STREAM, name, id="0")
     with pytest.raises(StreamFull, match=r"archive|monitor"):
         stream.send([entry])
-    taken: Any = {name: client.xreadgroup(name, "a", {STREAM: ">"})[0][1] for name in ("monitor", "archive")}
+    reader: Any = client
+    taken: Any = {name: reader.xreadgroup(name, "a", {STREAM: ">"})[0][1] for name in ("monitor", "archive")}
     for number, _ in taken["monitor"]:
         client.xack(STREAM, "monitor", number)
     with pytest.raises(StreamFull, match="archive"):

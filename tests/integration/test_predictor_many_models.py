@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def ask(predictor: PredictorProcess, number: int) -> float:
 def call(predictor: PredictorProcess, method: str, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:
     """One HTTP call."""
     return httpx.request(method, predictor.url + path, headers=headers, timeout=10, **more)
+
+
+def problems_of(predictor: PredictorProcess) -> list[str]:
+    """What keeps it from being ready, once it has stopped loading."""
+    text = httpx.get(f"{predictor.url}/readyz", timeout=5).text
+    return [] if "loading" in text else [text]
 
 
 def test_more_models_than_memory(tmp_path: Path, registry: FakeRegistry, started: list[PredictorProcess]) -> None:
@@ -209,9 +216,7 @@ def test_pinned_versions(tmp_path: Path, started: list[PredictorProcess]) -> Non
         lame = PredictorProcess(tmp_path / folder, registry=1, extra={"TENON_PREDICTOR_PINNED": pin}).start(ready=False)
         started.append(lame)
         problem = wait_until(
-            lambda lame=lame: [
-                text for text in [httpx.get(f"{lame.url}/readyz", timeout=5).text] if "loading" not in text
-            ],
+            partial(problems_of, lame),
             "a problem",
         )
         assert (

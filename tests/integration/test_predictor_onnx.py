@@ -71,7 +71,7 @@ def test_a_network_is_served_by_the_runtime(tmp_path: Path, registry: FakeRegist
         properties = httpx.get(f"{predictor.url}/v2/models/stay", headers=key).json()["properties"]
         assert properties["engine"] == "onnxruntime"
         assert properties["kernel"].startswith("onnxruntime ")
-        rows = [
+        rows: list[dict[str, object]] = [
             {"age": at * 1.7 if at % 5 else None, "count": at % 4, "urgent": at % 3 == 0, "ward": [*WARDS, "", None][at % 5]}
             for at in range(37)
         ]  # fmt: skip

@@ -27,7 +27,7 @@ def new_key(algorithm: str) -> Any:
 
 def public_jwk(key: Any, kid: str | None) -> dict[str, Any]:
     """The public part as a JSON Web Key."""
-    kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.OKPAlgorithm
+    kind: Any = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.OKPAlgorithm
     if isinstance(key, ec.EllipticCurvePrivateKey):
         kind = jwt.algorithms.ECAlgorithm
     found = dict(json.loads(kind.to_jwk(key.public_key())))

@@ -17,7 +17,7 @@ from services.predictor.domain.rungs import Constant, Footing, Footings, Ladder,
 from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.storage.bundle_cache import BundleCache
-from tenon.bundle import load_evaluator, open_bundle
+from tenon.bundle import Evaluator, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, Precondition, TooLarge, Unavailable
 from tenon.core.roles import Role
 from tenon.core.tenancy import TenantId
@@ -67,7 +67,12 @@ class Place:
         )  # fmt: skip
 
 
-VISIT = {"age": [0.1, 61.5, None], "count": [0, 3, 1], "urgent": [True, False, None], "ward": ["north", "moon", None]}
+VISIT: dict[str, list[Any]] = {
+    "age": [0.1, 61.5, None],
+    "count": [0, 3, 1],
+    "urgent": [True, False, None],
+    "ward": ["north", "moon", None],
+}
 
 
 def test_a_row_is_explained_by_its_own_inputs(tmp_path: Path) -> None:
@@ -77,7 +82,8 @@ def test_a_row_is_explained_by_its_own_inputs(tmp_path: Path) -> None:
     answer = place.ask(VISIT)[0]
     explained = by_row(answer.served, answer.explained, 3)
     evaluator = load_evaluator(open_bundle(place.bundles[1], VERIFY))
-    margins = evaluator.margin({name: np.array(values, object) if name == "ward" else np.array(values, float)
+    assert isinstance(evaluator, Evaluator)
+    margins: Any = evaluator.margin({name: np.array(values, object) if name == "ward" else np.array(values, float)
                                 for name, values in VISIT.items()})  # fmt: skip
     for row, found in enumerate(explained):
         assert found is not None

@@ -80,6 +80,7 @@ def both(entry: Entry, request: pb.ModelInferRequest) -> tuple[Any, Any]:
         here.table.put(ModelKey(ACME, "stay"), entry)
         if quick:
             data = InferAtOnce(here.predictor, callers, inline_rows=100)(request.SerializeToString(), METADATA)
+            assert data is None or isinstance(data, bytes)
             if data is None:
                 assert here.log.entries == []
                 results.append(None)
@@ -179,7 +180,7 @@ def test_a_known_head_changes_nothing() -> None:
         request.inputs.add(name=name, datatype="FP64", shape=[1, 3])
         request.raw_input_contents.append(np.array([first, 2, 1]).tobytes())
         data = door(request.SerializeToString(), METADATA)
-        assert data is not None
+        assert isinstance(data, bytes)
         _, long = both(entry, request)
         assert seen(pb.ModelInferResponse.FromString(data)) == long[0]
     assert len(door._heads._known) == 2

@@ -99,7 +99,7 @@ class Story:
 
     def ask(self, *patients: str | None, age: float = 40.0, at: int = NOON, tenant: TenantId = ACME) -> Answer:
         """One row for each patient."""
-        columns = {
+        columns: dict[str, list[Any]] = {
             "age": [age] * len(patients),
             "patient_id": list(patients),
             "arrived_at": [rfc3339(at)] * len(patients),

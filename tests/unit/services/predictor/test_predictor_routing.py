@@ -59,7 +59,7 @@ def test_arms_get_their_shares_and_the_first_is_the_canary_of_old(weights: list[
     arms = tuple(Arm(Role(f"arm{n}"), served(n + 2), weight) for n, weight in enumerate(weights))
     entry, shorter = Entry(1, served(1), arms=arms), Entry(1, served(1), arms=arms[:-1])
     canary = Entry(1, served(1), served(2), weights[0])
-    buckets = Counter()
+    buckets: Counter[str] = Counter()
     for key in KEYS_OF_BUCKETS:
         role = choose(entry, ACME, "stay", key).role
         buckets[role] += 1

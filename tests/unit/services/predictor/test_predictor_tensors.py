@@ -115,7 +115,8 @@ def test_text_in_a_coat_is_refused() -> None:
         with pytest.raises(Invalid, match=coat) as refused:
             check_content_type("ward", coat)
         assert refused.value.reason == "CONTENT_TYPE_UNSUPPORTED"
-    for described in ("str", "np", "pd", "datetime", None, 7, [], {}):
+    harmless: tuple[object, ...] = ("str", "np", "pd", "datetime", None, 7, [], {})
+    for described in harmless:
         check_content_type("ward", described)
 
 

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 import skops.io
 
+from services.predictor.domain.entries import Refused
 from services.predictor.domain.model import Role, Track
-from services.predictor.domain.releases import Refused
 from services.predictor.engine.loader import BundleLoader
 from services.trainer.engine import bundling
+from services.trainer.engine.onnx_gate import judge_onnx
 from services.trainer.engine.preprocessing import columns_of
 from tenon.bundle import Bundle, OnnxEvaluator, load_evaluator, load_explainer, open_bundle
 from tenon.bundle.onnx_model import OnnxModel
@@ -95,6 +96,10 @@ class NoCache:
     def put(self, _sha256: str, _data: bytes) -> None:
         """Nothing."""
 
+    def has(self, _sha256: str) -> bool:
+        """Never."""
+        return False
+
 
 def load(data: bytes, bundle: Bundle, key: Any, tenant: TenantId = TENANT) -> Any:
     """As the predictor loads a release's track."""
@@ -139,7 +144,7 @@ def test_a_runtime_that_minds_its_neighbours_is_refused(
 
 def test_a_network_that_fails_its_gate_is_not_registered(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no other engine for it, so the run fails and says how far off it was."""
-    honest = bundling.judge_onnx
+    honest = judge_onnx
 
     def wrong(task: Any, pipeline: Any, build: Any, expected: Any, *rest: Any) -> Any:
         return honest(task, pipeline, build, expected + 1e-3, *rest)

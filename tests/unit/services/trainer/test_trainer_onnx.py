@@ -154,7 +154,7 @@ def test_a_form_that_answers_differently_is_left_out_and_said(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The version is registered without it; manifest and warnings say how many rows and how far."""
-    honest = bundling.judge_onnx
+    honest = judge_onnx
 
     def wrong(task: Any, pipeline: Any, build: Any, expected: Any, *rest: Any) -> Any:
         return honest(task, pipeline, build, expected + 1e-3 * (np.arange(len(expected)) < 7), *rest)

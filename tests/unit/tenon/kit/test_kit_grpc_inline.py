@@ -81,6 +81,16 @@ def test_what_is_known_is_answered_at_once_and_the_rest_by_the_pool(target: str)
         assert ask(channel, "quick") == "at once quick"
 
 
+def raw(channel: grpc.Channel) -> Any:
+    """The method as one that takes bytes as they are."""
+    return channel.unary_unary(METHOD)
+
+
+def streaming(channel: grpc.Channel) -> Any:
+    """The same, called as if it took a stream."""
+    return channel.stream_unary(METHOD)
+
+
 def test_refusals_keep_their_code(target: str) -> None:
     """Of the method itself, and of bytes that are no message."""
     with grpc.insecure_channel(target) as channel:
@@ -88,7 +98,7 @@ def test_refusals_keep_their_code(target: str) -> None:
             ask(channel, "missing")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(METHOD)(b"\xff\xff\xff", timeout=10)
+            raw(channel)(b"\xff\xff\xff", timeout=10)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -96,18 +106,18 @@ def test_a_call_without_a_message_and_calls_that_are_given_up_harm_nobody(target
     """A stream that ends before its one message, and callers that leave."""
     with grpc.insecure_channel(target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            channel.stream_unary(METHOD)(iter(()), timeout=10)
+            streaming(channel)(iter(()), timeout=10)
         assert caught.value.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL)
         request = pb.GetReleaseRequest(model="quick").SerializeToString()
         for _ in range(50):
-            channel.unary_unary(METHOD).future(request).cancel()
+            raw(channel).future(request).cancel()
         never = threading.Event()
 
         def silent() -> Iterator[bytes]:
             never.wait(5)
             yield request
 
-        call = channel.stream_unary(METHOD).future(silent())
+        call = streaming(channel).future(silent())
         call.cancel()
         never.set()
         assert ask(channel, "quick") == "at once quick"

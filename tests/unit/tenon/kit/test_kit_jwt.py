@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,12 +215,14 @@ def test_it_works_with_the_issuer_down_also_after_a_restart(issuer: Issuer, tmp_
     assert none.value.reason == "TOKEN_KEYS_UNAVAILABLE"
 
 
-def test_a_broken_key_set_does_not_replace_a_good_one(issuer: Issuer, tmp_path: Path) -> None:
+def test_a_broken_key_set_does_not_replace_a_good_one(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An issuer's bad day (an empty set, an error page) leaves the known keys in force."""
     keys = KeySet(issuer.url, tmp_path / "keys.json")
     keys.refresh()
     for bad in (b"<html>", b"{}", b'{"keys": []}', b"[" * 100_000):
-        issuer.key_set = lambda bad=bad: bad  # type: ignore[method-assign]
+        monkeypatch.setattr(issuer, "key_set", partial(bytes, bad))
         with pytest.raises(Invalid):
             keys.refresh()
     assert keys.find("one", "EdDSA")
