@@ -1,7 +1,7 @@
 """`make bench-log`: what the prediction log costs the answers, in one process and against a real Redis.
 
 Appending is timed alone, as the predictor does it before an answer leaves; shipping by the CPU time of the shipper's
-thread, on rows that wait in a spool. Yardstick: what one writes first, a JSON document with a checksum and `os.write` for
+thread, on rows that wait in a spool; and both together by the requests a second of a predictor, everything on, with its log and without. Yardstick: what one writes first, a JSON document with a checksum and `os.write` for
 each answer, and one XADD for each record. How long shipping keeps the interpreter from answers is seen by a thread that
 wants to run every quarter of a millisecond meanwhile.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -28,7 +29,10 @@ from services.predictor.storage.shipping import Shipper
 from services.predictor.storage.spool import Spool
 from services.predictor.storage.stream import PredictionStream
 from tenon.core.tenancy import TenantId
-from tests.bench import frame
+from tests.bench import drive, frame
+from tests.bench.engine import Case
+from tests.bench.predictor_world import TENANT, bundle_of
+from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess
 from tests.support.redis import RedisServer
 
 ROWS = 60_000
@@ -82,6 +86,8 @@ def main() -> None:
             if len(cores) > 1:
                 os.sched_setaffinity(0, {cores[-1]})
             figures = [*_appending(folder), *_shipping(folder, server.url)]
+            if len(cores) > 1:
+                figures += _throughput(folder, server.url, (cores[0], cores[-1]))
         finally:
             server.stop()
     frame.report(
@@ -180,6 +186,52 @@ def _shipping(folder: Path, url: str) -> list[frame.Figure]:
                 f"waiting for the interpreter, {label}", here, "ms", yardstick=("one XADD each", there), at_most=goal
             )
         )
+    return found
+
+
+def _throughput(folder: Path, url: str, cores: tuple[int, int]) -> list[frame.Figure]:
+    """Requests of one row by 16 connections; the predictor has one core for itself, Redis and the generator the other."""
+    rest_of_all, measured = cores
+    os.sched_setaffinity(0, {rest_of_all})
+    case = Case(30, 0)
+    registry = FakeRegistry().start()
+    registry.add(TENANT, "bench", 1, bundle_of(case, "bench"))
+    registry.release(TENANT, "bench", 1)
+    row = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": ROW}]}
+    runs: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
+    servers = {}
+    try:
+        for name, module in (("with", "services.predictor"), ("without", "tests.bench.without_log")):
+            frame.tell(f"starting a predictor {name} log …")
+            server = servers[name] = PredictorProcess(folder / name, registry=registry.port, redis_url=url)
+            server.command = [sys.executable, "-m", module]
+            os.sched_setaffinity(0, {measured})
+            server.start()
+            os.sched_setaffinity(0, {rest_of_all})
+        for _ in range(PAIRS):
+            for name, server in servers.items():
+                assert server.process is not None
+                task = {
+                    "protocol": "rest", "port": server.http, "path": "/v2/models/bench/infer", "body": orjson.dumps(row),
+                    "headers": {"authorization": f"Bearer {KEYS[TENANT]}"},
+                }  # fmt: skip
+                frame.tell(f"asking {name} log …")
+                runs[name].append(drive.measured(task, server.process.pid, 4.0, rest_of_all))
+                frame.quiet([server.process.pid], seconds=10)
+                with redis.Redis.from_url(url) as client:
+                    client.flushall()
+    finally:
+        for server in servers.values():
+            server.stop()
+        registry.stop()
+    here, there = drive.middle(runs["with"]), drive.middle(runs["without"])
+    found = []
+    for key, label, unit, goal in (
+        ("rate", "requests a second, REST, 16 connections", "req/s", {"at_least": 0.9 * there["rate"]}),
+        ("cpu_us", "CPU of the server a request", "µs", {}),
+        ("p99_ms", "p99", "ms", {"at_most": 3.0}),
+    ):
+        found.append(frame.figure(label, here[key], unit, yardstick=("without log", there[key]), **goal))
     return found
 
 
