@@ -1,10 +1,10 @@
-"""Batches of the prediction log as they travel on the stream: what rows have in common as JSON, the rows as arrays.
+"""Batches of the prediction log as they travel on the stream: what rows have in common as JSON, the rows as bytes.
 
 The fields of an entry:
 
     batch   JSON: batch_id, replica, tenant, model, version, role, protocol, rows, width, numbers, texts (names of columns)
-    rows    at (int64), event_time (int64), score (float64), id (16 bytes), request id (UTF-8, padded with zeros to
-            `width` bytes), then each column of numbers (float64); little-endian, each array behind the other
+    rows    row by row, little-endian: 16 bytes without meaning here, at (int64), request id (UTF-8, padded with zeros to `width`
+            bytes), id (16 bytes), event_time (int64), score (float64), numbers (float64 each)
     texts   JSON: for each row the list of its texts; absent without text columns
 
 Whoever writes does not look into rows, so that the log costs the answers nothing; whoever reads gets columns.
@@ -16,40 +16,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from tenon.core.errors import Invalid, Place
 
 _ID_BYTES = 16
-_FIXED = 3 * 8 + _ID_BYTES
 
 
-def pack_batch(
-    about: Mapping[str, Any],
-    *,
-    at: npt.NDArray[np.int64],
-    event_time: npt.NDArray[np.int64],
-    score: npt.NDArray[np.float64],
-    ids: npt.NDArray[np.void],
-    request_ids: npt.NDArray[np.void],
-    numbers: npt.NDArray[np.float64],
-    texts: bytes,
-) -> dict[str, bytes]:
-    """The fields of an entry; `about` has all of the JSON but `rows`, `numbers` is (rows, columns), `texts` the JSON's inside."""
-    fields = {
-        "batch": orjson.dumps({**about, "rows": len(at)}),
-        "rows": b"".join(
-            (
-                at.tobytes(),
-                event_time.tobytes(),
-                score.tobytes(),
-                ids.tobytes(),
-                request_ids.tobytes(),
-                numbers.T.tobytes(),
-            )
-        ),
-    }
+def row_dtype(width: int, numbers: int) -> np.dtype[Any]:
+    """A row of a batch, without its texts."""
+    return np.dtype(
+        [
+            ("head", "V16"), ("at", "<i8"), ("request_id", f"S{width}"), ("id", f"V{_ID_BYTES}"), ("event_time", "<i8"),
+            ("score", "<f8"), ("numbers", "<f8", (numbers,)),
+        ]
+    )  # fmt: skip
+
+
+def pack_batch(about: Mapping[str, Any], rows: bytes, texts: bytes) -> dict[str, bytes]:
+    """The fields of an entry; `about` has all of the JSON but `rows`, `texts` is the inside of its list."""
+    size = row_dtype(about["width"], len(about["numbers"])).itemsize
+    fields = {"batch": orjson.dumps({**about, "rows": len(rows) // size}), "rows": rows}
     if about["texts"]:
         fields["texts"] = b"[" + texts + b"]"
     return fields
@@ -64,20 +51,13 @@ def unpack_batch(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise _wrong("batch", "does not say what its rows are") from err
     data = fields.get(b"rows", b"")
-    if rows < 1 or width < 0 or len(data) != rows * (_FIXED + width + 8 * len(numbers)):
+    if rows < 1 or width < 1 or len(data) != rows * row_dtype(width, len(numbers)).itemsize:
         raise _wrong("rows", f"has {len(data)} bytes, which are not {rows} rows")
-    place = 0
-
-    def take(kind: str) -> npt.NDArray[Any]:
-        nonlocal place
-        array = np.frombuffer(data, kind, rows, place)
-        place += array.nbytes
-        return array
-
-    document |= {"at": take("<i8"), "event_time": take("<i8"), "score": take("<f8")}
-    document["prediction_id"] = [_id_text(raw.hex()) for raw in take(f"V{_ID_BYTES}").tolist()]
-    document["request_id"] = [raw.decode(errors="replace") for raw in take(f"S{width}").tolist()]
-    columns: dict[str, Any] = {name: take("<f8") for name in numbers}
+    table = np.frombuffer(data, row_dtype(width, len(numbers)))
+    document |= {name: np.ascontiguousarray(table[name]) for name in ("at", "event_time", "score")}
+    document["prediction_id"] = [_id_text(raw.hex()) for raw in table["id"].tolist()]
+    document["request_id"] = [raw.decode(errors="replace") for raw in table["request_id"].tolist()]
+    columns: dict[str, Any] = dict(zip(numbers, np.ascontiguousarray(table["numbers"].T), strict=True))
     if texts:
         columns |= _text_columns(fields.get(b"texts", b""), rows, texts)
     document["columns"] = columns

@@ -16,14 +16,14 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from services.predictor.domain.logged import ID_BYTES, Logged
 from services.predictor.domain.model import Source
+from tenon.kit.prediction_batches import row_dtype
 
 HEAD = struct.Struct("<II")
 _COMMON = struct.Struct("<IIq")
@@ -37,7 +37,7 @@ _ROWS_BYTES = 128 << 10
 class Slot:
     """How rows of one source are written: numbered within a segment, for request ids up to a width."""
 
-    __slots__ = ("number", "one", "size", "source", "width")
+    __slots__ = ("head", "number", "one", "size", "source", "width")
 
     def __init__(self, number: int, source: Source, width: int) -> None:
         self.number = number
@@ -46,6 +46,7 @@ class Slot:
         # One row of numbers alone, all of it but size and checksum.
         packed = struct.Struct(f"<IIq{width}s{ID_BYTES}sqd{len(source.numbers)}d")
         self.one = packed.pack
+        self.head = HEAD.pack
         self.size = HEAD.size + packed.size
 
     def description(self, replica: str) -> bytes:
@@ -111,6 +112,14 @@ def sealed(body: bytes) -> bytes:
     return HEAD.pack(HEAD.size + len(body), zlib.crc32(body)) + body
 
 
+class Run(NamedTuple):
+    """Records of one slot side by side: `records` of one row each, or a single one of several."""
+
+    place: int
+    records: int
+    rows: int
+
+
 @dataclass(slots=True)
 class Shape:
     """A slot as a reader sees it."""
@@ -120,33 +129,19 @@ class Shape:
     numbers: int
     texts: int
     one: np.dtype[Any] = field(init=False)
+    """A record of one row, without its texts: also how rows lie in a batch, see `tenon.kit.prediction_batches`."""
 
     def __post_init__(self) -> None:
-        self.one = self.dtype(1)
+        self.one = row_dtype(self.width, self.numbers)
 
-    def dtype(self, rows: int) -> np.dtype[Any]:
-        """A record with so many rows, without its texts."""
+    def several(self, rows: int) -> np.dtype[Any]:
+        """A record of several rows, without its texts."""
         return np.dtype(
             [
-                ("size", "<u4"), ("crc", "<u4"), ("slot", "<u4"), ("rows", "<u4"), ("at", "<i8"),
-                ("request_id", f"V{self.width}"), ("id", f"V{ID_BYTES}", (rows,)), ("event_time", "<i8", (rows,)),
-                ("score", "<f8", (rows,)), ("numbers", "<f8", (rows, self.numbers)),
+                ("head", f"V{START - 8}"), ("at", "<i8"), ("request_id", f"S{self.width}"), ("id", f"V{ID_BYTES}", (rows,)),
+                ("event_time", "<i8", (rows,)), ("score", "<f8", (rows,)), ("numbers", "<f8", (rows, self.numbers)),
             ]
         )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Rows:
-    """Rows of one slot, field by field."""
-
-    at: npt.NDArray[np.int64]
-    request_ids: npt.NDArray[np.void]
-    ids: npt.NDArray[np.void]
-    event_time: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
-    numbers: npt.NDArray[np.float64]
-    texts: bytes
-    """JSON: a list for each row."""
 
 
 def end_of(data: bytes) -> int:
@@ -161,88 +156,95 @@ def end_of(data: bytes) -> int:
 
 
 class SegmentReader:
-    """Reads one segment from its beginning on; keeps the slots that it met."""
+    """Reads one segment from its beginning on; keeps the slots that it met.
 
-    def __init__(self) -> None:
+    `checked` segments are those of another process, which may have been cut short: their checksums are looked at. What this
+    process wrote itself lies in the kernel as it was written.
+    """
+
+    def __init__(self, *, checked: bool = True) -> None:
         self.shapes: dict[int, Shape] = {}
+        self._checked = checked
 
-    def scan(self, data: bytes, most: int = 1 << 62) -> tuple[int, dict[int, list[tuple[int, int]]]]:
-        """(bytes that are whole records, for each slot the (place, rows) of its records); stops behind `most` bytes, at the
-        first record that is cut short or damaged, and where nothing was written."""
+    def scan(self, data: bytes, most: int = 1 << 62) -> tuple[int, dict[int, list[Run]]]:
+        """(bytes that are whole records, the records of each slot); stops behind `most` bytes, at the first record that is
+        cut short or damaged, and where nothing was written."""
         place, end, view = 0, len(data), memoryview(data)
-        found: dict[int, list[tuple[int, int]]] = {}
-        crc32, unpack = zlib.crc32, _WALK.unpack_from
+        found: dict[int, list[Run]] = {}
+        crc32, unpack, checked = zlib.crc32, _WALK.unpack_from, self._checked
+        last, alike = -1, 0
         while place + START <= end and place < most:
             size, crc, slot, rows = unpack(data, place)
-            if size < START or size > end - place or crc32(view[place + 8 : place + size]) != crc:
+            if size < START or size > end - place or (checked and crc32(view[place + 8 : place + size]) != crc):
                 break
-            if rows:
-                records = found.get(slot)
-                if records is None:
-                    if slot not in self.shapes:
-                        break
-                    records = found[slot] = []
-                records.append((place, rows))
-            else:
+            if not rows:
                 about = orjson.loads(data[place + START : place + size].rstrip(b"\0"))
                 self.shapes[slot] = Shape(about, about["width"], len(about["numbers"]), len(about["texts"]))
-            place += size
+                place += size
+                continue
+            runs = found.get(slot)
+            if runs is None:
+                if slot not in self.shapes:
+                    break
+                runs = found[slot] = []
+            count = 1
+            alike = alike + 1 if slot == last else 0
+            last = slot
+            if alike > 2 and rows == 1 and not checked and not self.shapes[slot].texts:
+                # Rows of one version tend to lie together: all that do are found at once.
+                count = _alike(data, place, size, slot)
+                alike = 0
+            runs.append(Run(place, count, rows))
+            place += size * count
         return place, found
 
-    def rows(self, data: bytes, slot: int, records: Sequence[tuple[int, int]]) -> Rows:
-        """The rows of some records of a slot."""
+    def rows(self, data: bytes, slot: int, runs: Sequence[Run]) -> tuple[bytes, bytes]:
+        """The rows of some records of a slot as they lie, one behind the other, and their texts."""
         shape = self.shapes[slot]
-        parts, start = [], 0
-        while start < len(records):
-            place, rows = records[start]
-            stop = start + 1
+        size = shape.one.itemsize
+        lines, texts = [], []
+        for place, count, rows in runs:
+            fixed = size * count
             if rows == 1:
-                while stop < len(records) and records[stop][1] == 1:
-                    stop += 1
-                parts.append(_single(data, shape, [place for place, _ in records[start:stop]]))
+                lines.append(data[place : place + fixed])
             else:
-                parts.append(_several(data, shape, place, rows))
-            start = stop
-        if len(parts) == 1:
-            return parts[0]
-        return Rows(
-            np.concatenate([part.at for part in parts]),
-            np.concatenate([part.request_ids for part in parts]),
-            np.concatenate([part.ids for part in parts]),
-            np.concatenate([part.event_time for part in parts]),
-            np.concatenate([part.score for part in parts]),
-            np.concatenate([part.numbers for part in parts]),
-            b",".join(part.texts for part in parts),
-        )
+                lines.append(_unfolded(data, shape, place, rows))
+                fixed = shape.several(rows).itemsize
+            if shape.texts:
+                end = place + int.from_bytes(data[place : place + 4], "little")
+                texts.append(data[place + fixed : end].rstrip(b"\0"))
+        return b"".join(lines), b",".join(texts)
 
 
-def _single(data: bytes, shape: Shape, places: list[int]) -> Rows:
-    """Records of one row each: as they lie, when they lie side by side, else picked together."""
-    dtype, count = shape.one, len(places)
-    if not shape.texts and places[-1] - places[0] == (count - 1) * dtype.itemsize:
-        table = np.frombuffer(data, dtype, count, places[0])
-    else:
-        index = (np.array(places) // 8)[:, np.newaxis] + np.arange(dtype.itemsize // 8)
-        table = np.frombuffer(data[: len(data) & ~7], "<u8")[index].view(dtype).ravel()
-    texts = b",".join([_texts(data, shape, place, dtype.itemsize) for place in places]) if shape.texts else b""
-    return Rows(
-        table["at"], table["request_id"], table["id"].ravel(), table["event_time"].ravel(), table["score"].ravel(),
-        table["numbers"].reshape(count, shape.numbers), texts,
-    )  # fmt: skip
+def _alike(data: bytes, place: int, size: int, slot: int) -> int:
+    """How many records from here on are of this slot, with one row and of this size, as all of these are."""
+    most = (len(data) - place) // size
+    heads = np.frombuffer(data, "<u4", most * size // 4, place).reshape(most, size // 4)
+    same = (heads[:, 0] == size) & (heads[:, 2] == slot) & (heads[:, 3] == 1)
+    return most if same.all() else int(same.argmin())
 
 
-def _several(data: bytes, shape: Shape, place: int, rows: int) -> Rows:
-    """One record of several rows."""
-    dtype = shape.dtype(rows)
-    record = np.frombuffer(data, dtype, 1, place)
-    return Rows(
-        np.repeat(record["at"], rows), np.repeat(record["request_id"], rows), record["id"][0], record["event_time"][0],
-        record["score"][0], record["numbers"][0], _texts(data, shape, place, dtype.itemsize),
-    )  # fmt: skip
+def _unfolded(data: bytes, shape: Shape, place: int, rows: int) -> bytes:
+    """A record of several rows as rows of one."""
+    record = np.frombuffer(data, shape.several(rows), 1, place)[0]
+    found = np.zeros(rows, shape.one)
+    for name in ("at", "request_id", "id", "event_time", "score", "numbers"):
+        found[name] = record[name]
+    return found.tobytes()
 
 
-def _texts(data: bytes, shape: Shape, place: int, fixed: int) -> bytes:
-    if not shape.texts:
-        return b""
-    size = int.from_bytes(data[place : place + 4], "little")
-    return data[place + fixed : place + size].rstrip(b"\0")
+def parts_of(runs: Sequence[Run], size: int) -> list[list[Run]]:
+    """Records in groups of a bounded number of rows; `size` is that of one row."""
+    parts: list[list[Run]] = [[]]
+    room = MOST_ROWS
+    for run in runs:
+        place, count, rows = run
+        while count * rows > room:
+            if rows == 1 and room:
+                parts[-1].append(Run(place, room, 1))
+                place, count = place + room * size, count - room
+            parts.append([])
+            room = MOST_ROWS
+        parts[-1].append(Run(place, count, rows))
+        room -= count * rows
+    return parts

@@ -11,7 +11,7 @@ from typing import Protocol
 import redis
 
 from services.predictor.storage.place import Place
-from services.predictor.storage.records import MOST_ROWS, SegmentReader
+from services.predictor.storage.records import Run, parts_of
 from services.predictor.storage.spool import Spool
 from services.predictor.storage.stream import StreamFull
 from tenon.kit.prediction_batches import pack_batch
@@ -61,7 +61,7 @@ class Shipper:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._segment, self._start, self._end = spool.place.load()
-        self._reader = SegmentReader()
+        self._reader = self._spool.reader(self._segment)
         self._read_to = 0
         self._arrived = False
         self._more = False
@@ -111,7 +111,7 @@ class Shipper:
 
     def _go_to(self, number: int) -> None:
         self._segment, self._start, self._end = number, 0, None
-        self._reader, self._read_to = SegmentReader(), 0
+        self._reader, self._read_to = self._spool.reader(number), 0
 
     def _learn(self) -> None:
         """After a restart within a segment: what its rows have in common stands before the place."""
@@ -140,20 +140,15 @@ class Shipper:
         self._more = True
         return True
 
-    def _send(self, data: bytes, found: Mapping[int, list[tuple[int, int]]]) -> int:
+    def _send(self, data: bytes, found: Mapping[int, list[Run]]) -> int:
         entries, total = [], 0
-        for slot, records in found.items():
-            about = self._reader.shapes[slot].about
-            for index, part in enumerate(_parts(records)):
-                rows = self._reader.rows(data, slot, part)
-                total += len(rows.at)
-                entries.append(
-                    pack_batch(
-                        {"batch_id": f"{about['replica']}-{self._segment}-{self._start}-{slot}-{index}", **about},
-                        at=rows.at, event_time=rows.event_time, score=rows.score, ids=rows.ids,
-                        request_ids=rows.request_ids, numbers=rows.numbers, texts=rows.texts,
-                    )
-                )  # fmt: skip
+        for slot, runs in found.items():
+            shape = self._reader.shapes[slot]
+            for index, part in enumerate(parts_of(runs, shape.one.itemsize)):
+                rows, texts = self._reader.rows(data, slot, part)
+                batch_id = f"{shape.about['replica']}-{self._segment}-{self._start}-{slot}-{index}"
+                entries.append(pack_batch({"batch_id": batch_id, **shape.about}, rows, texts))
+                total += len(rows) // shape.one.itemsize
         if entries:
             self._stream.send(entries)
         return total
@@ -200,18 +195,3 @@ class Shipper:
     def _save(self) -> None:
         self._spool.place.save(Place(self._segment, self._start, self._end))
         self._arrived = False
-
-
-def _parts(records: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Records in groups of a bounded number of rows."""
-    if len(records) <= MOST_ROWS and all(rows == 1 for _, rows in records):
-        return [list(records)]
-    parts: list[list[tuple[int, int]]] = [[]]
-    rows = 0
-    for record in records:
-        if rows and rows + record[1] > MOST_ROWS:
-            parts.append([])
-            rows = 0
-        parts[-1].append(record)
-        rows += record[1]
-    return parts

@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zlib import crc32
 
 from services.predictor.domain.logged import Logged
 from services.predictor.domain.model import Source
 from services.predictor.storage import segments
 from services.predictor.storage.place import PlaceFile
-from services.predictor.storage.records import HEAD, Slot, end_of, width_of
+from services.predictor.storage.records import SegmentReader, Slot, end_of, width_of
 from services.predictor.storage.segments import Segment
 from tenon.kit.telemetry import get_logger
 
@@ -69,7 +69,9 @@ class Spool:
         self._find_former(begin.segment)
         # A new process never writes behind the end of another one, which may be cut short.
         self._number = max([begin.segment, *self._closed])
+        self._first = self._number + 1
         self._slots: dict[tuple[Source, int], Slot] = {}
+        self._quick: dict[Source, dict[int, Slot]] = {}
         self._segment = segments.in_memory(0)
         self._buffer, self._place, self._limit = self._segment.buffer, 0, 0
         with self._lock:
@@ -87,17 +89,26 @@ class Spool:
     ) -> None:
         """See `PredictionLog`."""
         text = request_id.encode("utf-8", "replace")
-        key = (source, (len(text) + 7) & ~7 or 8)
+        width = (len(text) + 7) & ~7 or 8
         with self._lock:
-            slot = self._slots.get(key)
-            if slot is None or self._place + slot.size > self._limit:
-                slot = self._room(key, None)
-            while slot is not None:
+            slots = self._quick.get(source)
+            slot = None if slots is None else slots.get(width)
+            while True:
+                if slot is None or self._place + slot.size > self._limit:
+                    slot = self._room((source, width), None)
+                    if slot is None:
+                        self._drop(1)
+                        return
                 body = slot.one(slot.number, 1, at, text, prediction_id, event_time, score, *numbers)
-                if self._write(HEAD.pack(slot.size, zlib.crc32(body)) + body):
-                    return
-                slot = self._room(key, None)
-            self._drop(1)
+                place = self._place
+                end = place + slot.size
+                try:
+                    self._buffer[place:end] = slot.head(slot.size, crc32(body)) + body
+                except OSError as err:
+                    self._failed(err)
+                    continue
+                self._place = end
+                return
 
     def append(self, entries: Sequence[Logged]) -> None:
         """See `PredictionLog`."""
@@ -144,7 +155,7 @@ class Spool:
             if self._spare is not None:
                 self._spare.close(0)
                 self._spare_path.unlink(missing_ok=True)
-            self._slots, self._retired, self._spare, self._limit = {}, [], None, 0
+            self._slots, self._quick, self._retired, self._spare, self._limit = {}, {}, [], None, 0
             self.place.close()
 
     def numbers(self) -> list[int]:
@@ -156,6 +167,10 @@ class Spool:
         """How many bytes of a segment are complete records."""
         with self._lock:
             return self._place if number == self._segment.number else self._closed[number]
+
+    def reader(self, number: int) -> SegmentReader:
+        """What understands a segment."""
+        return SegmentReader(checked=number < self._first)
 
     def read(self, number: int, start: int, end: int) -> bytes:
         """A piece of a segment. Raises `OSError`."""
@@ -215,12 +230,16 @@ class Spool:
         try:
             self._buffer[self._place : end] = data
         except OSError as err:
-            self._shout(f"the prediction spool cannot be written: {err.strerror}; answers are logged through memory")
-            self._no_disk_until = time.monotonic() + 1
-            self._limit = self._place
+            self._failed(err)
             return False
         self._place = end
         return True
+
+    def _failed(self, err: OSError) -> None:
+        """The segment's file takes no more: the segment is at its end, and the next is not on this disk."""
+        self._shout(f"the prediction spool cannot be written: {err.strerror}; answers are logged through memory")
+        self._no_disk_until = time.monotonic() + 1
+        self._limit = self._place
 
     def _room(self, key: tuple[Source, int], need: int | None) -> Slot | None:
         """The slot, described in a segment with room for `need` bytes (None: one row of numbers); None: there is none."""
@@ -235,6 +254,7 @@ class Spool:
                     return slot
                 if self._write(text):
                     self._slots[key] = slot
+                    self._quick.setdefault(key[0], {})[key[1]] = slot
                     return slot
             # In a fresh segment the slot must be described again.
             if not self._rotate(wanted + len(slot.description(self._replica))):
@@ -251,7 +271,7 @@ class Spool:
                 self._disk -= self._segment.limit - self._place
                 self._retired.append((self._segment, self._place))
         self._number = fresh.number
-        self._segment, self._slots = fresh, {}
+        self._segment, self._slots, self._quick = fresh, {}, {}
         self._buffer, self._place, self._limit = fresh.buffer, 0, fresh.limit
         return True
 

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 import pytest
 
 from services.monitor.domain.model import Label, NumericColumn, TextColumn
@@ -14,7 +15,7 @@ from services.monitor.storage.payload import pack_rows, unpack_rows
 from services.monitor.worker import batch_handler
 from tenon.core.errors import Invalid, TenonError, TooLarge
 from tenon.core.tenancy import TenantId
-from tenon.kit.prediction_batches import pack_batch
+from tenon.kit.prediction_batches import pack_batch, row_dtype
 from tests.support.monitor_data import DAY, START, batch_document, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryVersions
 
@@ -85,24 +86,20 @@ def entry(**changes: Any) -> dict[bytes, bytes]:
         "batch_id": "r-1", "replica": "r", "tenant": "north", "model": "cost", "version": 3, "role": "canary",
         "protocol": "grpc", "width": 8, "numbers": ["x", "y"], "texts": ["ward"],
     }  # fmt: skip
-    fields = pack_batch(
-        about | changes,
-        at=np.array([5, 6]), event_time=np.array([3, 4]), score=np.array([0.5, np.inf]),
-        ids=np.frombuffer(bytes(range(32)), "V16"), request_ids=np.frombuffer(b"one\0\0\0\0\0\xc3\xa9\0\0\0\0\0\0", "V8"),
-        numbers=np.array([[1.0, 2.0], [np.nan, 4.0]]), texts=b'["a"],[null]',
-    )  # fmt: skip
+    table = np.zeros(2, row_dtype(8, 2))
+    table["at"], table["event_time"], table["score"] = [5, 6], [3, 4], [0.5, np.inf]
+    table["id"] = np.frombuffer(bytes(range(32)), "V16")
+    table["request_id"] = [b"one", "é".encode()]
+    table["numbers"] = [[1.0, 2.0], [np.nan, 4.0]]
+    fields = pack_batch(about, table.tobytes(), b'["a"],[null]')
+    fields["batch"] = orjson.dumps(orjson.loads(fields["batch"]) | changes)
     return {name.encode(): value for name, value in fields.items()}
 
 
 def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
     """Names, times, ids as text, numbers by column, texts as codes; what is no number is missing."""
     taken: list[Any] = []
-
-    def take(found: Any) -> bool:
-        taken.append(batch_from_document(found))
-        return True
-
-    batch_handler(take)("1-0", entry())
+    batch_handler(lambda found: not taken.append(batch_from_document(found)))("1-0", entry())  # type: ignore[func-returns-value]
     (batch,) = taken
     assert (batch.tenant, batch.model, batch.version, batch.role.value) == (NORTH, "cost", 3, "canary")
     assert batch.prediction_ids == ("00010203-0405-0607-0809-0a0b0c0d0e0f", "10111213-1415-1617-1819-1a1b1c1d1e1f")
