@@ -37,7 +37,7 @@ _ROWS_BYTES = 128 << 10
 class Slot:
     """How rows of one source are written: numbered within a segment, for request ids up to a width."""
 
-    __slots__ = ("head", "number", "one", "size", "source", "width")
+    __slots__ = ("number", "one", "put", "size", "source", "width")
 
     def __init__(self, number: int, source: Source, width: int) -> None:
         self.number = number
@@ -46,7 +46,8 @@ class Slot:
         # One row of numbers alone, all of it but size and checksum.
         packed = struct.Struct(f"<IIq{width}s{ID_BYTES}sqd{len(source.numbers)}d")
         self.one = packed.pack
-        self.head = HEAD.pack
+        # The same into a buffer, with size and checksum before it.
+        self.put = struct.Struct(f"<II{packed.size}s").pack_into
         self.size = HEAD.size + packed.size
 
     def description(self, replica: str) -> bytes:

@@ -42,14 +42,26 @@ class Segment:
         """Nothing will be written any more: give the reserved rest back."""
         if self._fd < 0:
             return
-        if isinstance(self.buffer, mmap.mmap):
-            self.buffer.close()
         try:
+            if isinstance(self.buffer, mmap.mmap):
+                self.buffer.close()
             os.ftruncate(self._fd, used)
             os.fsync(self._fd)
         finally:
+            self.release()
+
+    def release(self) -> None:
+        """Nobody needs it any more."""
+        if self._fd >= 0:
+            if isinstance(self.buffer, mmap.mmap):
+                self.buffer.close()
             os.close(self._fd)
             self._fd = -1
+
+    @property
+    def takes_structs(self) -> bool:
+        """Whether the buffer is memory."""
+        return not isinstance(self.buffer, _Written)
 
 
 class _Written:

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from services.predictor.domain.logged import Logged
 from services.predictor.domain.model import Source
 from services.predictor.storage import segments
 from services.predictor.storage.place import PlaceFile
-from services.predictor.storage.records import SegmentReader, Slot, end_of, width_of
+from services.predictor.storage.records import HEAD, SegmentReader, Slot, end_of, width_of
 from services.predictor.storage.segments import Segment
 from tenon.kit.telemetry import get_logger
 
@@ -58,6 +59,7 @@ class Spool:
         self.place = PlaceFile(folder / "shipped.place")
         begin = self.place.load()
         self._shipped = (begin.segment, begin.start)
+        self._mark = self._synced = self._shipped
         # Segments that are complete, by number: the bytes used of each. Those before the place were shipped long ago.
         self._closed: dict[int, int] = {}
         self._disk = 0
@@ -71,7 +73,8 @@ class Spool:
         self._number = max([begin.segment, *self._closed])
         self._first = self._number + 1
         self._slots: dict[tuple[Source, int], Slot] = {}
-        self._quick: dict[Source, dict[int, Slot]] = {}
+        # By the length of the request's id: what a row of numbers is written with.
+        self._quick: dict[Source, dict[int, tuple[int, int, Any, Any]]] = {}
         self._segment = segments.in_memory(0)
         self._buffer, self._place, self._limit = self._segment.buffer, 0, 0
         with self._lock:
@@ -89,26 +92,19 @@ class Spool:
     ) -> None:
         """See `PredictionLog`."""
         text = request_id.encode("utf-8", "replace")
-        width = (len(text) + 7) & ~7 or 8
         with self._lock:
             slots = self._quick.get(source)
-            slot = None if slots is None else slots.get(width)
-            while True:
-                if slot is None or self._place + slot.size > self._limit:
-                    slot = self._room((source, width), None)
-                    if slot is None:
-                        self._drop(1)
-                        return
-                body = slot.one(slot.number, 1, at, text, prediction_id, event_time, score, *numbers)
+            found = None if slots is None else slots.get(len(text))
+            if found is not None:
+                number, size, pack, put = found
                 place = self._place
-                end = place + slot.size
-                try:
-                    self._buffer[place:end] = slot.head(slot.size, crc32(body)) + body
-                except OSError as err:
-                    self._failed(err)
-                    continue
-                self._place = end
-                return
+                end = place + size
+                if end <= self._limit:
+                    body = pack(number, 1, at, text, prediction_id, event_time, score, *numbers)
+                    put(self._buffer, place, size, crc32(body), body)
+                    self._place = end
+                    return
+            self._append_slowly(source, text, prediction_id, at, event_time, score, numbers)
 
     def append(self, entries: Sequence[Logged]) -> None:
         """See `PredictionLog`."""
@@ -132,15 +128,26 @@ class Spool:
                             break
 
     def sync(self) -> None:
-        """Bring what was written to the disk, and have a segment ready for when this one is full. Raises `OSError`."""
+        """Bring to the disk what was written before the last call and has not left since, and have a segment ready for when
+        this one is full. What has left needs no disk any more. Raises `OSError`."""
         with self._syncing:
             with self._lock:
                 current, retired, self._retired = self._segment, self._retired, []
+                is_behind = max(self._shipped, self._synced) < self._mark
+                self._mark = mark = (current.number, self._place)
                 wanted = self._spare is None
             for segment, used in retired:
-                segment.close(used)
-            if current.path is not None:
-                current.sync()
+                if self._shipped >= (segment.number, used):
+                    segment.release()
+                elif is_behind:
+                    segment.close(used)
+                else:
+                    with self._lock:
+                        self._retired.append((segment, used))
+            if is_behind:
+                if current.path is not None:
+                    current.sync()
+                self._synced = mark
             if wanted:
                 self._prepare()
 
@@ -149,6 +156,7 @@ class Spool:
         with self._syncing, self._lock:
             self._ended = True
             for segment, used in [*self._retired, (self._segment, self._place)]:
+                # Also when it was shipped: the next process looks at no more than there is.
                 segment.close(used)
             if not self._place and self._segment.path is not None:
                 self._segment.path.unlink(missing_ok=True)
@@ -187,14 +195,12 @@ class Spool:
             used = self._closed.pop(number, None)
             if used is None or self._memory.pop(number, None) is not None:
                 return
-        path = self.path(number)
         try:
-            size = path.stat().st_size
-            path.unlink()
+            self.path(number).unlink()
         except OSError:
             return
         with self._lock:
-            self._disk -= size
+            self._disk -= used
 
     def shipped(self, number: int, place: int) -> None:
         """Everything before this place has left."""
@@ -223,6 +229,26 @@ class Spool:
     @property
     def _spare_path(self) -> Path:
         return self._folder / "spare"
+
+    def _append_slowly(
+        self,
+        source: Source,
+        text: bytes,
+        prediction_id: bytes,
+        at: int,
+        event_time: int,
+        score: float,
+        numbers: Sequence[float],
+    ) -> None:
+        """The first row of a source in a segment, and every row where segments are written."""
+        key = (source, width_of(text))
+        while (slot := self._room(key, None)) is not None:
+            if self._segment.takes_structs:
+                self._quick.setdefault(source, {})[len(text)] = (slot.number, slot.size, slot.one, slot.put)
+            body = slot.one(slot.number, 1, at, text, prediction_id, event_time, score, *numbers)
+            if self._write(HEAD.pack(slot.size, crc32(body)) + body):
+                return
+        self._drop(1)
 
     def _write(self, data: bytes) -> bool:
         """Put a record down; False when the file did not take it, and then the segment is at its end."""
@@ -254,7 +280,6 @@ class Spool:
                     return slot
                 if self._write(text):
                     self._slots[key] = slot
-                    self._quick.setdefault(key[0], {})[key[1]] = slot
                     return slot
             # In a fresh segment the slot must be described again.
             if not self._rotate(wanted + len(slot.description(self._replica))):
