@@ -2,12 +2,12 @@
 
 A segment is records one behind the other, each padded to 8 bytes; all numbers are little-endian:
 
-    size u32, crc u32 of all that follows, slot u32, rows u32, at i64,
+    size u32, crc u32 of all that follows (begun with the segment's number), slot u32, rows u32, at i64,
     request id (UTF-8, padded with zeros to the slot's width), rows x id (16 bytes), rows x event time i64,
     rows x score f64, rows x numbers f64 (row by row), texts (JSON: for each row a list, joined by commas)
 
-What rows have in common stands once in a segment: a record with 0 rows describes its slot, as JSON. A size of 0 ends the
-segment: the rest was reserved and never written.
+What rows have in common stands once in a segment: a record with 0 rows describes its slot, as JSON. Files are used again,
+so behind the last record may lie those of an earlier segment; their checksums do not fit.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _ROWS_BYTES = 128 << 10
 class Slot:
     """How rows of one source are written: numbered within a segment, for request ids up to a width."""
 
-    __slots__ = ("number", "one", "put", "size", "source", "width")
+    __slots__ = ("number", "one", "put", "segment", "size", "source", "width")
 
-    def __init__(self, number: int, source: Source, width: int) -> None:
+    def __init__(self, segment: int, number: int, source: Source, width: int) -> None:
+        self.segment = segment
         self.number = number
         self.source = source
         self.width = width
@@ -67,7 +68,7 @@ class Slot:
                 "texts": source.texts,
             }
         )
-        return sealed(_COMMON.pack(self.number, 0, 0) + text)
+        return sealed(_COMMON.pack(self.number, 0, 0) + text, self.segment)
 
     def records(self, entry: Logged, request_id: bytes) -> Iterator[bytes]:
         """The records of an entry: a large one is several."""
@@ -80,7 +81,7 @@ class Slot:
             )
             if entry.texts:
                 body += orjson.dumps([column[0] for column in entry.texts])
-            yield sealed(body)
+            yield sealed(body, self.segment)
             return
         step = max(1, min(MOST_ROWS, _ROWS_BYTES // (8 * names + 64 * len(self.source.texts) + 64)))
         matrix = np.asarray(entry.numbers, "<f8").reshape(rows, names)
@@ -98,7 +99,7 @@ class Slot:
             if self.source.texts:
                 lines = list(zip(*(texts[part] for texts in entry.texts), strict=True))
                 parts.append(orjson.dumps(lines)[1:-1])
-            yield sealed(b"".join(parts))
+            yield sealed(b"".join(parts), self.segment)
 
 
 def width_of(request_id: bytes) -> int:
@@ -106,11 +107,11 @@ def width_of(request_id: bytes) -> int:
     return (len(request_id) + 7) & ~7 or 8
 
 
-def sealed(body: bytes) -> bytes:
-    """A record."""
+def sealed(body: bytes, segment: int) -> bytes:
+    """A record of a segment."""
     if len(body) % 8:
         body += bytes(-len(body) % 8)
-    return HEAD.pack(HEAD.size + len(body), zlib.crc32(body)) + body
+    return HEAD.pack(HEAD.size + len(body), zlib.crc32(body, segment)) + body
 
 
 class Run(NamedTuple):
@@ -145,12 +146,12 @@ class Shape:
         )  # fmt: skip
 
 
-def end_of(data: bytes) -> int:
-    """Where the records of a segment end that nobody writes any more; the last may be damaged."""
-    place = 0
+def end_of(data: bytes, segment: int) -> int:
+    """Where the whole records of a segment end that nobody writes any more."""
+    place, view = 0, memoryview(data)
     while place + START <= len(data):
-        size, _ = HEAD.unpack_from(data, place)
-        if size < START or size > len(data) - place:
+        size, crc = HEAD.unpack_from(data, place)
+        if size < START or size > len(data) - place or zlib.crc32(view[place + 8 : place + size], segment) != crc:
             break
         place += size
     return place
@@ -163,7 +164,8 @@ class SegmentReader:
     process wrote itself lies in the kernel as it was written.
     """
 
-    def __init__(self, *, checked: bool = True) -> None:
+    def __init__(self, segment: int, *, checked: bool = True) -> None:
+        self._segment = segment
         self.shapes: dict[int, Shape] = {}
         self._checked = checked
 
@@ -172,11 +174,15 @@ class SegmentReader:
         cut short or damaged, and where nothing was written."""
         place, end, view = 0, len(data), memoryview(data)
         found: dict[int, list[Run]] = {}
-        crc32, unpack, checked = zlib.crc32, _WALK.unpack_from, self._checked
+        crc32, unpack, checked, segment = zlib.crc32, _WALK.unpack_from, self._checked, self._segment
         last, alike = -1, 0
         while place + START <= end and place < most:
             size, crc, slot, rows = unpack(data, place)
-            if size < START or size > end - place or (checked and crc32(view[place + 8 : place + size]) != crc):
+            if (
+                size < START
+                or size > end - place
+                or (checked and crc32(view[place + 8 : place + size], segment) != crc)
+            ):
                 break
             if not rows:
                 about = orjson.loads(data[place + START : place + size].rstrip(b"\0"))

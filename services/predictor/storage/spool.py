@@ -8,6 +8,7 @@ does not fit there either is dropped, counted and shouted about.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -19,16 +20,16 @@ from zlib import crc32
 from services.predictor.domain.logged import Logged
 from services.predictor.domain.model import Source
 from services.predictor.storage import segments
+from services.predictor.storage.leftovers import SUFFIX, leftovers
 from services.predictor.storage.place import PlaceFile
-from services.predictor.storage.records import HEAD, SegmentReader, Slot, end_of, width_of
+from services.predictor.storage.records import HEAD, SegmentReader, Slot, width_of
 from services.predictor.storage.segments import Segment
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
-_SUFFIX = ".rows"
-_FORMER = ".spool"
 _SHOUT_SECONDS = 10.0
+_SPARES = 2
 
 
 class Spool:
@@ -60,15 +61,14 @@ class Spool:
         begin = self.place.load()
         self._shipped = (begin.segment, begin.start)
         self._mark = self._synced = self._shipped
-        # Segments that are complete, by number: the bytes used of each. Those before the place were shipped long ago.
-        self._closed: dict[int, int] = {}
-        self._disk = 0
+        # Segments that are complete, by number: the bytes used of each.
+        self._closed = leftovers(folder, begin.segment)
+        self._disk = sum(self._closed.values())
         self._memory: dict[int, Segment] = {}
         self._retired: list[tuple[Segment, int]] = []
-        self._spare: Segment | None = None
+        self._spares: list[Segment] = []
         self._no_disk_until = 0.0
         self._ended = False
-        self._find_former(begin.segment)
         # A new process never writes behind the end of another one, which may be cut short.
         self._number = max([begin.segment, *self._closed])
         self._first = self._number + 1
@@ -101,7 +101,7 @@ class Spool:
                 end = place + size
                 if end <= self._limit:
                     body = pack(number, 1, at, text, prediction_id, event_time, score, *numbers)
-                    put(self._buffer, place, size, crc32(body), body)
+                    put(self._buffer, place, size, crc32(body, self._number), body)
                     self._place = end
                     return
             self._append_slowly(source, text, prediction_id, at, event_time, score, numbers)
@@ -135,11 +135,10 @@ class Spool:
                 current, retired, self._retired = self._segment, self._retired, []
                 is_behind = max(self._shipped, self._synced) < self._mark
                 self._mark = mark = (current.number, self._place)
-                wanted = self._spare is None
+                # One that has left, or will in a moment, is used again.
+                wanted = not self._spares and (is_behind or not retired)
             for segment, used in retired:
-                if self._shipped >= (segment.number, used):
-                    segment.release()
-                elif is_behind:
+                if is_behind and self._shipped < (segment.number, used):
                     segment.close(used)
                 else:
                     with self._lock:
@@ -160,10 +159,11 @@ class Spool:
                 segment.close(used)
             if not self._place and self._segment.path is not None:
                 self._segment.path.unlink(missing_ok=True)
-            if self._spare is not None:
-                self._spare.close(0)
-                self._spare_path.unlink(missing_ok=True)
-            self._slots, self._quick, self._retired, self._spare, self._limit = {}, {}, [], None, 0
+            for spare in self._spares:
+                spare.release()
+                if spare.path is not None:
+                    spare.path.unlink(missing_ok=True)
+            self._slots, self._quick, self._retired, self._spares, self._limit = {}, {}, [], [], 0
             self.place.close()
 
     def numbers(self) -> list[int]:
@@ -178,7 +178,7 @@ class Spool:
 
     def reader(self, number: int) -> SegmentReader:
         """What understands a segment."""
-        return SegmentReader(checked=number < self._first)
+        return SegmentReader(number, checked=number < self._first)
 
     def read(self, number: int, start: int, end: int) -> bytes:
         """A piece of a segment. Raises `OSError`."""
@@ -190,17 +190,21 @@ class Spool:
             return os.pread(file.fileno(), end - start, start)
 
     def remove(self, number: int) -> None:
-        """Delete a segment that was shipped; never the one that is being written."""
-        with self._lock:
+        """Delete a segment that was shipped, or use its file again; never the one that is being written."""
+        with self._syncing, self._lock:
             used = self._closed.pop(number, None)
             if used is None or self._memory.pop(number, None) is not None:
                 return
-        try:
-            self.path(number).unlink()
-        except OSError:
-            return
-        with self._lock:
             self._disk -= used
+            for place, (segment, _) in enumerate(self._retired):
+                if segment.number == number:
+                    del self._retired[place]
+                    if self._use_again(segment):
+                        return
+                    segment.release()
+                    break
+            with contextlib.suppress(OSError):
+                self.path(number).unlink()
 
     def shipped(self, number: int, place: int) -> None:
         """Everything before this place has left."""
@@ -208,7 +212,7 @@ class Spool:
 
     def path(self, number: int) -> Path:
         """The file of a segment."""
-        return self._folder / f"{number:012d}{_SUFFIX}"
+        return self._folder / f"{number:012d}{SUFFIX}"
 
     @property
     def waiting_bytes(self) -> int:
@@ -226,9 +230,22 @@ class Spool:
             ends = {**self._closed, self._segment.number: self._place}
             return sum(ends[item] - (place if item == number else 0) for item in self._memory if item >= number)
 
-    @property
-    def _spare_path(self) -> Path:
-        return self._folder / "spare"
+    def _spare_path(self, number: int) -> Path:
+        return self._folder / f"spare-{number}"
+
+    def _use_again(self, segment: Segment) -> bool:
+        """Keep a file whose rows have left: its pages are in memory and its blocks reserved, so that writing it costs least."""
+        if len(self._spares) >= _SPARES or segment.limit != self._segment_bytes or self._ended or segment.path is None:
+            return False
+        path = self._spare_path(segment.number)
+        try:
+            segment.path.rename(path)
+        except OSError:
+            return False
+        segment.path = path
+        self._disk += segment.limit
+        self._spares.append(segment)
+        return True
 
     def _append_slowly(
         self,
@@ -246,7 +263,7 @@ class Spool:
             if self._segment.takes_structs:
                 self._quick.setdefault(source, {})[len(text)] = (slot.number, slot.size, slot.one, slot.put)
             body = slot.one(slot.number, 1, at, text, prediction_id, event_time, score, *numbers)
-            if self._write(HEAD.pack(slot.size, crc32(body)) + body):
+            if self._write(HEAD.pack(slot.size, crc32(body, slot.segment)) + body):
                 return
         self._drop(1)
 
@@ -272,7 +289,7 @@ class Spool:
         while True:
             slot, text = self._slots.get(key), b""
             if slot is None:
-                slot = Slot(len(self._slots) + 1, *key)
+                slot = Slot(self._number, len(self._slots) + 1, *key)
                 text = slot.description(self._replica)
             wanted = len(text) + (slot.size if need is None else need)
             if self._place + wanted <= self._limit:
@@ -304,15 +321,16 @@ class Spool:
         if self._ended:
             return None
         number = self._number + 1
-        spare = self._spare
-        if spare is not None and need <= spare.limit:
+        while self._spares and need <= self._segment_bytes:
+            spare = self._spares.pop()
             try:
-                self._spare_path.rename(self.path(number))
+                spare.path = spare.path and spare.path.rename(self.path(number))
             except OSError:
-                log.warning("the spare segment of the prediction spool is gone")
+                log.warning("a spare segment of the prediction spool is gone")
+                spare.release()
+                self._disk -= spare.limit
             else:
-                self._spare = None
-                spare.number, spare.path = number, self.path(number)
+                spare.number = number
                 return spare
         size = max(self._segment_bytes, need)
         if time.monotonic() >= self._no_disk_until and self._reserve(size):
@@ -349,38 +367,14 @@ class Spool:
         with self._lock:
             if not self._reserve(self._segment_bytes):
                 return
-        spare = self._file(self._spare_path, self._segment_bytes)
+        spare = self._file(self._spare_path(0), self._segment_bytes)
         with self._lock:
             if spare is None:
                 self._disk -= self._segment_bytes
                 return
-            self._spare = spare
+            self._spares.append(spare)
             if self._segment.path is None:
                 self._rotate(0)
-
-    def _find_former(self, first: int) -> None:
-        """What earlier processes left; before segment `first` all was shipped."""
-        self._spare_path.unlink(missing_ok=True)
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            if not path.stem.isdecimal():
-                continue
-            number, size = int(path.stem), path.stat().st_size
-            if number < first:
-                # It was shipped, but could not be deleted then.
-                path.unlink()
-                continue
-            self._closed[number] = end_of(path.read_bytes())
-            if size > self._closed[number]:
-                os.truncate(path, self._closed[number])
-            self._disk += self._closed[number]
-        refused = sorted(self._folder.glob(f"*{_FORMER}"))
-        if refused:
-            log.error(
-                "the prediction spool has segments in a former format, which are not shipped: let the version that wrote "
-                "them ship them, or delete them",
-                segments=len(refused),
-                bytes=sum(path.stat().st_size for path in refused),
-            )
 
     def _drop(self, rows: int) -> None:
         self._on_dropped(rows)
