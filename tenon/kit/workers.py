@@ -25,7 +25,7 @@ FOLDER, STATE = "workers", "up"
 _STEADY_SECONDS = 10.0
 _PAUSES = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)
 _LOOK_SECONDS = 0.03
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 5.0
 _MOST = 256
 
 
@@ -66,9 +66,7 @@ class Workers:
         self._start(0)
         ever_up = False
         while not self._stopping:
-            # One that neither answers nor ends has something to wait for; the others may wait with it.
-            patient = time.monotonic() - self._workers[0].started > _PATIENCE_SECONDS
-            ever_up = ever_up or patient or any(os.pread(self._state, len(self._workers), 0))
+            ever_up = ever_up or any(os.pread(self._state, len(self._workers), 0))
             code = self._look_after(ever_up)
             if code is not None:
                 return code
@@ -81,6 +79,8 @@ class Workers:
     def _look_after(self, ever_up: bool) -> int | None:
         """Replace who ended; gives an exit code when there is nobody left to try."""
         now = time.monotonic()
+        # One that neither answers nor ends has something to wait for; the others may wait with it.
+        may_follow = ever_up or now - self._workers[0].started > _PATIENCE_SECONDS
         for index, worker in enumerate(self._workers):
             if worker.process is not None and worker.process.poll() is not None:
                 os.pwrite(self._state, b"\0", index)
@@ -93,7 +93,7 @@ class Workers:
                 pause = _PAUSES[min(worker.failures, len(_PAUSES) - 1)]
                 worker.due = now + pause
                 self._say("error", "a worker ended; it is replaced", worker=index, code=code, pause_seconds=pause)
-            if worker.process is None and now >= worker.due and (ever_up or index == 0):
+            if worker.process is None and now >= worker.due and (may_follow or index == 0):
                 self._start(index)
         return None
 
