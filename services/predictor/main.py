@@ -44,6 +44,7 @@ from services.predictor.engine.explaining import BundleExplainers
 from services.predictor.engine.loader import BundleLoader
 from services.predictor.settings import PredictorSettings, pins_of
 from services.predictor.storage.bundle_cache import BundleCache
+from services.predictor.storage.leftovers import SUFFIX
 from services.predictor.storage.quotas_file import QuotasFile
 from services.predictor.storage.releases_file import ReleasesFile
 from services.predictor.storage.shipping import Shipper
@@ -298,7 +299,7 @@ def _ownerless(settings: PredictorSettings, home: Path, replica: str) -> list[Sp
     count = settings.predictor_workers if settings.worker == 0 else 1
     return [
         Spool(rows.parent, replica, max_bytes=settings.predictor_spool_max_mib << 20)
-        for rows in {path.parent: path for path in sorted(home.glob("worker-*/spool/*.rows"))}.values()
+        for rows in {path.parent: path for path in sorted(home.glob(f"worker-*/spool/*{SUFFIX}"))}.values()
         if int(rows.parts[-3].removeprefix("worker-")) >= count
     ]
 

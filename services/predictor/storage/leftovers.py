@@ -10,14 +10,14 @@ from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
-SUFFIX = ".rows"
-_FORMER = ".spool"
+SUFFIX = ".log"
+_FORMER = (".spool", ".rows")
 
 
 def leftovers(folder: Path, first: int) -> dict[int, int]:
     """The segments that are not shipped yet, and how many bytes of each are whole records; before segment `first` all was
     shipped. What was only reserved is given back; a former format is refused aloud and kept."""
-    for path in folder.glob("spare-*"):
+    for path in folder.glob("spare*"):
         path.unlink(missing_ok=True)
     found: dict[int, int] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -31,7 +31,7 @@ def leftovers(folder: Path, first: int) -> dict[int, int]:
         found[number] = end_of(path.read_bytes(), number)
         if path.stat().st_size > found[number]:
             os.truncate(path, found[number])
-    refused = list(folder.glob(f"*{_FORMER}"))
+    refused = [path for suffix in _FORMER for path in folder.glob(f"*{suffix}")]
     if refused:
         log.error(
             "the prediction spool has segments in a former format, which are not shipped: let the version that wrote them "

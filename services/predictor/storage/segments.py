@@ -98,6 +98,15 @@ def in_memory(size: int) -> Segment:
     return Segment(bytearray(size), size)
 
 
+def sync_names(folder: Path) -> None:
+    """Bring to the disk how the files in a folder are called. Raises `OSError`."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def reserves(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
     """Whether a file in this folder keeps the blocks that were reserved for it."""
     device = folder.stat().st_dev

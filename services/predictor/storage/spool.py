@@ -67,6 +67,7 @@ class Spool:
         self._memory: dict[int, Segment] = {}
         self._retired: list[tuple[Segment, int]] = []
         self._spares: list[Segment] = []
+        self._named = -1
         self._no_disk_until = 0.0
         self._ended = False
         # A new process never writes behind the end of another one, which may be cut short.
@@ -133,20 +134,29 @@ class Spool:
         with self._syncing:
             with self._lock:
                 current, retired, self._retired = self._segment, self._retired, []
+                kept: list[tuple[Segment, int]] = []
                 is_behind = max(self._shipped, self._synced) < self._mark
                 self._mark = mark = (current.number, self._place)
                 # One that has left, or will in a moment, is used again.
                 wanted = not self._spares and (is_behind or not retired)
-            for segment, used in retired:
-                if is_behind and self._shipped < (segment.number, used):
-                    segment.close(used)
-                else:
-                    with self._lock:
-                        self._retired.append((segment, used))
-            if is_behind:
-                if current.path is not None:
-                    current.sync()
-                self._synced = mark
+            try:
+                while retired:
+                    segment, used = retired.pop()
+                    if not is_behind or self._shipped >= (segment.number, used):
+                        kept.append((segment, used))
+                    else:
+                        segment.close(used)
+                if is_behind:
+                    if current.path is not None:
+                        current.sync()
+                        if self._named != current.number:
+                            # A file that is used again has a new name, of which the disk hears only by its folder.
+                            segments.sync_names(self._folder)
+                            self._named = current.number
+                    self._synced = mark
+            finally:
+                with self._lock:
+                    self._retired += [*retired, *kept]
             if wanted:
                 self._prepare()
 

@@ -99,7 +99,12 @@ def entry(**changes: Any) -> dict[bytes, bytes]:
 def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
     """Names, times, ids as text, numbers by column, texts as codes; what is no number is missing."""
     taken: list[Any] = []
-    batch_handler(lambda found: not taken.append(batch_from_document(found)))("1-0", entry())  # type: ignore[func-returns-value]
+
+    def take(found: Any) -> bool:
+        taken.append(batch_from_document(found))
+        return True
+
+    batch_handler(take)("1-0", entry())
     (batch,) = taken
     assert (batch.tenant, batch.model, batch.version, batch.role.value) == (NORTH, "cost", 3, "canary")
     assert batch.prediction_ids == ("00010203-0405-0607-0809-0a0b0c0d0e0f", "10111213-1415-1617-1819-1a1b1c1d1e1f")

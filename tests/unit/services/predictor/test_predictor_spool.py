@@ -6,6 +6,7 @@ import errno
 import functools
 import math
 import os
+import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import redis
 
 from services.predictor.domain.logged import Logged, id_texts
 from services.predictor.domain.model import Role, Source
+from services.predictor.storage.leftovers import SUFFIX
 from services.predictor.storage.place import Place, PlaceFile
 from services.predictor.storage.records import MOST_ROWS
 from services.predictor.storage.shipping import Shipper
@@ -212,12 +214,12 @@ def test_segments_are_removed_when_they_are_shipped(tmp_path: Path) -> None:
     assert len(spool.numbers()) == 1
     assert spool.waiting_bytes == 0
     rows, place, *spares = sorted(path.name for path in tmp_path.glob("*"))
-    assert (rows, place) == (f"{spool.numbers()[0]:012d}.rows", "shipped.place")
+    assert (rows, place) == (f"{spool.numbers()[0]:012d}{SUFFIX}", "shipped.place")
     assert len(spares) <= 2
     assert all(name.startswith("spare-") for name in spares)
     spool.append([logged(200)])
     spool.close()
-    (left,) = tmp_path.glob("*.rows")
+    (left,) = tmp_path.glob(f"*{SUFFIX}")
     assert left.stat().st_size < 4096, "what was reserved and not used is given back"
 
 
@@ -260,7 +262,7 @@ def test_a_full_log_goes_through_memory_and_only_then_is_dropped_loudly(tmp_path
         spool.append([logged(2 * count, 2)])
         count += 1
     assert dropped == []
-    assert sum(path.stat().st_size for path in tmp_path.glob("*.rows")) <= 40_000
+    assert sum(path.stat().st_size for path in tmp_path.glob(f"*{SUFFIX}")) <= 40_000
     while not dropped:
         spool.append([logged(2 * count, 2)])
         count += 1
@@ -302,7 +304,7 @@ def test_without_a_disk_rows_reach_the_stream_through_memory(
     for number in range(20):
         spool.append([logged(number)])
     assert spool.memory_bytes > 0
-    assert list(tmp_path.glob("*.rows")) == []
+    assert list(tmp_path.glob(f"*{SUFFIX}")) == []
     ship_all(shipper)
     assert target.ids() == ids(20)
     assert spool.memory_bytes == 0
@@ -310,7 +312,7 @@ def test_without_a_disk_rows_reach_the_stream_through_memory(
     spool.append([logged(20)])
     spool.sync()
     spool.append([logged(21)])
-    assert len(list(tmp_path.glob("*.rows"))) == 1
+    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
     ship_all(shipper)
     assert (target.ids(), dropped) == (ids(22), [])
 
@@ -388,7 +390,7 @@ def test_a_file_that_is_used_again_shows_nothing_of_what_was_in_it(tmp_path: Pat
     files = set()
     for number in range(500):
         one_row(spool, source, number)
-        files |= {path.stat().st_ino for path in tmp_path.glob("*.rows")}
+        files |= {path.stat().st_ino for path in tmp_path.glob(f"*{SUFFIX}")}
         if number % 10 == 0:
             ship_all(shipper)
             spool.sync()
@@ -421,6 +423,27 @@ def test_only_what_waits_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pyt
     for _ in range(4):
         spool.sync()
     assert len(synced) == 1
+
+
+def test_the_new_name_of_a_file_that_is_used_again_is_brought_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the machine's end could leave its rows under the name of a spare, which the next process deletes."""
+    folders: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: folders.append(fd) if stat.S_ISDIR(os.fstat(fd).st_mode) else fsync(fd))
+    spool, target = spool_in(tmp_path, segment_bytes=4096), FakeStream()
+    shipper, seen = shipper_for(spool, target), spool.numbers()[-1]
+    for number in range(200):
+        spool.append([logged(number)])
+        if number % 3:
+            continue
+        spool.sync()
+        spool.sync()
+        if spool.numbers()[-1] != seen:
+            assert folders.pop(), "a segment was synced under a name that the disk may not know"
+            seen = spool.numbers()[-1]
+        ship_all(shipper)
 
 
 def test_a_restart_within_a_segment_knows_what_its_rows_are(tmp_path: Path) -> None:
@@ -460,12 +483,16 @@ def test_the_place_survives_a_line_that_was_cut_short(tmp_path: Path) -> None:
 
 def test_segments_of_a_former_format_are_refused_aloud_and_kept(tmp_path: Path, capsys: Any) -> None:
     """Whoever can read them still can."""
-    (tmp_path / "000000000001.spool").write_bytes(b"former")
+    former = [tmp_path / "000000000001.spool", tmp_path / "000000000001.rows"]
+    for path in former:
+        path.write_bytes(b"former")
+    (tmp_path / "spare").write_bytes(bytes(9))
     spool, target = spool_in(tmp_path), FakeStream()
     spool.append([logged(0)])
     ship_all(shipper_for(spool, target))
     assert target.ids() == ids(1)
-    assert (tmp_path / "000000000001.spool").exists()
+    assert [path.read_bytes() for path in former] == [b"former", b"former"]
+    assert not (tmp_path / "spare").exists()
     assert "former format" in capsys.readouterr().out
 
 
