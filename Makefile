@@ -55,6 +55,14 @@ test-conformance: install ## other people's clients against the predictor, and t
 conformance-table: install ## write that table into docs/reference/conformance.md
 	TENON_WRITE_CONFORMANCE=1 $(PYTEST) -q tests/conformance/test_conformance_clients.py
 
+# Built once into ~/.cache/tenon-tools (TENON_TOOLS_CACHE): helm and kubectl first, then a whole control plane.
+.PHONY: cluster-tools test-cluster
+cluster-tools: install ## build helm, kubectl and a Kubernetes control plane, where they are not on the PATH (TOOLS=helm for one)
+	$(BIN)/python -m tests.cluster.tools $(TOOLS)
+
+test-cluster: cluster-tools ## the charts on a real Kubernetes control plane, canaries by a real Flagger
+	$(PYTEST) tests/cluster
+
 .PHONY: test-install
 test-install: ## install each extra without constraints.txt and try it (slow; EXTRA=predictor for one)
 	$(PYTHON) -m tools.try_install $(EXTRA)
