@@ -63,6 +63,39 @@ cluster-tools: install ## build helm, kubectl and a Kubernetes control plane, wh
 test-cluster: cluster-tools ## the charts on a real Kubernetes control plane, canaries by a real Flagger
 	$(PYTEST) tests/cluster
 
+# With an ordinary Docker, or DOCKER=../shared/tools/docker-sandbox: an engine in a network of its own, which has to be started, and
+# beside which commands are run to reach what it publishes.
+DOCKER   ?= docker
+VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+CREATED  := $(shell git log -1 --format=%cI 2>/dev/null || echo 1970-01-01T00:00:00Z)
+# In front of the images' names, such as registry.example.org/ with its slash.
+IMAGE_REGISTRY ?=
+PYTHON_IMAGE   ?= python:3.11-slim-bookworm
+IMAGES := ingest features trainer registry predictor monitor
+SANDBOX := $(findstring docker-sandbox,$(DOCKER))
+BESIDE  := $(if $(SANDBOX),$(DOCKER) run)
+BUILD   := DOCKER_BUILDKIT=1 $(DOCKER) build -f deploy/docker/Dockerfile --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) $(BUILD_OPTIONS)
+
+.PHONY: images $(IMAGES:%=image-%) engine images-test wheelhouse
+images: $(IMAGES:%=image-%) ## build the six container images (BUILD_OPTIONS=--network=none with a wheelhouse)
+
+$(IMAGES:%=image-%): image-%:
+	$(BUILD) --quiet --build-arg SERVICE=$* --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  --build-arg CREATED=$(CREATED) -t $(IMAGE_REGISTRY)tenon/$*:$(VERSION) .
+
+engine:
+	$(if $(SANDBOX),$(DOCKER) up)
+
+images-test: install engine ## start each image and try what it promises
+	$(BESIDE) $(PYTEST) tests/compose/test_images.py
+
+# Every wheel that images and their build need, so that they can be built where there is no network.
+wheelhouse: ## download the packages of all images into wheelhouse/, for a build without a network
+	rm -rf wheelhouse
+	$(BUILD) --quiet --target wheelhouse --output type=local,dest=wheelhouse .
+	cd wheelhouse && sha256sum *.whl >SHA256SUMS && du -sh .
+
 .PHONY: test-install
 test-install: ## install each extra without constraints.txt and try it (slow; EXTRA=predictor for one)
 	$(PYTHON) -m tools.try_install $(EXTRA)

@@ -15,7 +15,7 @@ __all__ = ["postgres_server", "postgres_url"]  # fixtures, for every suite
 
 ROOT = Path(__file__).resolve().parent.parent
 # A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.
-SUITES = ("conformance", "contract", "integration", "e2e", "cluster")
+SUITES = ("conformance", "contract", "integration", "e2e", "cluster", "compose")
 
 
 def data_folder() -> Path:
