@@ -17,6 +17,9 @@ from tests.cluster.tools import manifests
 BROKEN = 13
 """The version of any model whose bundle cannot be verified."""
 
+REAL = "real-"
+"""In namespaces that begin so, pods are real processes (real_pods.py), of which KWOK says nothing."""
+
 NODES = [
     {
         "apiVersion": "v1",
@@ -42,6 +45,7 @@ _PINNED = (
     "| .version | tostring"
 )
 _BROKEN_IMAGE = '.spec.containers.[] | .image | endswith(":broken") | tostring'
+_REAL = f'.metadata.namespace | startswith("{REAL}") | tostring'
 _HOOK = '.metadata.annotations | .["helm.sh/hook"] // "" | split(",") | .[] | tostring'
 
 
@@ -69,7 +73,11 @@ def stages() -> list[dict[str, Any]]:
     _rename(tested, "helm-test-complete")
     _rules(tested)[:] = [rule for rule in _rules(tested) if "ownerReferences" not in rule["key"]]
     _when(tested, _HOOK, "In", "test")
-    return [*found.values(), unready, failed, tested]
+    all_stages = [*found.values(), unready, failed, tested]
+    for stage in all_stages:
+        if stage["spec"]["resourceRef"]["kind"] == "Pod":
+            _when(stage, _REAL, "NotIn", "true")
+    return all_stages
 
 
 def _rules(stage: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# It becomes the program that it starts, which then ends with us, even when we are killed.
-_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+
+def with_us(command: list[str]) -> list[str]:
+    """A command that ends when we do, even when we are killed."""
+    # It becomes the program that it starts, so it is no process of its own.
+    return ["setpriv", "--pdeathsig", "TERM", *command] if shutil.which("setpriv") else command
 
 
 class Processes:
@@ -23,11 +26,9 @@ class Processes:
 
     def start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> None:
         """Start a program; it ends with us."""
-        if shutil.which(_WITH_US[0]):
-            command = [*_WITH_US, *command]
         with self.log(name).open("ab") as out:
             self._running[name] = subprocess.Popen(
-                command,
+                with_us(command),
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,

@@ -47,10 +47,9 @@ class Prometheus:
         )
         self.processes.wait("prometheus", self._ready, 30)
 
-    def scrape(self, address: str, **labels: str) -> None:
-        """From now on read a process (host:port) under these labels, in place of any other that has them."""
-        self._targets = {known: its for known, its in self._targets.items() if its != labels}
-        self._targets[address] = labels
+    def scrape(self, targets: dict[str, dict[str, str]]) -> None:
+        """From now on read these processes (host:port) and no others, each under its labels."""
+        self._targets = targets
         self._write_targets()
 
     def ask(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:

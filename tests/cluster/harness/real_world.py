@@ -1,0 +1,94 @@
+"""Real predictors with real bundles, and what they talk to, for tests whose pods are processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.flagger import start_flagger
+from tests.cluster.harness.prometheus import Prometheus
+from tests.cluster.harness.real_pods import RealPod, RealPods
+from tests.cluster.harness.traffic import Traffic
+from tests.support.fakes_predictor import (
+    ADMIN_KEY,
+    KEYS,
+    SERVICE_TOKEN,
+    FakeRegistry,
+    linear_bundle,
+    visit_bundle,
+    visit_request,
+)
+
+MODEL = "stay"
+GOOD, BETTER, OTHER_SIGNATURE = 1, 2, 3
+"""Versions of the model: two that answer the same requests, and one that wants other columns."""
+
+
+@dataclass
+class RealWorld:
+    """What a test of real pods works with."""
+
+    cluster: Cluster
+    pods: RealPods
+    prometheus: Prometheus
+    registry: FakeRegistry
+
+    def traffic(self, namespace: str, route: str) -> Traffic:
+        """A client of the tenant that asks until it is stopped."""
+        return Traffic(
+            self.cluster.plane,
+            self.pods,
+            namespace,
+            route,
+            f"/v2/models/{MODEL}/infer",
+            visit_request(),
+            {"authorization": f"Bearer {KEYS['acme']}"},
+        ).start()
+
+    def phase(self, namespace: str, canary: str) -> str:
+        """How far Flagger is."""
+        return str(self.cluster.get("canary", canary, namespace).get("status", {}).get("phase", ""))
+
+    def pinned(self, namespace: str, deployment: str) -> int:
+        """The version that a Deployment is pinned to."""
+        spec = self.cluster.get("deployment", deployment, namespace)["spec"]["template"]["spec"]
+        values = {variable["name"]: variable.get("value", "") for variable in spec["containers"][0]["env"]}
+        return int(json.loads(values["TENON_PREDICTOR_PINNED"])[0]["version"])
+
+
+@contextmanager
+def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
+    """Prometheus reads the pods that run, under the names they have in the API; Flagger looks at the canaries."""
+    prometheus = Prometheus(cluster.plane.processes, folder / "prometheus")
+    registry = FakeRegistry()
+    registry.add("acme", MODEL, GOOD, visit_bundle(model=MODEL, shift=0.1))
+    registry.add("acme", MODEL, BETTER, visit_bundle(model=MODEL, shift=0.2))
+    registry.add("acme", MODEL, OTHER_SIGNATURE, linear_bundle(model=MODEL))
+
+    def scrape(pods: list[RealPod]) -> None:
+        prometheus.scrape(
+            {pod.address(8080): {"namespace": pod.pod["metadata"]["namespace"], "pod": pod.name} for pod in pods}
+        )
+
+    prometheus.start()
+    registry.start()
+    environment = {
+        "TENON_REGISTRY_GRPC": f"127.0.0.1:{registry.port}",
+        # Nobody is there: the model has no history.
+        "TENON_FEATURES_GRPC": "127.0.0.1:1",
+        "TENON_REDIS_URL": "",
+        "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
+        "TENON_ADMIN_KEY": ADMIN_KEY,
+    }
+    pods = RealPods(cluster.plane, folder / "pods", environment, scrape).start()
+    try:
+        start_flagger(cluster, prometheus)
+        yield RealWorld(cluster, pods, prometheus, registry)
+    finally:
+        cluster.plane.processes.stop("flagger", "prometheus")
+        pods.stop()
+        registry.stop()

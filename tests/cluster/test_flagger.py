@@ -1,0 +1,84 @@
+"""Flagger's controller, a real Prometheus and real predictors: a good version is promoted, a bad one rolled back, and
+without traffic nothing is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.cluster.flagger_documents import documents
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, RealWorld, real_world
+from tests.cluster.harness.traffic import Traffic
+
+DECIDED = ("Succeeded", "Failed")
+WANTED = {"good": BETTER, "bad": OTHER_SIGNATURE, "silent": BETTER}
+
+
+@dataclass
+class Outcome:
+    """What became of three canaries that were started together."""
+
+    world: RealWorld
+    asked: dict[str, Traffic]
+
+    def events(self, name: str) -> str:
+        """What Flagger said of one of them."""
+        return self.world.cluster.kubectl("get", "events", "-n", f"real-{name}", "-o=jsonpath={.items[*].message}")
+
+
+@pytest.fixture(scope="module")
+def outcome(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+    """Three tenants' canaries, side by side; nobody asks the third. Ends when the first two are decided."""
+    with real_world(cluster, tmp_path_factory.mktemp("flagger")) as world:
+
+        def apply(name: str, version: int) -> None:
+            cluster.apply(documents(f"real-{name}", name, version, world.prometheus.url), "-n", f"real-{name}")
+
+        def all_are(phases: tuple[str, ...], names: tuple[str, ...]) -> bool:
+            return all(world.phase(f"real-{name}", name) in phases for name in names)
+
+        for name in WANTED:
+            cluster.create_namespace(f"real-{name}")
+            apply(name, GOOD)
+        cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 90)
+        asked = {name: world.traffic(f"real-{name}", name) for name in ("good", "bad")}
+        for name, version in WANTED.items():
+            apply(name, version)
+        cluster.wait("Flagger has decided", lambda: all_are(DECIDED, tuple(asked)), 180)
+        for traffic in asked.values():
+            traffic.stop()
+        yield Outcome(world, asked)
+        assert not world.pods.problems
+
+
+def test_good_version_is_promoted(outcome: Outcome) -> None:
+    """It gets its share, and is then what the primary serves; nobody's request fails."""
+    assert outcome.world.phase("real-good", "good") == "Succeeded"
+    assert outcome.world.pinned("real-good", "good-primary") == BETTER
+    asked = outcome.asked["good"]
+    assert set(asked.statuses) == {"200"}
+    assert set(asked.versions) == {str(GOOD), str(BETTER)}
+
+
+def test_bad_version_is_rolled_back(outcome: Outcome) -> None:
+    """A version that refuses what clients send gets no more requests, and the primary serves what it served."""
+    assert outcome.world.phase("real-bad", "bad") == "Failed"
+    assert outcome.world.pinned("real-bad", "bad-primary") == GOOD
+    (primary, canary) = outcome.world.cluster.get("httproute", "bad", "real-bad")["spec"]["rules"][0]["backendRefs"]
+    assert (primary["weight"], canary["weight"]) == (100, 0)
+    asked = outcome.asked["bad"]
+    assert asked.statuses["400"] > 0
+    assert set(asked.versions) == {str(GOOD)}
+    assert "advancement errors" in outcome.events("bad")
+
+
+def test_without_traffic_nothing_is_decided(outcome: Outcome) -> None:
+    """A canary that nobody asks is neither promoted nor rolled back, and no check of it counts as failed."""
+    status = outcome.world.cluster.get("canary", "silent", "real-silent")["status"]
+    assert (status["phase"], status["failedChecks"]) == ("Progressing", 0)
+    assert "waiting for traffic increase approval" in outcome.events("silent")
+    assert outcome.world.pinned("real-silent", "silent-primary") == GOOD
