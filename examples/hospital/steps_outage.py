@@ -17,10 +17,16 @@ def lose_features(world: World) -> None:
     story, key, columns = world.story, world.keys[CALM], world.columns
     rows = read_rows(world.path(CALM, world.files(CALM)[-3]["name"]))
     visits = {row["patient_id"]: row for row in rows if row["insurance"]}
-    # The last patients were asked about before; the first was not.
     patients = list(visits)
-    known, other = visits[patients[-1]], visits[patients[0]]
-    before = world.doors.predict_rest(key, columns, known)
+    # The last patients were asked about before; the first was not. How far back features can tell of a patient depends on
+    # how often it came, so the one whose answer is to be fresh again is one whose answer is fresh now.
+    other = visits[patients[0]]
+    for patient in reversed(patients[1:]):
+        known, before = visits[patient], world.doors.predict_rest(key, columns, visits[patient])
+        if before.level == "fresh":
+            break
+    else:
+        raise StepFailed(f"{CALM} has no patient whose history is fresh")
     story.say("Now the service that knows the patients' history is killed, as the kernel would do it.")
     services = json.loads((world.command.folder / "platform.json").read_text())["services"]
     os.kill(services["features"]["pid"], signal.SIGKILL)
@@ -35,7 +41,7 @@ def lose_features(world: World) -> None:
         f"asked for another one: {alone.value:,.2f}, from the second model (level {alone.level})",
     )
     eventually(
-        lambda: world.doors.predict_rest(key, columns, other).level == "fresh", "features is back and asked again", 60
+        lambda: world.doors.predict_rest(key, columns, known).level == "fresh", "features is back and asked again", 120
     )
     back = world.doors.predict_rest(key, columns, known)
     if (back.level, back.value) != ("fresh", before.value):

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -244,8 +245,11 @@ DOORS = (
 )
 
 
-def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -> Outcome:
-    """Everything, for so long; a change each `pause` seconds."""
+def endure(
+    folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0, kinds: Collection[str] = (), at_most: float = 0
+) -> Outcome:
+    """Everything, for so long; a change each `pause` seconds. On a busy machine that may be few changes: it goes on, up to
+    `at_most` seconds, until there was one of each of these kinds."""
     outcome, ended, world = Outcome(), threading.Event(), World(folder)
     code = 1
     try:
@@ -262,7 +266,9 @@ def endure(folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0) -
             caller.start()
         began = time.monotonic()
         early = 0.0
-        while (elapsed := time.monotonic() - began) < seconds:
+        while (elapsed := time.monotonic() - began) < seconds or (
+            elapsed < at_most and not outcome.changes.keys() >= set(kinds)
+        ):
             if not early and elapsed > seconds / 4:
                 early = frame.resident_mb(process.pid)
             releaser.step()
