@@ -106,15 +106,15 @@ def main() -> int:
         prog="python -m examples.hospital.demo", description="Tell the story of three simulated hospitals."
     )
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the visits, 0.2 or more (default: 1)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the visits, 0.25 or more: with fewer, chance decides what monitor finds (default: 1)")
     parser.add_argument(
         "--data",
         type=Path,
         help=f"new folder for everything (default: {KEPT_FOLDER} with --keep, else a temporary one)",
     )
     arguments = parser.parse_args()
-    if not 0.2 <= arguments.scale <= 10:
-        parser.error("--scale must be between 0.2 and 10")
+    if not 0.25 <= arguments.scale <= 10:
+        parser.error("--scale must be between 0.25 and 10")
     folder = _make_folder(parser, arguments.data, keep=arguments.keep)
     story = Story()
     command = Command(folder / "platform")
