@@ -105,6 +105,7 @@ static const char *compile_forest(Model *model, const Arrays *in) {
     model->blocks_count = (in->trees + LANES - 1) / LANES;
     model->blocks = calloc((size_t)model->blocks_count + 1, sizeof *model->blocks);
     if (!model->blocks) goto done;
+    model->shallow = 1;
     for (int32_t i = 0; i < model->blocks_count; i++) {
         Block *block = &model->blocks[i];
         const int32_t first = i * LANES;
@@ -114,6 +115,7 @@ static const char *compile_forest(Model *model, const Arrays *in) {
         const size_t nodes = (size_t)(in->offsets[first + block->trees] - in->offsets[first]);
         block->padded = block->depth <= 3 || (block->depth <= MAX_PADDED_DEPTH &&
                         (size_t)12 * LANES << block->depth <= PADDING_WORTH * 16 * nodes);
+        model->shallow &= is_shallow(block);
         if (block->padded) {
             block->splits = block->leaves = splits;
             splits += (size_t)LANES << block->depth; /* a last block is filled up with trees of zeros */

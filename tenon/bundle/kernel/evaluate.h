@@ -65,6 +65,7 @@ typedef struct {
     int32_t slots;
     int32_t *mirror;
     int32_t trees, blocks_count;
+    int32_t shallow; /* vectors decide all of its trees */
     Block *blocks;
     Split *splits;
     float *leaves;
@@ -98,29 +99,29 @@ static inline double code_value(const Step *step, int32_t code) {
     return code >= 0 ? (double)code : code == MISSING ? step->missing : step->unknown;
 }
 
-static inline void put_slots(const Model *model, float *slots, int32_t column, double wide) {
+static inline void put_slots(const Model *model, float *slots, size_t stride, int32_t column, double wide) {
     float value = (float)wide;
     int is_missing = isnan(value);
-    slots[column] = is_missing ? -INFINITY : value;
-    slots[model->mirror[column]] = is_missing ? INFINITY : value;
+    slots[(size_t)column * stride] = is_missing ? -INFINITY : value;
+    slots[(size_t)model->mirror[column] * stride] = is_missing ? INFINITY : value;
 }
 
-/* One row as slots, for a forest. `codes` are the text steps' codes of all rows, step by step. */
-static void fill_slots(const Model *model, const Numbers *numbers, const int32_t *codes, ptrdiff_t rows, ptrdiff_t row,
-                       float *slots) {
-    memset(slots, 0, (size_t)model->slots * sizeof *slots);
+/* One row as slots, for a forest, each `stride` behind the other, over zeros. `codes` are the text steps' codes of all
+ * rows, step by step. */
+static inline void fill_slots(const Model *model, const Numbers *numbers, const int32_t *codes, ptrdiff_t rows,
+                              ptrdiff_t row, float *slots, size_t stride) {
     for (int32_t i = 0; i < model->steps_count; i++) {
         const Step *step = &model->steps[i];
         if (step->kind == NUMBER) {
             double value = number_at(&numbers[step->source], row);
-            put_slots(model, slots, step->first, prepared(step, value));
-            if (step->indicator) slots[step->first + 1] = isnan(value) ? 1.0f : 0.0f;
+            put_slots(model, slots, stride, step->first, prepared(step, value));
+            if (step->indicator) slots[(size_t)(step->first + 1) * stride] = isnan(value) ? 1.0f : 0.0f;
         } else {
             int32_t code = codes[step->source * rows + row];
             if (step->kind == ORDINAL)
-                put_slots(model, slots, step->first, code_value(step, code));
+                put_slots(model, slots, stride, step->first, code_value(step, code));
             else if (code >= 0)
-                slots[step->first + code] = 1.0f;
+                slots[(size_t)(step->first + code) * stride] = 1.0f;
         }
     }
 }
@@ -146,9 +147,9 @@ static void fill_wide(const Model *model, const Numbers *numbers, const int32_t 
 }
 
 /* A step down: 2i when left, 2i + 1 when right. Slots and thresholds are never NaN, so `>=` is "not less". */
-static inline uint32_t below(const Split *tree, uint32_t at, const float *slots) {
+static inline uint32_t below(const Split *tree, uint32_t at, const float *slots, size_t stride) {
     Split split = tree[at];
-    return 2 * at + (slots[split.slot] >= split.threshold);
+    return 2 * at + (slots[split.slot * stride] >= split.threshold);
 }
 
 /* One row through the trees of a padded block. */
@@ -159,7 +160,7 @@ static inline float add_padded(const Model *model, const Block *block, const flo
     uint32_t at[LANES];
     for (int lane = 0; lane < LANES; lane++) at[lane] = 1;
     for (int32_t level = 0; level < block->depth; level++)
-        for (int lane = 0; lane < LANES; lane++) at[lane] = below(splits + (size_t)lane * size, at[lane], slots);
+        for (int lane = 0; lane < LANES; lane++) at[lane] = below(splits + (size_t)lane * size, at[lane], slots, 1);
     for (int lane = 0; lane < block->trees; lane++) total += leaves[(size_t)lane * size + at[lane] - size];
     return total;
 }
@@ -180,9 +181,8 @@ static inline float add_linked(const Model *model, const Block *block, const flo
     return total;
 }
 
-/* LANES rows, whose slots follow each other, through the trees of a block, one tree after the other. */
+/* LANES rows, slot by slot side by side, through the trees of a block, one tree after the other. */
 static inline void add_rows(const Model *model, const Block *block, const float *slots, float *totals) {
-    const size_t stride = (size_t)model->slots;
     uint32_t at[LANES];
     for (int32_t tree = 0; tree < block->trees; tree++) {
         if (block->padded) {
@@ -191,7 +191,7 @@ static inline void add_rows(const Model *model, const Block *block, const float 
             const float *leaves = model->leaves + block->leaves + (size_t)tree * size;
             for (int lane = 0; lane < LANES; lane++) at[lane] = 1;
             for (int32_t level = 0; level < block->depth; level++)
-                for (int lane = 0; lane < LANES; lane++) at[lane] = below(splits, at[lane], slots + lane * stride);
+                for (int lane = 0; lane < LANES; lane++) at[lane] = below(splits, at[lane], slots + lane, LANES);
             for (int lane = 0; lane < LANES; lane++) totals[lane] += leaves[at[lane] - size];
         } else {
             for (int lane = 0; lane < LANES; lane++) at[lane] = block->roots[tree];
@@ -199,7 +199,7 @@ static inline void add_rows(const Model *model, const Block *block, const float 
                 moved = 0;
                 for (int lane = 0; lane < LANES; lane++) {
                     const Node *node = &model->nodes[at[lane]];
-                    uint32_t next = node->right - (slots[lane * stride + node->slot] < node->threshold);
+                    uint32_t next = node->right - (slots[(size_t)node->slot * LANES + lane] < node->threshold);
                     moved |= next ^ at[lane];
                     at[lane] = next;
                 }
@@ -208,6 +208,8 @@ static inline void add_rows(const Model *model, const Block *block, const float 
         }
     }
 }
+
+#include "vectors.h"
 
 /* XGBoost's float32 sigmoid, step by step. */
 static inline float sigmoid32(float margin) {
@@ -228,18 +230,36 @@ static double linear_answer(const Model *model, const double *wide, int raw) {
     return (total >= 0 ? 1.0 : power) / (1.0 + power);
 }
 
-/* How many float32 of scratch `evaluate` needs: the slots of the rows it works on at a time. */
-enum { CHUNK_FLOATS = 8192 };
+/* How many float32 of scratch `evaluate` needs: the slots of the rows it works on at a time, in groups of LANES, the last
+ * of them perhaps not full; and room to begin where a vector may. */
+enum { CHUNK_FLOATS = 8192, ALIGNMENT = 64 };
 
-static inline ptrdiff_t rows_at_once(const Model *model, ptrdiff_t rows) {
-    ptrdiff_t fit = CHUNK_FLOATS / (model->slots ? model->slots : 1) / LANES * LANES;
-    if (fit < LANES) fit = LANES;
-    return rows < fit ? rows : fit;
+static inline ptrdiff_t groups_at_once(const Model *model, ptrdiff_t rows) {
+    const ptrdiff_t fit = CHUNK_FLOATS / (model->slots ? model->slots : 1) / LANES, all = (rows + LANES - 1) / LANES;
+    return all < fit || fit < 1 ? (all < 1 || fit < 1 ? 1 : all) : fit;
+}
+
+/* Rows that do not fill a group go one by one, unless vectors decide all trees: then a group costs no more than these. */
+enum { FEW = 8 };
+
+static inline ptrdiff_t rows_in_groups(const Model *model, ptrdiff_t count) {
+    const ptrdiff_t rest = count % LANES;
+    return rest && !(vectors != WALKS && model->shallow && rest >= FEW) ? count - rest : count;
 }
 
 static inline size_t scratch_bytes(const Model *model, ptrdiff_t rows) {
     if (model->coefficients) return (size_t)model->width * sizeof(double);
-    return (size_t)rows_at_once(model, rows) * ((size_t)model->slots + 1) * sizeof(float);
+    if (rows == 1) return (size_t)model->slots * sizeof(float) + ALIGNMENT;
+    return (size_t)groups_at_once(model, rows) * LANES * ((size_t)model->slots + 1) * sizeof(float) + ALIGNMENT;
+}
+
+static float row_margin(const Model *model, const float *slots) {
+    float total = model->base;
+    for (int32_t i = 0; i < model->blocks_count; i++) {
+        const Block *block = &model->blocks[i];
+        total = block->padded ? add_padded(model, block, slots, total) : add_linked(model, block, slots, total);
+    }
+    return total;
 }
 
 /* Answers for all rows. `scratch` has scratch_bytes(model, rows) bytes, aligned for doubles. */
@@ -252,26 +272,24 @@ static void evaluate(const Model *model, const Numbers *numbers, const int32_t *
         }
         return;
     }
-    const ptrdiff_t chunk = rows_at_once(model, rows);
-    float *slots = scratch, *totals = slots + (size_t)chunk * (size_t)model->slots;
+    const ptrdiff_t chunk = groups_at_once(model, rows) * LANES;
+    const size_t group = (size_t)model->slots * LANES;
+    float *slots = (float *)(((uintptr_t)scratch + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+    float *totals = slots + (size_t)chunk * (size_t)model->slots;
     for (ptrdiff_t start = 0; start < rows; start += chunk) {
-        const ptrdiff_t count = rows - start < chunk ? rows - start : chunk;
-        const ptrdiff_t together = count / LANES * LANES;
-        for (ptrdiff_t row = 0; row < count; row++) {
-            fill_slots(model, numbers, codes, rows, start + row, slots + row * model->slots);
-            totals[row] = model->base;
+        const ptrdiff_t count = rows - start < chunk ? rows - start : chunk, together = rows_in_groups(model, count);
+        const ptrdiff_t groups = (together + LANES - 1) / LANES;
+        memset(slots, 0, (size_t)groups * group * sizeof *slots);
+        for (ptrdiff_t row = 0; row < together; row++)
+            fill_slots(model, numbers, codes, rows, start + row, slots + (size_t)(row / LANES) * group + row % LANES, LANES);
+        for (ptrdiff_t row = 0; row < groups * LANES; row++) totals[row] = model->base;
+        for (int32_t i = 0; i < model->blocks_count; i++) add_groups(model, &model->blocks[i], slots, groups, totals);
+        for (ptrdiff_t row = 0; row < together; row++) out[start + row] = forest_answer(model, totals[row], raw);
+        for (ptrdiff_t row = together; row < count; row++) {
+            memset(slots, 0, (size_t)model->slots * sizeof *slots);
+            fill_slots(model, numbers, codes, rows, start + row, slots, 1);
+            out[start + row] = forest_answer(model, row_margin(model, slots), raw);
         }
-        for (int32_t i = 0; i < model->blocks_count; i++) {
-            const Block *block = &model->blocks[i];
-            for (ptrdiff_t row = 0; row < together; row += LANES)
-                add_rows(model, block, slots + row * model->slots, totals + row);
-            for (ptrdiff_t row = together; row < count; row++) {
-                const float *own = slots + row * model->slots;
-                totals[row] = block->padded ? add_padded(model, block, own, totals[row])
-                                            : add_linked(model, block, own, totals[row]);
-            }
-        }
-        for (ptrdiff_t row = 0; row < count; row++) out[start + row] = forest_answer(model, totals[row], raw);
     }
 }
 

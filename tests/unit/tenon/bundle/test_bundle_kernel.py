@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import threading
@@ -162,6 +163,23 @@ def test_any_pipeline_with_any_forest_has_the_bits_of_numpy(
     pipeline = random_pipeline(random, columns)
     evaluator = evaluator_of(pipeline, random_forest(random, pipeline.width, trees, min(depth, 400 // (trees + 1))))
     assert_same_bits(evaluator, random_columns(random, pipeline, rows), random)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 2**32 - 1), trees=st.integers(0, 40), depth=st.integers(0, 8), rows=st.integers(0, 140))
+def test_vector_instructions_change_no_bit(seed: int, trees: int, depth: int, rows: int) -> None:
+    """With each choice that this processor has; shallow forests, and such as have deeper trees among them."""
+    random = np.random.default_rng(seed)
+    pipeline = random_pipeline(random, 5)
+    evaluator = evaluator_of(pipeline, random_forest(random, pipeline.width, trees, min(depth, 400 // (trees + 1))))
+    columns = random_columns(random, pipeline, rows)
+    use_vectors = importlib.import_module("tenon.bundle.kernel._kernel").use_vectors
+    try:
+        for most in {use_vectors(-1), 1, 0}:
+            use_vectors(most)
+            assert_same_bits(evaluator, columns, random)
+    finally:
+        use_vectors(-1)
 
 
 @PROPERTY
