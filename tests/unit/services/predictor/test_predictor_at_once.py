@@ -212,6 +212,64 @@ def test_integers_that_float64_cannot_hold_are_left_to_the_long_way(odd: Any, ro
         assert quick is None or quick == long_way(entry, body, None)
 
 
+ODD_NUMBERS = [
+    "null",
+    "9007199254740993",
+    "18446744073709551616",
+    "1e400",
+    "1e39",
+    "-1e-400",
+    "[1]",
+    '"1"',
+    "true",
+    "NaN",
+    "1.",
+    "{}",
+]
+LARGE = [
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]}]}',
+    '{"inputs":[{"data":[%2$s],"name":"m","shape":[%1$d,3],"datatype":"FP32"}],"id":"mine"}',
+    '{"id":"[","inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]}]}',
+    '{"inputs":[{"name":"a\\u0022","shape":[%d,3],"datatype":"FP64","data" : [ %s ] } ] }',
+    '\ufeff{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]}]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s],"data":[]}]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]}],"outputs":[]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","more":1,"data":[%s]}]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"INT64","data":[%s]}]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]}]} 1',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s]]}',
+    '{"inputs":[{"name":"m","shape":[%2$s],"datatype":"FP64","data":[]}],"id":"%1$d"}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[[%s]]}]}',
+    '{"inputs":[{"name":"m","shape":[%d,3],"datatype":"FP64","data":[%s,]}]}',
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    rows=st.integers(1, 100), form=st.sampled_from([0, 0, 0, *range(len(LARGE))]), odd=st.none() | st.sampled_from(ODD_NUMBERS),
+    plain=st.lists(
+        st.one_of(
+            st.floats(-1e9, 1e9).map(repr), st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
+            st.floats(-1, 1).map(lambda value: f"{value:.25g}"), st.integers(-(2**53), 2**53).map(str),
+            st.sampled_from(["-0", "-0.0", "1E2", "0.1e+1", "5e-324", "2.2250738585072011e-308", "179769313486231570000"]),
+        ), min_size=1, max_size=12,
+    ),
+)  # fmt: skip
+def test_a_large_matrix_is_read_alike(rows: int, form: int, odd: str | None, plain: list[str]) -> None:
+    """By a parser that makes no objects: every spelling of a number, each kind that is none, and requests written oddly."""
+    numbers = [word for row in range(rows) for word in (plain[row % len(plain)], str(row), "01"[row % 2])]
+    if odd is not None:
+        numbers[3 * (rows // 2)] = odd
+    padding = "" if rows > 50 else " " * 2100
+    given_ = {"1$d": str(rows), "2$s": ", ".join(numbers), "d": str(rows), "s": ", ".join(numbers)}
+    text = re.sub(r"%(1\$d|2\$s|d|s)", lambda found: given_[found[1]], LARGE[form]) + padding
+    entry = Entry(1, version(NUMBERS))
+    quick = at_once(entry, text.encode(), None)
+    assert quick is None or quick == long_way(entry, text.encode(), None)
+    if form < 2 and odd is None and rows > 1 and all(abs(float(word)) <= 2**53 for word in plain):
+        assert quick is not None
+
+
 @pytest.mark.parametrize("key", ["inputs", "name", "shape", "datatype", "data"])
 def test_a_key_that_stands_twice_is_left_to_the_long_way(key: str) -> None:
     """Wherever it stands, and even when both say the same."""
