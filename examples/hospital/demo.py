@@ -106,7 +106,12 @@ def main() -> int:
         prog="python -m examples.hospital.demo", description="Tell the story of three simulated hospitals."
     )
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the visits, 0.25 or more: with fewer, chance decides what monitor finds (default: 1)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="share of the visits, 0.25 or more: with fewer, chance decides what monitor finds (default: 1)",
+    )
     parser.add_argument(
         "--data",
         type=Path,

@@ -117,6 +117,8 @@ def _plain(parameters: dict[str, Any]) -> bool:
 
 def row_of(layout: RowLayout, inputs: list[Input]) -> Row | None:
     """The one row of a request in JSON."""
+    if inputs and inputs[0].shape[:1] != [1]:
+        return None
     if len(inputs) == 1 and inputs[0].shape == [1, len(layout.fields)] and len(layout.fields) > 1:
         return _matrix_row(layout, inputs[0])
     numbers: list[float] = []
