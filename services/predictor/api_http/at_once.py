@@ -102,11 +102,14 @@ def _parted(body: bytes) -> tuple[bytes, npt.NDArray[np.float64] | None]:
     ends = body.find(b"]", second), body.find(b"]", third)
     start, end = (second, ends[0]) if ends[0] - second > ends[1] - third else (third, ends[1])
     try:
-        numbers = np.frombuffer(_parser.parse(body[start : end + 1]).as_buffer(of_type="d"))
+        found = _parser.parse(body[start : end + 1])
+        if not isinstance(found, simdjson.Array):
+            return body, None
+        numbers = np.frombuffer(found.as_buffer(of_type="d"))
     except (ValueError, TypeError, RuntimeError):
         return body, None
     # Integers among them are float64 now; the long way looks at those that float64 cannot hold.
-    if not len(numbers) or np.abs(numbers).max() > _EXACT:
+    if not len(numbers) or numbers.max() > _EXACT or numbers.min() < -_EXACT:
         return body, None
     return body[:start] + b"[]" + body[end + 1 :], numbers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from services.predictor.domain.model import FloatArray, Role, Served, Source
 ID_BYTES = 16
 _NOISE_BYTES = 10
 _NOISE_AHEAD = 512
+_MANY_AHEAD = 4096
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class Logged:
     ids: bytes
     """16 bytes a row."""
     at: int
-    event_time: Sequence[int]
+    event_time: Sequence[int] | npt.NDArray[np.int64]
     scores: FloatArray | list[float]
     numbers: FloatArray | list[float]
     """(rows, `source.numbers`), or for one row a list; NaN is missing."""
@@ -50,7 +52,7 @@ class Logged:
 
 
 def logged_columns(
-    served: Served, role: Role, protocol: str, request_id: str, ids: bytes, at: int, event_time: Sequence[int],
+    served: Served, role: Role, protocol: str, request_id: str, ids: bytes, at: int, event_time: Sequence[int] | npt.NDArray[np.int64],
     scores: FloatArray, columns: Mapping[str, npt.NDArray[Any]], level: str = "",
 ) -> Logged:  # fmt: skip
     """Rows that came column by column."""
@@ -74,6 +76,8 @@ class PredictionIds:
 
     def __init__(self) -> None:
         self._noise: Iterator[bytes] = iter(())
+        self._rows = np.empty((0, _NOISE_BYTES), np.uint8)
+        self._lock = threading.Lock()
 
     def one(self, at: int) -> tuple[bytes, str]:
         """An id for an answer given at `at` (microseconds), and its text."""
@@ -91,7 +95,10 @@ class PredictionIds:
             return self.one(at)[0]
         found = np.empty((count, ID_BYTES), np.uint8)
         found[:, : ID_BYTES - _NOISE_BYTES] = np.frombuffer((at // 1000).to_bytes(6, "big"), np.uint8)
-        found[:, ID_BYTES - _NOISE_BYTES :] = _noise(count)
+        with self._lock:
+            rows = self._rows if count <= len(self._rows) else _noise(count + _MANY_AHEAD)
+            self._rows = rows[count:]
+        found[:, ID_BYTES - _NOISE_BYTES :] = rows[:count]
         return found.tobytes()
 
 

@@ -50,7 +50,7 @@ class Part:
     rows: npt.NDArray[np.intp] | None
     count: int
     columns: dict[str, npt.NDArray[Any]]
-    event_time: list[int]
+    event_time: Sequence[int] | npt.NDArray[np.int64]
     quick: quick.Quick | None = None
     """The inputs when they came the quick way; `columns` is empty then."""
     query: HistoryQuery | None = None
@@ -134,7 +134,7 @@ class Predictor:
             if serving is not None and (layout := serving.served.layout) is not None:
                 rows = quick.of_matrix(layout, ask.matrix, ask.rows)
                 if rows is not None:
-                    part = Part(serving, None, ask.rows, {}, [now] * ask.rows, rows)
+                    part = Part(serving, None, ask.rows, {}, np.full(ask.rows, now), rows)
                     return Plan(tenant, ask, entry, [part], started)
             ask.columns = _split_matrix(lead, ask.matrix)
         if alone:

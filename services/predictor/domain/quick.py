@@ -97,8 +97,9 @@ def _fine_row(layout: Layout, row: list[float]) -> bool:
 
 
 def _fine(layout: Layout, columns: FloatArray) -> bool:
-    fine = np.abs(columns) <= LARGEST
-    if not fine.all():
+    # One NaN among them makes both ends NaN, and then this is not so.
+    if not (columns.max() <= LARGEST and columns.min() >= -LARGEST):
+        fine = np.abs(columns) <= LARGEST
         nullable = np.array([column.nullable for column in layout.columns])
         if not (fine | (np.isnan(columns) & nullable[:, np.newaxis])).all():
             return False

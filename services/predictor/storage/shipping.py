@@ -20,6 +20,9 @@ from tenon.kit.telemetry import get_logger
 log = get_logger(__name__)
 
 _CHUNK_BYTES = 128 << 10
+_LARGE_CHUNK_BYTES = 512 << 10
+"""Where records have many rows each: a record costs the interpreter the same, however many rows it has."""
+_MANY_ROWS = 8
 _BREATH_SECONDS = 0.0005
 _SHOUT_SECONDS = 30.0
 
@@ -65,6 +68,7 @@ class Shipper:
         self._read_to = 0
         self._arrived = False
         self._more = False
+        self._chunk = _CHUNK_BYTES
         self._shouted = -_SHOUT_SECONDS
 
     def start(self) -> None:
@@ -86,7 +90,7 @@ class Shipper:
         limit = self._spool.end(self._segment)
         self._learn()
         stop = limit if self._end is None else self._end
-        size = min(_CHUNK_BYTES, stop - self._start) if self._end is None else stop - self._start
+        size = min(self._chunk, stop - self._start) if self._end is None else stop - self._start
         data = self._spool.read(self._segment, self._start, self._start + size)
         whole, found = self._reader.scan(data)
         if not whole and size < stop - self._start:
@@ -101,11 +105,13 @@ class Shipper:
         elif self._start + whole < self._end:
             log.error("a part of a spool segment is damaged and is not shipped", bytes=self._end - self._start - whole)
         rows = self._send(data, found)
+        records = sum(run.records for runs in found.values() for run in runs)
+        self._chunk = _LARGE_CHUNK_BYTES if rows > _MANY_ROWS * records else _CHUNK_BYTES
         self._start, self._end = self._end, None
         self._read_to = self._start
         self._arrived = True
         self._spool.shipped(self._segment, self._start)
-        self._more = self._segment != numbers[-1] or limit - self._start > _CHUNK_BYTES // 2
+        self._more = self._segment != numbers[-1] or limit - self._start > self._chunk // 2
         self._on_shipped(rows)
         return True
 
