@@ -17,7 +17,7 @@ from tests.cluster.harness.control_plane import ControlPlane
 from tests.cluster.tools import manifests, tool
 
 ROOT = Path(__file__).resolve().parents[3]
-CHARTS = ROOT / "deploy/helm"
+CHARTS = Path(os.environ.get("TENON_CHARTS", ROOT / "deploy/helm"))
 # What a release of ours may be made of; asked for in one go to see what a change of one tenant does to the others.
 KINDS = (
     "deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,horizontalpodautoscalers,"
