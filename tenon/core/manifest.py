@@ -89,7 +89,10 @@ class PredictionInterval(Part):
     measured_coverage: float = Field(
         description="Share of the test rows' truths inside intervals that were made from the other blocks of time."
     )
-    measured_blocks: list[float] = Field(description="The same of each block of the test period, in order of time.")
+    measured_blocks: list[float] = Field(
+        default_factory=list,
+        description="The same of each block of the test period, in order of time; empty: not kept.",
+    )
     measured_rows: int
     mean_width: float = Field(description="Mean width of the intervals that were measured.")
 

@@ -2,7 +2,7 @@
 
 A real registry and a real predictor; every second something about the releases changes. Each answer must carry a version
 that was in effect between its sending and its receiving, and its numbers must be that version's own single answers.
-TENON_ENDURANCE_SECONDS changes the ten minutes.
+TENON_ENDURANCE_SECONDS changes the ten minutes, TENON_ENDURANCE_WORKERS=2 puts two predictors behind the ports.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Outcome:
 class World:
     """Registry, predictor, and what each version must answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        self.workers = workers
         self.registry = RegistryProcess(folder / "registry").start()
         self.key = self.registry.make_tenant(made.TENANT)
         self.client = GrpcClient(self.registry)
@@ -75,6 +76,7 @@ class World:
             "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_VERIFY_KEY_FILE": str(self.registry.folder / "verify.pem"),
+            "TENON_PREDICTOR_WORKERS": str(workers),
         }
         if "predictor_model_memory_mib" in PredictorSettings.model_fields:
             # Less than the models need, so that they come and go.
@@ -109,14 +111,16 @@ class World:
         return release
 
     def read_back(self, model: str, revision: int) -> bool:
-        """Whether the replica reports a revision."""
+        """Whether every worker reports a revision."""
         request = pb.GetServingRequest(tenant=made.TENANT, model=model)
         found = self.client.releases.GetServing(request, metadata=self.client.metadata, timeout=10)
-        return any(
-            served.revision == revision and not served.problem
+        ready = [
+            any(
+                served.revision == revision and not served.problem for served in replica.models if served.model == model
+            )
             for replica in found.replicas
-            for served in replica.models
-        )
+        ]
+        return sum(ready) >= self.workers
 
     def stop(self) -> int:
         """End both; the predictor's exit code."""
@@ -171,7 +175,7 @@ class Releaser:
         canary = any(track.role == pb.ROLE_CANARY for track in tracks)
         others = [version for version in self._world.versions[model] if version != stable]
         common: dict[str, Any] = {"tenant": made.TENANT, "model": model, "reason": "endurance"}
-        kinds = ["release", "canary", "register"]
+        kinds = ["release", "canary", "register", "arms"]
         kinds += ["promote"] * 3 if canary else ["canary"]
         # A rollback goes to what was before; after it there may be nothing before that.
         kinds += ["rollback"] * 2 if self._last.get(model, "rollback") != "rollback" else []
@@ -190,6 +194,13 @@ class Releaser:
                 stable_version=stable, canary_version=version, canary_weight_permille=self._chance.randint(1, 999),
                 shadow_version=rest[0], **common,
             )  # fmt: skip
+        if kind == "arms":
+            names, shares = ("a", "b"), (self._chance.randint(1, 499), self._chance.randint(1, 499))
+            arms = [
+                pb.Arm(name=name, version=version, weight_permille=share)
+                for name, version, share in zip(names, self._chance.sample(others, 2), shares, strict=True)
+            ]
+            return kind, releases.SetRelease, pb.SetReleaseRequest(stable_version=stable, arms=arms, **common)
         return (
             "release",
             releases.SetRelease,
@@ -246,11 +257,12 @@ DOORS = (
 
 
 def endure(
-    folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0, kinds: Collection[str] = (), at_most: float = 0
-) -> Outcome:
+    folder: Path, seconds: float, *, seed: int = 1, pause: float = 1.0, kinds: Collection[str] = (), at_most: float = 0,
+    workers: int = 1,
+) -> Outcome:  # fmt: skip
     """Everything, for so long; a change each `pause` seconds. On a busy machine that may be few changes: it goes on, up to
     `at_most` seconds, until there was one of each of these kinds."""
-    outcome, ended, world = Outcome(), threading.Event(), World(folder)
+    outcome, ended, world = Outcome(), threading.Event(), World(folder, workers)
     code = 1
     try:
         releaser = Releaser(world, outcome, seed)
@@ -292,7 +304,7 @@ def main() -> None:
     seconds = float(os.environ.get("TENON_ENDURANCE_SECONDS", "600"))
     frame.tell(f"{seconds:.0f} s of load while releases change every second …")
     with tempfile.TemporaryDirectory(prefix="tenon-endurance-") as name:
-        outcome = endure(Path(name), seconds)
+        outcome = endure(Path(name), seconds, workers=int(os.environ.get("TENON_ENDURANCE_WORKERS", "1")))
     figures = [
         frame.figure("failed requests and changes", len(outcome.failures), "", at_most=0),
         frame.figure("answers of a version not in effect", len(outcome.wrong_versions), "", at_most=0),

@@ -83,6 +83,7 @@ class _Bench:
                 "REST, matrix, no canary": (ours, rest(ours, "plain", rows), 1),
                 "REST, 30 columns": (ours, rest(ours, "bench", _column_inputs(self.found.floats)), 1),
                 "REST, whole pipeline": (ours, rest(ours, "mixed", _column_inputs(self.found.mixed)), 1),
+                "REST :predict, 30 features": (ours, instances(ours, "bench", self.found.floats), 1),
                 "REST, matrix, 1 connection": (ours, rest(ours, "bench", rows) | {"connections": 1}, 1),
                 "bare ASGI, our kernel": (asgi, rest(asgi, "bench", rows), 1),
                 "uvicorn hello": (hello, rest(hello, "bench", rows), 1),
@@ -209,6 +210,14 @@ def grpc(server: Server, model: str, rows: np.ndarray) -> dict[str, Any]:
     request.inputs.add(name="rows", datatype="FP64", shape=rows.shape)
     request.raw_input_contents.append(rows.tobytes())
     return {"protocol": "grpc", "port": server.grpc, "path": _INFER, "headers": _key(server), "body": request.SerializeToString()}  # fmt: skip
+
+
+def instances(server: Server, model: str, case: Case) -> dict[str, Any]:
+    """One instance at the door for application teams, with all that its model reads."""
+    names = case.evaluator.pipeline.columns
+    values = [round(value, 6) if isinstance(value, float) else value for value in case.row(case.table[:1])]
+    body = json.dumps({"instances": [{"features": dict(zip(names, values, strict=True))}]}).encode()
+    return _rest(server, model, body, {}) | {"path": f"/v1/models/{model}:predict"}
 
 
 def _rest(server: Server, model: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:

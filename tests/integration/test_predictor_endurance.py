@@ -9,7 +9,7 @@ import pytest
 from services.predictor.settings import PredictorSettings
 from tests.bench.endurance import DOORS, endure
 
-KINDS = {"release", "canary", "promote", "rollback", "register and release"}
+KINDS = {"release", "canary", "arms", "promote", "rollback", "register and release"}
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import UNSET
 
-from services.predictor.api_http import codec
+from services.predictor.api_http import codec, json_body
 from services.predictor.api_http.admission import Admission
 from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, template_of
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path
+from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.model import Answer, Ask
 from services.predictor.domain.naming import HostNames
 from services.predictor.domain.predict import Predictor
@@ -31,6 +32,7 @@ from tenon.kit.telemetry import get_logger
 log = get_logger(__name__)
 HEAVY_BYTES = 64 << 10
 _NOTHING = memoryview(b"")
+_PREDICT_KEYS = {"instances", "request_id"}
 
 
 class Reply(NamedTuple):
@@ -79,7 +81,7 @@ class QuickDoor:
         self, path: Path, headers: Mapping[bytes, bytes], body: bytes, tenant: TenantId | None = None
     ) -> Reply | None:
         """The whole answer to a request, of this tenant if it is known already."""
-        if path.kind != "infer" or b"content-encoding" in headers or b"traceparent" in headers:
+        if b"content-encoding" in headers or b"traceparent" in headers:
             return None
         if tenant is None:
             tenant = self.caller(path, headers)
@@ -93,7 +95,10 @@ class QuickDoor:
         request_id = context.new_request_id() if given is None else context.accept_request_id(given.decode("latin-1"))
         length = headers.get(b"inference-header-content-length")
         try:
-            reply = self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
+            if path.kind == "predict":
+                reply = self.predict(tenant, path, body, request_id)
+            else:
+                reply = self.infer(tenant, path, body, None if length is None else length.decode("latin-1"), request_id)
         except TenonError:
             return None
         except Exception:
@@ -139,6 +144,28 @@ class QuickDoor:
             wanted = codec.Wanted([], {}, True, named)
             return Reply(*codec.render_infer(answer, wanted), request_id)
         return self._matrix(tenant, path, request, tail, named, request_id)
+
+    def predict(self, tenant: TenantId, path: Path, body: bytes, request_id: str) -> Reply | None:
+        """Instances by entity, of a model that looks no history up, for a caller who may ask."""
+        if len(body) > HEAVY_BYTES or self._predictor.table.find(tenant, path.model).stable.views:
+            return None
+        request = json_body.load(body, HEAVY_BYTES)
+        if not request.keys() <= _PREDICT_KEYS:
+            return None
+        given = request.get("request_id")
+        if given is not None and (type(given) is not str or len(given) > codec.MAX_ID):
+            return None
+        rows, columns, partial = columns_of_instances(request.get("instances"))
+        if rows > self._inline_rows:
+            return None
+        key = given or request_id
+        plan = self._predictor.plan(
+            tenant, Ask(path.model, None, "rest", key, rows, columns, split_rows=True, partial=partial)
+        )
+        if plan.waits:
+            return None
+        answers = self._predictor.answer(plan)
+        return Reply(codec.render_entities(path.model, tenant.value, key, rows, answers), None, request_id, rows)
 
     def _matrix(
         self, tenant: TenantId, path: Path, request: Request, tail: memoryview, named: str | None, request_id: str

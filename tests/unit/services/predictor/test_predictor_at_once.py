@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.predictor.api_http import codec
+from services.predictor.api_http import codec, json_body
 from services.predictor.api_http.paths import Path
 from services.predictor.api_http.quick_door import QuickDoor, Reply
+from services.predictor.domain.instances import columns_of_instances
 from services.predictor.domain.logged import Logged
-from services.predictor.domain.model import Column, Entry, ModelKey, Served
+from services.predictor.domain.model import Ask, Column, Entry, ModelKey, Served
 from services.predictor.domain.tensors import check_outputs
 from tenon.bundle import Evaluator, Linear, Numeric, OneHot, Pipeline
 from tenon.bundle.pipeline import Transform
@@ -282,6 +283,57 @@ def test_a_key_that_stands_twice_is_left_to_the_long_way(key: str) -> None:
     entry = Entry(1, version(MIXED))
     assert at_once(entry, body.encode(), None) is not None
     assert at_once(entry, doubled.encode(), None) is None
+
+
+INSTANCES: list[tuple[bool, str]] = [
+    (True, '{"instances":[{"features":{"x":0.5,"n":3,"b":true,"t":"é","u":"b"}}]}'),
+    (
+        True,
+        '{"instances":[{"entity":{"u":"b"},"features":{"n":3}},{"features":{"n":2,"u":"a:b"}}],"request_id":"mine"}',
+    ),
+    (False, '{"instances":[{"features":{"n":3,"u":"b"}}],"explain":false}'),
+    (False, '{"instances":[{"features":{"n":3,"u":"b"}}],"other":1}'),
+    (False, '{"instances":[{"features":{"n":3,"u":"b"}}],"request_id":7}'),
+    (False, '{"instances":[{"features":{"n":3,"n":3,"u":"b"}}]}'),
+    (False, '{"instances":[{"features":{"n":1.5,"u":"b"}}]}'),
+    (False, '{"instances":[{"features":{"u":"b"}}]}'),
+    (False, '{"instances":[]}'),
+    (False, "[]"),
+    (False, "{"),
+]
+
+
+@pytest.mark.parametrize(("usual", "text"), INSTANCES)
+def test_instances_are_answered_at_once_as_the_long_way_answers_them(usual: bool, text: str) -> None:
+    """The same bytes but for ids, the same log; what is refused, and what asks for an explanation, goes the long way."""
+    entry = Entry(1, version(MIXED), version(tuple(reversed(MIXED)), 2), 500)
+    path = Path("predict", None, "stay", None)
+    here, door = world(entry)
+    callers = RecentCallers()
+    callers.keep(b"Bearer k", Principal("k", ACME, frozenset({Scope.PREDICT})))
+    door = QuickDoor(here.predictor, callers, inline_rows=100)
+    headers = {b"authorization": b"Bearer k", b"x-request-id": b"request-1"}
+    reply = door.answer(path, headers, text.encode())
+    assert (reply is not None) == usual
+    if reply is None:
+        assert here.log.entries == []
+        return
+    there, _ = world(entry)
+    request = json_body.load(text.encode(), 1 << 20)
+    rows, columns, partial = columns_of_instances(request["instances"])
+    key = request.get("request_id") or "request-1"
+    ask = Ask("stay", None, "rest", key, rows, columns, split_rows=True, partial=partial)
+    wanted = codec.render_entities("stay", ACME.value, key, rows, there.predictor.predict(ACME, ask))
+    assert (_ID.sub(b"", reply.body), kept(here.log.entries)) == (_ID.sub(b"", wanted), kept(there.log.entries))
+    assert (reply.json_bytes, reply.request_id, reply.rows) == (None, "request-1", rows)
+
+
+def test_a_model_that_looks_history_up_is_for_the_long_way() -> None:
+    """Features are asked on a thread, so nothing is even begun here."""
+    here, door = world(Entry(1, replace(version(MIXED), views={"visits": ("u",)})))
+    body = b'{"instances":[{"features":{"n":3,"u":"b"}}]}'
+    assert door.predict(ACME, Path("predict", None, "stay", None), body, "request-1") is None
+    assert here.log.entries == []
 
 
 def test_only_known_callers_are_answered_at_once() -> None:
