@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.control_plane import ControlPlane
+from tests.cluster.harness.real_world import RealWorld, real_world
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     try:
         running = Cluster(plane)
         running.install_definitions()
+        running.offer_volumes()
         yield running
     finally:
         plane.stop()
@@ -46,3 +48,11 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.create_namespace(name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]:
+    """Real pods, Prometheus and Flagger."""
+    with real_world(cluster, tmp_path_factory.mktemp("world")) as running:
+        yield running
+        assert not running.pods.problems

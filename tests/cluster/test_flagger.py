@@ -4,14 +4,12 @@ without traffic nothing is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.cluster.flagger_documents import documents
-from tests.cluster.harness.cluster import Cluster
-from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, RealWorld, real_world
+from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, RealWorld
 from tests.cluster.harness.traffic import Traffic
 
 DECIDED = ("Succeeded", "Failed")
@@ -31,28 +29,27 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(world: RealWorld) -> Outcome:
     """Three tenants' canaries, side by side; nobody asks the third. Ends when the first two are decided."""
-    with real_world(cluster, tmp_path_factory.mktemp("flagger")) as world:
+    cluster = world.cluster
 
-        def apply(name: str, version: int) -> None:
-            cluster.apply(documents(f"real-{name}", name, version, world.prometheus.url), "-n", f"real-{name}")
+    def apply(name: str, version: int) -> None:
+        cluster.apply(documents(f"real-{name}", name, version, world.prometheus.url), "-n", f"real-{name}")
 
-        def all_are(phases: tuple[str, ...], names: tuple[str, ...]) -> bool:
-            return all(world.phase(f"real-{name}", name) in phases for name in names)
+    def all_are(phases: tuple[str, ...], names: tuple[str, ...]) -> bool:
+        return all(world.phase(f"real-{name}", name) in phases for name in names)
 
-        for name in WANTED:
-            cluster.create_namespace(f"real-{name}")
-            apply(name, GOOD)
-        cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 90)
-        asked = {name: world.traffic(f"real-{name}", name) for name in ("good", "bad")}
-        for name, version in WANTED.items():
-            apply(name, version)
-        cluster.wait("Flagger has decided", lambda: all_are(DECIDED, tuple(asked)), 180)
-        for traffic in asked.values():
-            traffic.stop()
-        yield Outcome(world, asked)
-        assert not world.pods.problems
+    for name in WANTED:
+        cluster.create_namespace(f"real-{name}")
+        apply(name, GOOD)
+    cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 90)
+    asked = {name: world.traffic(f"real-{name}", name) for name in ("good", "bad")}
+    for name, version in WANTED.items():
+        apply(name, version)
+    cluster.wait("Flagger has decided", lambda: all_are(DECIDED, tuple(asked)), 180)
+    for traffic in asked.values():
+        traffic.stop()
+    return Outcome(world, asked)
 
 
 def test_good_version_is_promoted(outcome: Outcome) -> None:

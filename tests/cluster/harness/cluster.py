@@ -104,6 +104,31 @@ class Cluster:
         self.kubectl("apply", "--server-side", *(argument for path in wanted for argument in ("-f", str(path))))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
+    def offer_volumes(self, count: int = 40) -> None:
+        """Volumes for claims to be bound to: there is nobody who would make them."""
+        storage = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "tests", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }
+        volumes = [
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"volume-{number}"},
+                "spec": {
+                    "capacity": {"storage": "1Ti"},
+                    "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+                    "storageClassName": "tests",
+                    "hostPath": {"path": f"/nowhere/{number}"},
+                },
+            }
+            for number in range(count)
+        ]
+        self.apply([storage, *volumes])
+
     def wait(self, what: str, true: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something is true, or fail with the events of the cluster."""
         deadline = time.monotonic() + seconds

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.flagger import start_flagger
+from tests.cluster.harness.nodes import BROKEN
 from tests.cluster.harness.prometheus import Prometheus
 from tests.cluster.harness.real_pods import RealPod, RealPods
 from tests.cluster.harness.traffic import Traffic
@@ -68,6 +71,8 @@ def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
     registry.add("acme", MODEL, GOOD, visit_bundle(model=MODEL, shift=0.1))
     registry.add("acme", MODEL, BETTER, visit_bundle(model=MODEL, shift=0.2))
     registry.add("acme", MODEL, OTHER_SIGNATURE, linear_bundle(model=MODEL))
+    # Signed by somebody else.
+    registry.add("acme", MODEL, BROKEN, visit_bundle(model=MODEL, key=Ed25519PrivateKey.generate()))
 
     def scrape(pods: list[RealPod]) -> None:
         prometheus.scrape(
