@@ -21,8 +21,8 @@ help: ## list the targets
 .PHONY: install
 install: $(STAMP) ## make .venv with everything, at the versions of constraints.txt
 
-# Installing also compiles the evaluator, so that it follows its sources.
-KERNEL := hatch_build.py $(wildcard tenon/bundle/kernel/*.[ch]) tenon/bundle/kernel/build.py
+# Installing also compiles the C kernels, so that they follow their sources.
+KERNEL := hatch_build.py $(wildcard tenon/*/kernel/*.[ch]) tenon/native/build.py tenon/native/abi.h
 
 $(STAMP): pyproject.toml constraints.txt $(KERNEL)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -135,7 +135,7 @@ proto-check: install ## fail if tenon/api is not what proto/ says
 	$(BIN)/python -m tools.proto --check
 
 .PHONY: test-kernel
-test-kernel: install ## the compiled evaluator's tests under sanitizers, and built without Python's headers
+test-kernel: install ## the C kernels' tests under sanitizers, and built without Python's headers
 	$(BIN)/python -m tools.test_kernel
 
 bench-%: install ## run one bench of tests/bench against its yardstick

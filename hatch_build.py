@@ -1,7 +1,7 @@
-"""Build hook: compile the evaluator (tenon/bundle/kernel) when Tenon is installed or packed into a wheel.
+"""Build hook: compile the C kernels (tenon/native/build.py lists them) when Tenon is installed or packed into a wheel.
 
 The machine's C compiler does it; where there is none, the one in the `ziglang` wheel, which is asked for only then.
-Where neither can, the install goes on with a warning, and numpy evaluates: the same numbers, slower. The same when
+Where neither can, the install goes on with a warning, and numpy computes: the same numbers, slower. The same when
 TENON_WITHOUT_KERNEL=1 is set, for a machine without a compiler that cannot download one.
 """
 
@@ -19,12 +19,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER = Path("tenon/bundle/kernel")
+BUILDER = Path("tenon/native/build.py")
 ZIGLANG = "ziglang>=0.13,<1"
 
 
 class KernelBuildHook(BuildHookInterface[Any]):
-    """Adds the library to the wheel, whose tag then names the platform; in an editable install it stays in place."""
+    """Adds the libraries to the wheel, whose tag then names the platform; in an editable install they stay in place."""
 
     PLUGIN_NAME = "custom"
 
@@ -35,25 +35,28 @@ class KernelBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Called before the wheel is packed."""
         builder = self._builder()
-        library = Path(self.root) / FOLDER / builder.LIBRARY
+        libraries = [Path(kernel) / builder.LIBRARY for kernel in builder.KERNELS]
         try:
             # An old one must not be packed when there can be no new one.
-            library.unlink(missing_ok=True)
+            for library in libraries:
+                (Path(self.root) / library).unlink(missing_ok=True)
             if _unwanted():
                 raise builder.CannotBuildError("TENON_WITHOUT_KERNEL is set")
-            builder.build(target=library)
+            compiler = builder.find_compiler()
+            for library in libraries:
+                builder.build(Path(self.root) / library.parent, compiler=compiler)
         except (builder.CannotBuildError, OSError) as err:
-            self.app.display_warning(f"The compiled evaluator was not built; numpy will evaluate, slower. {err}")
+            self.app.display_warning(f"The C kernels were not built; numpy will compute, slower. {err}")
             return
-        build_data["artifacts"].append(f"/{(FOLDER / builder.LIBRARY).as_posix()}")
+        build_data["artifacts"] += [f"/{library.as_posix()}" for library in libraries]
         build_data["pure_python"] = False
         build_data["tag"] = f"cp311-abi3-{_platform()}"
 
     def _builder(self) -> ModuleType:
         # By its path: importing `tenon` needs what is not installed here.
-        spec = importlib.util.spec_from_file_location("tenon_kernel_build", Path(self.root) / FOLDER / "build.py")
+        spec = importlib.util.spec_from_file_location("tenon_kernel_build", Path(self.root) / BUILDER)
         if spec is None or spec.loader is None:
-            raise FileNotFoundError(f"{FOLDER}/build.py")
+            raise FileNotFoundError(BUILDER)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

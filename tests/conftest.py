@@ -24,13 +24,16 @@ def data_folder() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Build the compiled evaluator anew when its sources have changed since; once, before any worker starts."""
+    """Build the C kernels anew when their sources have changed since; once, before any worker starts."""
     if hasattr(config, "workerinput"):
         return
     # Looked at in a process of its own: a library once loaded cannot be replaced.
-    stale = "from tenon.bundle.compiled import kernel_type; import sys; sys.exit(kernel_type() is None)"
+    stale = (
+        "from tenon.bundle.compiled import kernel_type; from tenon.windows.program import compiled_module; "
+        "import sys; sys.exit(kernel_type() is None or compiled_module() is None)"
+    )
     if subprocess.run([sys.executable, "-c", stale], cwd=ROOT, capture_output=True, check=False).returncode:
-        subprocess.run([sys.executable, "-m", "tenon.bundle.kernel.build"], cwd=ROOT, capture_output=True, check=False)
+        subprocess.run([sys.executable, "-m", "tenon.native.build"], cwd=ROOT, capture_output=True, check=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """What a feature's value is: the definition, in plain Python and as slow as it likes.
 
-Every engine (the vectorised one that makes training sets, the one that reads the online store) must give these very
-bits; the property tests hold them to it. The rules, in words and with an example: docs/concepts/feature-semantics.md.
+Every engine (the compiled one that makes training sets and reads the online store, and the numpy one that stands in for
+it) must give these very bits; the property tests hold them to it. The rules, in words and with an example:
+docs/concepts/feature-semantics.md.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from tenon.core.specs.feature_view import Feature, Function
+from tenon.core.expressions import evaluate_expression
+from tenon.core.specs.feature_view import COUNTS, Feature, Function, quantile_fraction
+
+FOREVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that is not missing: an integer (a decimal is stored times ten to the power of its scale) and when it
-    became known, in microseconds."""
+    """A value that is not missing: an integer (a decimal is stored times ten to the power of its scale), when it became
+    known, and up to when it was believed: the moment at which its correction became known. In microseconds."""
 
     amount: int
     known: int
+    until: int = FOREVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Event:
 
     event_time: int
     values: Mapping[str, Value] = field(default_factory=dict)
+    until: int = FOREVER
 
 
 def threshold(above: float, scale: int) -> int:
@@ -40,8 +46,12 @@ def threshold(above: float, scale: int) -> int:
     >>> threshold(15, 0), threshold(0.1, 1), threshold(-0.5, 0)
     (15, 1, -1)
     """
-    scaled: Fraction = Fraction(Decimal(repr(above))) * 10**scale
-    return math.floor(scaled)
+    return math.floor(scaled(above, scale))
+
+
+def scaled(number: float, scale: int) -> Fraction:
+    """The decimal number that a float prints as, times ten to the power of the scale."""
+    return Fraction(Decimal(repr(number))) * Fraction(10**scale)
 
 
 def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> float:
@@ -52,29 +62,68 @@ def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> 
     >>> mean = Feature("v", "delay_mean_1d", "delay", Function.MEAN, "1d", None)
     >>> value_at(mean, 0, history, 2 * hour), value_at(mean, 0, history, 3 * hour), value_at(mean, 0, history, 6 * hour)
     (nan, 20.0, 13.5)
+
+    A correction replaces the earlier value from the moment at which it became known:
+
+    >>> corrected = [Event(0, {"delay": Value(20, 2 * hour, until=4 * hour)}), Event(0, {"delay": Value(26, 4 * hour)})]
+    >>> value_at(mean, 0, corrected, 4 * hour), value_at(mean, 0, corrected, 5 * hour)
+    (20.0, 26.0)
     """
-    amounts: list[int] = []
+    found: list[tuple[int, int, int]] = []
     for event in events:
-        value = Value(0, event.event_time) if feature.column is None else event.values.get(feature.column)
+        value = Value(0, event.event_time, event.until) if feature.column is None else event.values.get(feature.column)
         if value is None:
             continue
         known = max(value.known, event.event_time)
-        if known < at and event.event_time >= at - feature.window_micros:
-            amounts.append(value.amount)
-    count, unit = float(len(amounts)), float(10**scale)
-    if feature.function is Function.COUNT:
-        return count
+        if feature.function is Function.STATIC:
+            if value.until == FOREVER:
+                found.append((event.event_time, known, value.amount))
+        elif known < at <= value.until and event.event_time >= at - feature.window_micros:
+            found.append((event.event_time, known, value.amount))
+    # In the order of event time, then of when it was known, then of the value: ties have one answer.
+    found.sort()
+    amounts = [amount for _, _, amount in found]
     if not amounts:
-        return math.nan
+        return 0.0 if feature.function in COUNTS else math.nan
+    return _aggregate(feature, scale, amounts, seconds_since=(at - found[-1][0]) / 1e6)
+
+
+def _aggregate(feature: Feature, scale: int, amounts: list[int], seconds_since: float) -> float:
+    """All sums are exact; each line rounds integers to float64 and divides once."""
+    count, unit = len(amounts), float(10**scale)
     match feature.function:
+        case Function.COUNT:
+            return float(count)
+        case Function.DISTINCT:
+            return float(len(set(amounts)))
         case Function.SUM:
             return float(sum(amounts)) / unit
         case Function.MEAN:
-            return float(sum(amounts)) / (count * unit)
+            return float(sum(amounts)) / (float(count) * unit)
+        case Function.STD:
+            if count < 2:
+                return math.nan
+            squares = count * sum(amount * amount for amount in amounts) - sum(amounts) ** 2
+            return math.sqrt(float(squares) / float(count * (count - 1))) / unit
         case Function.MIN:
             return float(min(amounts)) / unit
         case Function.MAX:
             return float(max(amounts)) / unit
+        case Function.FIRST:
+            return float(amounts[0]) / unit
+        case Function.LAST | Function.STATIC:
+            return float(amounts[-1]) / unit
+        case Function.QUANTILE:
+            rank = math.ceil(quantile_fraction(feature.quantile or 1.0) * count)
+            return float(sorted(amounts)[rank - 1]) / unit
         case Function.RATE:
             limit = threshold(feature.above or 0.0, scale)
-            return float(sum(amount > limit for amount in amounts)) / count
+            return float(sum(amount > limit for amount in amounts)) / float(count)
+        case Function.SINCE_LAST:
+            return seconds_since
+    raise ValueError(f"{feature.reference} is not an aggregate")
+
+
+def expression_at(feature: Feature, values: Mapping[str, float]) -> float:
+    """The value of an expression, given those of the view's other features by name."""
+    return evaluate_expression(feature.steps, values)

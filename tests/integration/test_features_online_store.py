@@ -12,8 +12,6 @@ import httpx
 import numpy as np
 import pytest
 
-from services.features.domain.blob import EntityBlob
-from services.features.domain.history import ColumnHistory
 from services.features.domain.model import OnlineState
 from services.features.domain.plan import compile_view
 from services.features.storage.online import RedisOnlineStore
@@ -21,6 +19,8 @@ from tenon.core.errors import Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import connect
+from tenon.windows.blob import EntityBlob, decode_blob
+from tenon.windows.events import Column, Events
 from tests.support.fake_ingest import lake_frame, running_ingest
 from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
 from tests.support.service_process import ADMIN_KEY, running_service
@@ -48,7 +48,13 @@ def view_over(window: str) -> FeatureViewSpec:
 def blob(entity: str, value: int) -> EntityBlob:
     """An entity with one event."""
     one = np.array([1], np.int64)
-    return EntityBlob(entity, 1, 0, one, (ColumnHistory(one, one * value, np.array([True])),))
+    return EntityBlob(entity, 1, 0, Events(one, (Column(), Column(value=one * value))))
+
+
+def value_in(data: bytes | None) -> int | None:
+    """What `blob` put in."""
+    column = decode_blob(data).events.columns[1] if data is not None else None
+    return None if column is None or column.value is None else int(column.value[0])
 
 
 def publish(store: RedisOnlineStore, view: FeatureViewSpec, blobs: list[EntityBlob], version: int = 1) -> OnlineState:
@@ -84,7 +90,7 @@ def test_what_is_published_is_served(store: RedisOnlineStore, server: RedisServe
             assert served["other"] is None
             assert served["v"] is not None
             assert served["v"].state == state
-            values = {name: found and int(found.columns[0].value[0]) for name, found in served["v"].blobs.items()}
+            values = {name: value_in(found) for name, found in served["v"].blobs.items()}
             assert values == {name: number for number, name in enumerate(names)} | {"nobody": None}
     assert store.serve(SOUTH, ["v"], lambda _: names) == {"v": None}
     publish(store, view_over("1d"), [blob("a", 9)], version=2)
@@ -121,9 +127,7 @@ def test_readers_never_see_a_mix(store: RedisOnlineStore, server: RedisServer) -
             except Unavailable as err:
                 wrong.extend([err] if err.reason != "VIEW_CHANGING" else [])
                 continue
-            values = {
-                None if b is None else int(b.columns[0].value[0]) for b in (served.blobs if served else {}).values()
-            }
+            values = {value_in(found) for found in (served.blobs if served else {}).values()}
             if served is None or values != {views[served.plan.digest][1]}:
                 wrong.append((served and served.plan.digest, values))
             reads += 1

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from services.features.domain.blob import EntityBlob, decode_blob, encode_blob
 from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Change, EntityNames, ServedView
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
 from tenon.core.tenancy import TenantId
+from tenon.windows.blob import EntityBlob, encode_blob
 
 
 @dataclass
@@ -112,8 +112,7 @@ class FakeOnlineStore:
                 served[view] = None
                 continue
             plan = self.plans[key]
-            found = {name: self.blobs[key].get(name) for name in entities(plan)}
-            blobs = {name: None if data is None else decode_blob(data) for name, data in found.items()}
+            blobs = {name: self.blobs[key].get(name) for name in entities(plan)}
             served[view] = ServedView(plan, self.states[key], blobs)
         return served
 

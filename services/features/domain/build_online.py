@@ -10,17 +10,17 @@ from time import monotonic
 import numpy as np
 import polars as pl
 
-from services.features.domain.blob import EntityBlob
 from services.features.domain.frames import ENTITY, blobs_of, with_entity
-from services.features.domain.history import ColumnHistory
 from services.features.domain.model import LakeTable, OnlineState, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
 from tenon.core.errors import TenonError
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
+from tenon.windows.blob import EntityBlob
+from tenon.windows.events import Column, Events
 
-_NONE = np.zeros(0, np.int64)
+_NO_TIMES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ class BuildOnline:
             yield blob
         everyone = self._lake.read_distinct(table, [column.name for column in plan.entity])
         names = pl.DataFrame({ENTITY: with_entity(everyone, plan.entity)})[ENTITY].drop_nulls().unique().sort()
-        nothing = tuple(ColumnHistory(_NONE, _NONE, np.zeros(0, np.bool_)) for _ in plan.columns)
+        nothing = Events(_NO_TIMES, tuple(Column() for _ in range(len(plan.columns) + 1)))
         for name in names:
             if name not in recent:
                 # Seen, but so long ago that every window is empty: known, unlike an entity without a blob.
-                yield EntityBlob(name, table.version, horizon, _NONE, nothing)
+                yield EntityBlob(name, table.version, horizon, nothing)

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Sequence
 from time import monotonic
 
+import numpy as np
 import polars as pl
 
 from services.features.domain.entity import scaled_integers
 from services.features.domain.frames import codes_of, history_of, micros
-from services.features.domain.kernel import evaluate
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
@@ -89,8 +89,10 @@ class BuildTrainingSet:
         series = [_carried(rows, name, table.spec) for name in carried]
         for plan in plans:
             source = self._lake.read(tables[plan.dataset], plan.source_columns)
-            history, entities = history_of(plan, source)
-            values = evaluate(plan, history, codes_of(plan, rows, entities), at)
+            events, codes, entities = history_of(plan, source)
+            asked = codes_of(plan, rows, entities)
+            values = plan.program.evaluate(events, codes, asked, at, entities.height)
+            values[:, asked < 0] = np.nan
             series += [
                 pl.Series(feature.reference, value).fill_nan(None)
                 for feature, value in zip(plan.features, values, strict=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from services.features.domain.entity import entity_text
-from services.features.domain.lookup import Lookup, Status, look_up
+from services.features.domain.lookup import STATUSES, Lookup, Status, look_up
 from services.features.domain.model import EntityKeys
 from services.features.domain.plan import Plan
 from services.features.domain.ports import Meter, OnlineStore, Views
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
+from tenon.windows.program import NOTHING_KNOWN
 
 MAX_ROWS = 10_000
 MAX_VIEWS = 50
@@ -66,10 +67,12 @@ class LookUpOnline:
             for index, row in enumerate(rows):
                 entity = entity_text(view.plan.entity, row.keys, f"rows.{index}")
                 lookups.append(Lookup(entity, view.blobs.get(entity) if entity is not None else None, row.at))
-            for answer, values in zip(answers, look_up(view.plan, lookups), strict=True):
-                answer.values.extend(values.values)
-                answer.statuses.extend(values.statuses)
-                answer.known_until.append(values.known_until)
+            found_of = look_up(view.plan, lookups)
+            columns = found_of.values.T.tolist(), found_of.statuses.T.tolist(), found_of.known.tolist()
+            for answer, values, statuses, known in zip(answers, *columns, strict=True):
+                answer.values.extend(values)
+                answer.statuses.extend(STATUSES[status] for status in statuses)
+                answer.known_until.append(None if known == NOTHING_KNOWN else known)
         self._meter.looked_up(len(rows), perf_counter() - began)
         return OnlineAnswer(
             [feature.reference for view in found for feature in view.plan.features],

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenon.core.errors import Invalid, Place
+from tenon.core.expressions import Op, Step
 from tenon.core.feature_semantics import threshold
-from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec, Function, check_feature_view, spec_digest
+from tenon.core.specs import (
+    ColumnType,
+    Condition,
+    DatasetSpec,
+    Feature,
+    FeatureViewSpec,
+    Function,
+    check_feature_view,
+    spec_digest,
+)
+from tenon.core.specs.feature_view import quantile_fraction
+from tenon.windows.program import Arithmetic, Window, Windows
 
-LAYOUT = 1
+LAYOUT = 2
 """Counted up when the meaning or the form of stored values changes: it is part of every plan's digest."""
 
-LONGEST_WINDOW = 1 << 60
-"""About 36,000 years in microseconds: a longer window means the same and would not fit beside an int64 instant."""
+
+class Content(enum.Enum):
+    """What a column's integers are."""
+
+    NOTHING = "nothing"  # the events, or values that are only counted
+    AMOUNT = "amount"  # the number times ten to the power of the scale; true is 1
+    CODE = "code"  # equal for equal values: a string's hash, a day, an instant
+    CONDITION = "condition"  # whether the condition holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +50,40 @@ class EntityColumn:
 
 @dataclass(frozen=True, slots=True)
 class ValueColumn:
-    """A column that is aggregated. A column that is only counted need not hold numbers (`exact` is false then)."""
+    """A column of the events as the kernel gets it; `name` None: the events themselves.
 
-    name: str
+    `known_at`: known when the latest of these columns says so. `where`: only events for which all of it holds.
+    """
+
+    name: str | None
+    content: Content
     scale: int
-    known_at: str | None
-    exact: bool
+    known_at: tuple[str, ...]
+    where: tuple[tuple[str, Condition], ...] = ()
+    condition: Condition | None = None
+
+    def canonical(self) -> list[Any]:
+        """As JSON data."""
+        where = [[name, condition.model_dump(mode="json")] for name, condition in self.where]
+        condition = None if self.condition is None else self.condition.model_dump(mode="json")
+        return [self.name, self.content.value, self.scale, list(self.known_at), where, condition]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFeature:
-    """One feature: over which column (index into the plan's columns; None counts events), how, how far back."""
+    """One feature, and how the kernel computes it."""
 
     reference: str
     function: Function
-    column: int | None
-    window: int
-    threshold: int | None
+    compiled: Window | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled feature view. `digest` changes with anything that could change a value or its stored form."""
+    """A compiled feature view. `digest` changes with anything that could change a value or its stored form.
+
+    `columns` are the kernel's from 1 on; its column 0 is the events themselves.
+    """
 
     view: str
     dataset: str
@@ -60,19 +92,21 @@ class Plan:
     entity: tuple[EntityColumn, ...]
     event_time: str
     columns: tuple[ValueColumn, ...]
+    types: Mapping[str, tuple[ColumnType, int]]
     features: tuple[PlannedFeature, ...]
+    program: Windows = field(compare=False, repr=False)
 
     @property
     def longest_window(self) -> int:
         """The longest window of any feature, in microseconds."""
-        return max(feature.window for feature in self.features)
+        return max(f.compiled.window for f in self.features if isinstance(f.compiled, Window))
 
     @property
     def source_columns(self) -> list[str]:
         """The columns of the data set that the view reads."""
         names = [column.name for column in self.entity] + [self.event_time]
         for column in self.columns:
-            names += [column.name] + ([column.known_at] if column.known_at else [])
+            names += ([column.name] if column.name else []) + [name for name, _ in column.where] + [*column.known_at]
         return list(dict.fromkeys(names))
 
 
@@ -83,30 +117,33 @@ def compile_view(view: FeatureViewSpec, dataset: DatasetSpec) -> Plan:
         if aggregate.above is not None and not math.isfinite(aggregate.above):
             where = f"aggregates.{index}.above"
             raise Invalid("SPEC_INVALID", f"{where}: the threshold must be a finite number", place=Place(field=where))
-    names = list(dict.fromkeys(feature.column for feature in view.features() if feature.column is not None))
-    columns = tuple(_value_column(name, dataset) for name in names)
+    columns: dict[str, tuple[int, ValueColumn]] = {}
+    names = [feature.name for feature in view.features()]
+    features = []
+    for feature in view.features():
+        if feature.function is Function.EXPRESSION:
+            steps = tuple(
+                Step(step.op, str(names.index(step.name))) if step.op is Op.FEATURE else step for step in feature.steps
+            )
+            features.append(PlannedFeature(feature.reference, feature.function, Arithmetic(steps)))
+            continue
+        place, scale = 0, 0
+        if feature.column is not None or feature.where:
+            column = _value_column(feature, dataset)
+            place, _ = columns.setdefault(json.dumps(column.canonical()), (len(columns) + 1, column))
+            scale = column.scale
+        features.append(PlannedFeature(feature.reference, feature.function, _window(feature, place, scale)))
     entity = tuple(
         EntityColumn(name, dataset.columns[name].type, dataset.columns[name].scale or 0) for name in view.entity
     )
-    features = tuple(
-        PlannedFeature(
-            reference=feature.reference,
-            function=feature.function,
-            column=None if feature.column is None else names.index(feature.column),
-            window=min(feature.window_micros, LONGEST_WINDOW),
-            threshold=None
-            if feature.above is None or feature.column is None
-            else threshold(feature.above, dataset.columns[feature.column].scale or 0),
-        )
-        for feature in view.features()
-    )
+    used = tuple(column for _, column in columns.values())
     content: dict[str, Any] = {
         "layout": LAYOUT,
         "dataset": view.dataset,
         "entity": [[column.name, column.type.value, column.scale] for column in entity],
         "event_time": dataset.event_time,
-        "columns": [[column.name, column.scale, column.known_at, column.exact] for column in columns],
-        "features": [[f.reference, f.function.value, f.column, f.window, f.threshold] for f in features],
+        "columns": [column.canonical() for column in used],
+        "features": [[f.reference, _canonical(f.compiled)] for f in features],
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return Plan(
@@ -116,11 +153,50 @@ def compile_view(view: FeatureViewSpec, dataset: DatasetSpec) -> Plan:
         digest=hashlib.sha256(text.encode()).hexdigest(),
         entity=entity,
         event_time=dataset.event_time,
-        columns=columns,
-        features=features,
+        columns=used,
+        types={name: (column.type, column.scale or 0) for name, column in dataset.columns.items()},
+        features=tuple(features),
+        program=Windows(len(used) + 1, [feature.compiled for feature in features]),
     )
 
 
-def _value_column(name: str, dataset: DatasetSpec) -> ValueColumn:
-    column = dataset.columns[name]
-    return ValueColumn(name, column.scale or 0, column.known_at, column.is_exact)
+def _window(feature: Feature, place: int, scale: int) -> Window:
+    share = quantile_fraction(feature.quantile or 1.0)
+    return Window(
+        column=place,
+        function=feature.function,
+        window=feature.window_micros,
+        digits=scale,
+        threshold=0 if feature.above is None else threshold(feature.above, scale),
+        share=(share.numerator, share.denominator),
+    )
+
+
+def _value_column(feature: Feature, dataset: DatasetSpec) -> ValueColumn:
+    where = tuple(sorted((feature.where or {}).items(), key=lambda item: item[0]))
+    names = ([feature.column] if feature.column else []) + [name for name, _ in where]
+    known_at = dict.fromkeys(known for name in names if (known := dataset.columns[name].known_at))
+    content, scale = Content.NOTHING, 0
+    if feature.condition is not None:
+        content = Content.CONDITION
+    elif feature.column is not None:
+        column = dataset.columns[feature.column]
+        scale = column.scale or 0
+        if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN):
+            content = Content.AMOUNT
+        elif feature.function is Function.DISTINCT:
+            content = Content.CODE
+    return ValueColumn(feature.column, content, scale, tuple(known_at), where, feature.condition)
+
+
+def _canonical(compiled: Window | Arithmetic) -> list[Any]:
+    if isinstance(compiled, Arithmetic):
+        return [[int(step.op), step.name, repr(step.number)] for step in compiled.steps]
+    return [
+        compiled.column,
+        compiled.function.value,
+        compiled.window,
+        compiled.digits,
+        compiled.threshold,
+        *compiled.share,
+    ]

@@ -8,11 +8,11 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from services.features.domain.blob import EntityBlob
 from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
+from tenon.windows.blob import EntityBlob
 
 Change = Literal["created", "updated", "unchanged"]
 
@@ -71,11 +71,11 @@ class Lake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedView:
-    """A view as the online store serves it now, with the blobs that were asked for (None: never seen)."""
+    """A view as the online store serves it now, with the encoded blobs that were asked for (None: never seen)."""
 
     plan: Plan
     state: OnlineState
-    blobs: Mapping[str, EntityBlob | None]
+    blobs: Mapping[str, bytes | None]
 
 
 class OnlineStore(Protocol):

@@ -23,7 +23,6 @@ from typing import Any
 
 import redis
 
-from services.features.domain.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob
 from services.features.domain.model import OnlineState
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import EntityNames, ServedView
@@ -32,6 +31,7 @@ from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
 from tenon.kit.telemetry import get_logger
+from tenon.windows.blob import BlobCorrupt, EntityBlob, encode_blob, entity_of
 
 log = get_logger(__name__)
 
@@ -96,7 +96,7 @@ class RedisOnlineStore:
             else:
                 plan, names = wanted[view]
                 raw = found[offset : offset + len(names)]
-                blobs = {name: _decode(data, name) for name, data in zip(names, raw, strict=True)}
+                blobs = {name: _checked(data, name) for name, data in zip(names, raw, strict=True)}
                 served[view] = ServedView(plan, state, blobs)
             offset += len(wanted[view][1]) if view in wanted else 0
         return served if agreed else None
@@ -248,14 +248,14 @@ def _blob_key(tenant: TenantId, view: str, digest: str, entity: str) -> bytes:
     return f"{_prefix(tenant, view)}{digest[:16]}".encode() + _entity_part(entity)
 
 
-def _decode(data: bytes | None, entity: str) -> EntityBlob | None:
-    if data is None:
-        return None
+def _checked(data: bytes | None, entity: str) -> bytes | None:
+    """The blob, unless it is another entity's: a long one's key holds only a hash of it."""
+    if data is None or len(entity) <= _LONG_ENTITY // 4:
+        return data
     try:
-        blob = decode_blob(data)
+        return data if entity_of(data) == entity else None
     except BlobCorrupt as err:
         raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err
-    return blob if blob.entity == entity else None
 
 
 def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:

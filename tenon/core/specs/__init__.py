@@ -2,6 +2,7 @@
 
 from tenon.core.specs.base import KINDS, Spec, parse_spec, spec_digest
 from tenon.core.specs.checks import check_feature_view, check_model, model_signature
+from tenon.core.specs.condition import Condition
 from tenon.core.specs.dataset import Column, ColumnType, CsvDialect, DatasetSpec
 from tenon.core.specs.fallback import Fallback
 from tenon.core.specs.feature_view import Aggregate, Feature, FeatureViewSpec, Function
@@ -9,7 +10,7 @@ from tenon.core.specs.model import Gate, Label, ModelFeatures, ModelSpec, Split,
 from tenon.core.specs.tenant import TenantSpec
 
 __all__ = [
-    "KINDS", "Aggregate", "Column", "ColumnType", "CsvDialect", "DatasetSpec", "Fallback", "Feature", "FeatureViewSpec",
+    "KINDS", "Aggregate", "Column", "ColumnType", "Condition", "CsvDialect", "DatasetSpec", "Fallback", "Feature", "FeatureViewSpec",
     "Function", "Gate", "Label", "ModelFeatures", "ModelSpec", "Spec", "Split", "Task", "TenantSpec",
     "check_feature_view", "check_model", "model_signature", "parse_spec", "spec_digest",
 ]  # fmt: skip

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tenon.core.errors import Invalid, Place, did_you_mean
+from tenon.core.specs.condition import Condition
 from tenon.core.specs.dataset import Column, ColumnType, DatasetSpec
-from tenon.core.specs.feature_view import FeatureViewSpec, Function
+from tenon.core.specs.feature_view import COUNTS, Aggregate, FeatureViewSpec, Function
 from tenon.core.specs.model import ModelSpec, Task
 
 
@@ -35,15 +36,67 @@ def check_feature_view(view: FeatureViewSpec, dataset: DatasetSpec) -> None:
             _refuse(["entity", index], f"column {name!r} cannot identify an entity: it is a {column.type.value}"
                     + (f" known only at {column.known_at}" if column.known_at else ""))  # fmt: skip
     for index, aggregate in enumerate(view.aggregates):
-        if aggregate.column is None:
-            continue
-        column = _column(dataset, aggregate.column, ["aggregates", index, "column"])
-        if not column.is_exact and set(aggregate.functions) != {Function.COUNT}:
-            _refuse(
-                ["aggregates", index, "column"],
-                f"column {aggregate.column!r} is {column.type.value}; aggregates need integer or decimal, whose sums are exact",
-                f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}",
-            )
+        _check_aggregate(aggregate, dataset, ["aggregates", index])
+    for index, latest in enumerate(view.latest):
+        path: list[Any] = ["latest", index, "column"]
+        _check_amounts(latest.column, _column(dataset, latest.column, path), dataset, path)
+    for index, name in enumerate(view.static):
+        path = ["static", index]
+        column = _column(dataset, name, path)
+        _check_amounts(name, column, dataset, path)
+        if column.known_at:
+            _refuse(path, f"{name!r} is known only at {column.known_at}, so it is no fact that always holds",
+                    "declare it under `latest`, which respects the time")  # fmt: skip
+
+
+def _check_aggregate(aggregate: Aggregate, dataset: DatasetSpec, path: list[Any]) -> None:
+    for name, condition in (aggregate.where or {}).items():
+        _check_filter(condition, name, _column(dataset, name, [*path, "where", name]), [*path, "where", name])
+    if aggregate.column is None:
+        return
+    where = [*path, "column"]
+    column = _column(dataset, aggregate.column, where)
+    functions = set(aggregate.functions)
+    if Function.RATE in functions:
+        if aggregate.condition is not None:
+            functions.remove(Function.RATE)
+            _check_filter(aggregate.condition, aggregate.column, column, [*path, "condition"])
+        elif aggregate.above is None and column.type is not ColumnType.BOOLEAN:
+            _refuse(path, f"the rate of {aggregate.column!r} needs `above` or a `condition`: which values are counted?")
+    if Function.DISTINCT in functions and column.type is ColumnType.FLOAT:
+        _refuse(where, f"column {aggregate.column!r} is float; different values are counted of all other types",
+                f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}")  # fmt: skip
+    if not functions <= {Function.COUNT, Function.DISTINCT, Function.SINCE_LAST}:
+        _check_amounts(aggregate.column, column, dataset, where)
+
+
+def _check_amounts(name: str, column: Column, dataset: DatasetSpec, path: list[Any]) -> None:
+    if column.type not in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN):
+        number = column.type is ColumnType.FLOAT
+        _refuse(
+            path,
+            f"column {name!r} is {column.type.value}; aggregates need integer, decimal or boolean, whose sums are exact",
+            f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}" if number else None,
+        )
+
+
+def _check_filter(condition: Condition, name: str, column: Column, path: list[Any]) -> None:
+    if column.type in (ColumnType.TIMESTAMP, ColumnType.DATE):
+        _refuse(path, f"{name!r} is a {column.type.value}: conditions are on numbers, strings and booleans")
+    _check_condition(condition, name, column, path)
+
+
+def _check_condition(condition: Condition, name: str, column: Column, path: list[Any]) -> None:
+    """A condition must fit the type of its column."""
+    kind = column.type
+    compared = condition.above is not None or condition.below is not None
+    if compared and kind in (ColumnType.STRING, ColumnType.BOOLEAN):
+        _refuse(path, f"{name!r} is a {kind.value}: only `in` can be asked of it")
+    wanted = {ColumnType.STRING: str, ColumnType.BOOLEAN: bool}.get(kind, float)
+    for value in condition.one_of or []:
+        if type(value) is not wanted:
+            words = {str: "text", bool: "true or false", float: "a number"}[wanted]
+            _refuse(path, f"{name!r} is a {kind.value}, so `in` lists {words}, not {value!r}")
 
 
 def check_model(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> None:
@@ -99,15 +152,7 @@ def _check_rules(model: ModelSpec, spine: DatasetSpec) -> None:
         for place, case in enumerate(step.rule or []):
             for name, condition in case.when.items():
                 path: list[Any] = ["fallback", "steps", index, "rule", place, "when", name]
-                kind = _column(spine, name, path).type
-                compared = condition.above is not None or condition.below is not None
-                if compared and kind in (ColumnType.STRING, ColumnType.BOOLEAN):
-                    _refuse(path, f"{name!r} is a {kind.value}: only `in` can be asked of it")
-                wanted = {ColumnType.STRING: str, ColumnType.BOOLEAN: bool}.get(kind, float)
-                for value in condition.one_of or []:
-                    if type(value) is not wanted:
-                        words = {str: "text", bool: "true or false", float: "a number"}[wanted]
-                        _refuse(path, f"{name!r} is a {kind.value}, so `in` lists {words}, not {value!r}")
+                _check_condition(condition, name, _column(spine, name, path), path)
 
 
 def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> list[Input]:
@@ -121,7 +166,7 @@ def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, Fe
     for view_name in model.features.views:
         view = views[view_name]
         for feature in view.features():
-            kind = ColumnType.INTEGER if feature.function is Function.COUNT else ColumnType.FLOAT
+            kind = ColumnType.INTEGER if feature.function in COUNTS else ColumnType.FLOAT
             inputs.append(Input(feature.reference, kind, "history", nullable=True))
         for name in view.entity:
             if name not in model.features.request:

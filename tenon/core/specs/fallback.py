@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 from tenon.core.errors import did_you_mean
 from tenon.core.names import Identifier, ResourceName
 from tenon.core.specs.base import Strict
+from tenon.core.specs.condition import Condition
 from tenon.core.specs.feature_view import Duration
 
 WORDS: Final = {
@@ -36,22 +37,6 @@ WORDS: Final = {
 """Steps without an argument."""
 _KEYS = ("stale", "rule", "constant")
 _ANSWERS_ALWAYS = frozenset({"without_history", "missing", "prior", "refuse", "constant"})
-
-
-class Condition(Strict):
-    """What a request column's value must be; everything given must hold. A missing value fulfils nothing."""
-
-    above: float | None = Field(default=None, description="Greater than this.", allow_inf_nan=False)
-    below: float | None = Field(default=None, description="Less than this.", allow_inf_nan=False)
-    one_of: list[bool | float | str] | None = Field(
-        default=None, alias="in", min_length=1, description="One of these values."
-    )
-
-    @model_validator(mode="after")
-    def _check_some(self) -> Self:
-        if self.above is None and self.below is None and self.one_of is None:
-            raise ValueError("a condition needs `above`, `below` or `in`")
-        return self
 
 
 class Case(Strict):

@@ -1,0 +1,1 @@
+"""Sliding windows over events: one kernel for many entities' histories and for one entity's blob."""

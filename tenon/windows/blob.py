@@ -1,0 +1,164 @@
+"""One entity's events in a compact binary form: what the online store keeps for each view and entity.
+
+Layout (little endian), version 2:
+
+    header   magic "TNF" · version u8 · columns u16 · flags u16 (0) · events u32 · entity bytes u32
+             table version i64 · horizon i64
+    entity   the canonical text, UTF-8, padded with zeros to a multiple of 8
+    arrays   event times, ascending; `until` of the events; then for each column: lateness (known - event time), until,
+             value, valid. Of `until`: 0 for ever, else 1 + (until - event time)
+             each: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · 7 bytes of zeros · base i64
+             · items - base, padded with zeros to a multiple of 8
+
+Times and values are stored as differences from their smallest, in the narrowest type that holds them; reading gives
+back the exact int64. The kernel reads it too (kernel/blob.h).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tenon.windows.events import FOREVER, Column, Events, IntArray
+
+_HEADER = struct.Struct("<3sBHHIIqq")
+_ARRAY = struct.Struct("<B7xq")
+_MAGIC, _VERSION = b"TNF", 2
+_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+
+
+class BlobCorrupt(ValueError):
+    """The bytes are not a blob of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityBlob:
+    """An entity's events, ascending by event time. Values for times before `horizon` cannot be told from it."""
+
+    entity: str
+    table_version: int
+    horizon: int
+    events: Events
+
+
+def encode_blob(blob: EntityBlob) -> bytes:
+    """The blob as bytes; equal events give equal bytes, whatever order those of one instant are in."""
+    events = _in_order(blob.events)
+    name, first = blob.entity.encode(), events.columns[0]
+    parts = [
+        _HEADER.pack(
+            _MAGIC, _VERSION, len(events.columns) - 1, 0, len(events), len(name), blob.table_version, blob.horizon
+        ),
+        name + bytes(-len(name) % 8),
+    ]
+    _write(parts, events.time)
+    _write_until(parts, first.until, events.time, None)
+    for column in events.columns[1:]:
+        if column.known is None:
+            parts.append(_ARRAY.pack(0, 0))
+        else:
+            _write(parts, _where(column, column.known - events.time))
+        _write_until(parts, column.until, events.time, column)
+        if column.value is None:
+            parts.append(_ARRAY.pack(0, 0))
+        else:
+            _write(parts, _where(column, column.value))
+        if column.valid is None:
+            parts.append(_ARRAY.pack(0, 1))
+        else:
+            _write(parts, column.valid.astype(np.int64))
+    return b"".join(parts)
+
+
+def entity_of(data: bytes) -> str:
+    """Whose blob it is. Raises `BlobCorrupt`."""
+    try:
+        magic, version, *_, size, _, _ = _HEADER.unpack_from(data)
+        if magic != _MAGIC or version != _VERSION:
+            raise BlobCorrupt("not a blob of this version")
+        return data[_HEADER.size : _HEADER.size + size].decode()
+    except (struct.error, ValueError) as err:
+        raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
+
+
+def decode_blob(data: bytes) -> EntityBlob:
+    """Read a blob. Raises `BlobCorrupt`."""
+    try:
+        entity = entity_of(data)
+        _, _, columns, _, count, name_bytes, table_version, horizon = _HEADER.unpack_from(data)
+        offset = _HEADER.size + name_bytes + -name_bytes % 8
+        time, offset = _read(data, offset, count)
+        until, offset = _read(data, offset, count)
+        read = [Column(until=_until(until, time))]
+        for _ in range(columns):
+            late, offset = _read(data, offset, count)
+            until, offset = _read(data, offset, count)
+            value, offset = _read(data, offset, count)
+            valid, offset = _read(data, offset, count)
+            read.append(Column(time + late, _until(until, time), value, valid != 0))
+        if offset != len(data):
+            raise BlobCorrupt("its length is wrong")
+        if (time[1:] < time[:-1]).any():
+            raise BlobCorrupt("its events are not in order")
+    except (struct.error, ValueError, KeyError) as err:
+        raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
+    return EntityBlob(entity, table_version, horizon, Events(time, tuple(read)))
+
+
+def _in_order(events: Events) -> Events:
+    """By time, then by everything else: nothing depends on the order in which events of one instant came."""
+    if len(events) < 2 or (events.time[1:] > events.time[:-1]).all():
+        return events
+    keys = [_filled(events.columns[0].until, FOREVER, len(events))]
+    for column in events.columns[1:]:
+        for item, usual in ((column.known, 0), (column.until, FOREVER), (column.value, 0)):
+            keys.append(_where(column, _filled(item, usual, len(events))))
+        keys.append(_filled(column.valid, 1, len(events)).astype(np.int64))
+    return events.take(np.lexsort([*reversed(keys), events.time]))
+
+
+def _filled(items: Any, usual: int, count: int) -> IntArray:
+    filled: IntArray = np.full(count, usual, np.int64) if items is None else items
+    return filled
+
+
+def _where(column: Column, items: IntArray) -> IntArray:
+    """What a missing value carries is nobody's business: zeros."""
+    return items if column.valid is None else np.where(column.valid, items, 0)
+
+
+def _write_until(parts: list[bytes], until: IntArray | None, time: IntArray, column: Column | None) -> None:
+    if until is None:
+        parts.append(_ARRAY.pack(0, 0))
+        return
+    spans = np.where(until == FOREVER, 0, np.maximum(until, time) - time + 1)
+    _write(parts, spans if column is None else _where(column, spans))
+
+
+def _until(spans: IntArray, time: IntArray) -> IntArray | None:
+    return np.where(spans == 0, FOREVER, time + spans - 1) if spans.any() else None
+
+
+def _write(parts: list[bytes], items: IntArray) -> None:
+    if len(items) == 0:
+        parts.append(_ARRAY.pack(0, 0))
+        return
+    base, top = int(items.min()), int(items.max())
+    size = next(size for size in (0, 1, 2, 4, 8) if top - base < 1 << 8 * size)
+    parts.append(_ARRAY.pack(size, base))
+    if size:
+        # Differences of int64 taken in uint64 are exact modulo 2^64, and so is adding the base again.
+        offsets = (items.astype(np.uint64) - np.uint64(base % (1 << 64))).astype(_TYPES[size]).tobytes()
+        parts.append(offsets + bytes(-len(offsets) % 8))
+
+
+def _read(data: bytes, offset: int, count: int) -> tuple[IntArray, int]:
+    size, base = _ARRAY.unpack_from(data, offset)
+    offset += _ARRAY.size
+    if size == 0:
+        return np.full(count, base, np.int64), offset
+    items = np.frombuffer(data, _TYPES[size], count, offset).astype(np.uint64) + np.uint64(base % (1 << 64))
+    return items.view(np.int64), offset + count * size + -(count * size) % 8

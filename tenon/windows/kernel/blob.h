@@ -1,0 +1,106 @@
+/* Reads an entity's blob (tenon/windows/blob.py describes it) into a room. Nothing in it is trusted. */
+#ifndef TENON_BLOB_H
+#define TENON_BLOB_H
+
+#include "evaluate.h"
+
+enum { BLOB_VERSION = 2, BLOB_HEADER = 32, ARRAY_HEADER = 16 };
+
+typedef struct { const uint8_t *at, *end; } Reader;
+
+INLINE uint64_t read_number(const uint8_t *at, int bytes) {
+    uint64_t number = 0;
+    for (int i = bytes - 1; i >= 0; i--) number = number << 8 | at[i];
+    return number;
+}
+
+/* An array into int64; `same` says that all items are its base. Gives 0 when the bytes are cut short or no array. */
+static int read_array(Reader *reader, int64_t *into, int64_t count, int64_t *base, int *same) {
+    if (reader->end - reader->at < ARRAY_HEADER) return 0;
+    const int size = reader->at[0];
+    const uint64_t from = read_number(reader->at + 8, 8);
+    const int64_t bytes = count * size, padded = (bytes + 7) / 8 * 8;
+    reader->at += ARRAY_HEADER;
+    *base = (int64_t)from;
+    *same = size == 0;
+    if (size == 0) return 1;
+    if (reader->end - reader->at < padded) return 0;
+    switch (size) { /* constant sizes become plain loads */
+    case 1: for (int64_t i = 0; i < count; i++) into[i] = (int64_t)(from + reader->at[i]); break;
+    case 2: for (int64_t i = 0; i < count; i++) into[i] = (int64_t)(from + read_number(reader->at + 2 * i, 2)); break;
+    case 4: for (int64_t i = 0; i < count; i++) into[i] = (int64_t)(from + read_number(reader->at + 4 * i, 4)); break;
+    case 8: for (int64_t i = 0; i < count; i++) into[i] = (int64_t)(from + read_number(reader->at + 8 * i, 8)); break;
+    default: return 0;
+    }
+    reader->at += padded;
+    return 1;
+}
+
+static int64_t *filled(int64_t *into, int64_t count, int64_t value) {
+    for (int64_t i = 0; i < count; i++) into[i] = value;
+    return into;
+}
+
+/* Differences are taken and added as unsigned, exact modulo 2^64. */
+INLINE int64_t plus(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+
+/* How long a value was believed: 0 for ever, else one more than the time since the event. NULL when all are for ever. */
+static const int64_t *read_until(Reader *reader, int64_t *into, const History *history, int *fine) {
+    int64_t base;
+    int same;
+    if (!(*fine = read_array(reader, into, history->events, &base, &same))) return NULL;
+    if (same && base == 0) return NULL;
+    if (same) filled(into, history->events, base);
+    for (int64_t i = 0; i < history->events; i++)
+        into[i] = into[i] ? plus(plus(into[i], -1), history->time[i]) : INT64_MAX;
+    return into;
+}
+
+/* Fills the history with the blob's events. 0: fine, 1: the bytes are no blob of this view, -1: no memory. */
+static int read_blob(const Program *program, Room *room, History *history, const uint8_t *data, int64_t length,
+                     int64_t *horizon) {
+    Reader reader = {data, data + length};
+    int64_t base;
+    int same, fine;
+    if (length < BLOB_HEADER || memcmp(data, "TNF", 3) || data[3] != BLOB_VERSION) return 1;
+    const int64_t columns = (int64_t)read_number(data + 4, 2), events = (int64_t)read_number(data + 8, 4);
+    const int64_t name = ((int64_t)read_number(data + 12, 4) + 7) / 8 * 8;
+    *horizon = (int64_t)read_number(data + 24, 8);
+    if (columns != program->columns - 1 || length - BLOB_HEADER < name) return 1;
+    reader.at += BLOB_HEADER + name;
+    /* An item takes no byte when all are equal, so a short blob could claim many events: not more than fit a sane one. */
+    if (events > 50000000) return 1;
+    if (widen_room(room, program, events) < 0) return -1;
+    history->events = events;
+    history->time = room->time;
+    history->column = room->values;
+    memset(room->values, 0, (size_t)program->columns * sizeof(Values));
+    if (!read_array(&reader, room->time, events, &base, &same)) return 1;
+    if (same) filled(room->time, events, base);
+    for (int64_t i = 1; i < events; i++)
+        if (room->time[i] < room->time[i - 1]) return 1;
+    room->values[0].until = read_until(&reader, room_for(room, 0, 1), history, &fine);
+    if (!fine) return 1;
+    for (int32_t c = 1; c < program->columns; c++) {
+        Values *values = &room->values[c];
+        int64_t *known = room_for(room, c, 0), *value = room_for(room, c, 2);
+        uint8_t *valid = room->valid + (size_t)c * (size_t)room->capacity;
+        if (!read_array(&reader, known, events, &base, &same)) return 1;
+        if (!same || base) {
+            for (int64_t i = 0; i < events; i++) known[i] = plus(same ? base : known[i], room->time[i]);
+            values->known = known;
+        }
+        values->until = read_until(&reader, room_for(room, c, 1), history, &fine);
+        if (!fine || !read_array(&reader, value, events, &base, &same)) return 1;
+        if (!same || base) values->value = same ? filled(value, events, base) : value;
+        /* Whether there is a value is one byte each; the array's items are read through `rows`, which is free now. */
+        if (!read_array(&reader, room->gathered.rows, events, &base, &same)) return 1;
+        if (!same || base != 1) {
+            for (int64_t i = 0; i < events; i++) valid[i] = (same ? base : room->gathered.rows[i]) != 0;
+            values->valid = valid;
+        }
+    }
+    return reader.at == reader.end ? 0 : 1;
+}
+
+#endif
