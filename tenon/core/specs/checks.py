@@ -72,11 +72,10 @@ def _check_aggregate(aggregate: Aggregate, dataset: DatasetSpec, path: list[Any]
 
 def _check_amounts(name: str, column: Column, dataset: DatasetSpec, path: list[Any]) -> None:
     if column.type not in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN):
-        number = column.type is ColumnType.FLOAT
         _refuse(
             path,
             f"column {name!r} is {column.type.value}; aggregates need integer, decimal or boolean, whose sums are exact",
-            f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}" if number else None,
+            f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}",
         )
 
 
