@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.platform import Platform, running_platform
 from tests.support.postgres import postgres_server, postgres_url
@@ -25,6 +26,9 @@ def data_folder() -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Build the C kernels anew when their sources have changed since; once, before any worker starts."""
+    # How long an example takes says how busy the machine is, nothing about the code.
+    settings.register_profile("tenon", deadline=None)
+    settings.load_profile("tenon")
     if hasattr(config, "workerinput"):
         return
     # Looked at in a process of its own: a library once loaded cannot be replaced.
