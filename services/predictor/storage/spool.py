@@ -41,7 +41,7 @@ class Spool:
         replica: str,
         *,
         max_bytes: int,
-        segment_bytes: int = 4 << 20,
+        segment_bytes: int = 2 << 20,
         memory_bytes: int = 16 << 20,
         mapped: bool | None = None,
         on_dropped: Callable[[int], object] = lambda _rows: None,
