@@ -188,6 +188,31 @@ def _number(datatype: str, value: Any, is_boolean: bool) -> float | None:
     return math.nan if value is None else None
 
 
+def row_of_features(layout: RowLayout, features: dict[str, Any]) -> Row | None:
+    """The row of one instance that gives its features by name."""
+    numbers: list[float] = []
+    texts: list[str | None] = []
+    lacking = 0
+    for name, is_text, is_boolean, may_lack in layout.fields:
+        value = features.get(name)
+        if value is None and name not in features:
+            if not may_lack:
+                return None
+            lacking += 1
+        if is_text:
+            if not (type(value) is str or value is None):
+                return None
+            texts.append(value)
+        elif type(value) is float:
+            numbers.append(value)
+        else:
+            number = _number("BOOL" if type(value) is bool else "FP64", value, is_boolean)
+            if number is None:
+                return None
+            numbers.append(number)
+    return layout.row(numbers, texts) if len(features) + lacking == len(layout.fields) else None
+
+
 def _is_exact(value: Any) -> bool:
     return type(value) is not int or -_EXACT <= value <= _EXACT
 

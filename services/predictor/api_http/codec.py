@@ -13,7 +13,7 @@ from services.predictor.api_http.entities import details_of
 from services.predictor.domain import tensors
 from services.predictor.domain.explaining import CONTRIBUTIONS, as_tensor
 from services.predictor.domain.logged import ID_BYTES, id_texts
-from services.predictor.domain.model import Answer, Ask, Doubles, Values
+from services.predictor.domain.model import Answer, Ask, Doubles, Role, Served, Values
 from services.predictor.domain.tensors import Tensor
 from tenon.core.errors import Invalid, Place, TooLarge, UnsupportedMedia
 
@@ -188,6 +188,17 @@ def render_entities(model: str, tenant: str, request_id: str, rows: int, answers
                     line["fallback_reason"] = footing.reason
             predictions[place] = line if details is None else line | details[index]
     return orjson.dumps({"tenant": tenant, "model": model, "request_id": request_id, "predictions": predictions})
+
+
+def render_value(served: Served, role: Role, request_id: str, score: float, prediction_id: str) -> bytes:
+    """The same for one instance whose answer says no more than its value."""
+    line = {
+        "prediction_id": prediction_id, "value": score, "output": served.output, "model_version": served.version,
+        "role": role.value, "fallback": (),
+    }  # fmt: skip
+    return orjson.dumps(
+        {"tenant": served.tenant.value, "model": served.model, "request_id": request_id, "predictions": [line]}
+    )
 
 
 def _one_row(inputs: list[dict[str, Any]]) -> dict[str, Values] | None:

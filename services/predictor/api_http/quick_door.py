@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import UNSET
 
 from services.predictor.api_http import codec, json_body
 from services.predictor.api_http.admission import Admission
-from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, template_of
+from services.predictor.api_http.at_once import Request, matrix_of, read, row_of, row_of_features, template_of
 from services.predictor.api_http.callers import authorization_of, tenant_of
 from services.predictor.api_http.paths import Path
 from services.predictor.domain.instances import columns_of_instances
@@ -149,16 +149,20 @@ class QuickDoor:
         """Instances by entity, of a model that looks no history up, for a caller who may ask."""
         if len(body) > HEAVY_BYTES or self._predictor.table.find(tenant, path.model).stable.views:
             return None
+        started = time.perf_counter()
         request = json_body.load(body, HEAVY_BYTES)
         if not request.keys() <= _PREDICT_KEYS:
             return None
         given = request.get("request_id")
         if given is not None and (type(given) is not str or len(given) > codec.MAX_ID):
             return None
-        rows, columns, partial = columns_of_instances(request.get("instances"))
+        instances, key = request.get("instances"), given or request_id
+        reply = self._features(tenant, path.model, instances, key, started)
+        if reply is not None:
+            return Reply(reply, None, request_id)
+        rows, columns, partial = columns_of_instances(instances)
         if rows > self._inline_rows:
             return None
-        key = given or request_id
         plan = self._predictor.plan(
             tenant, Ask(path.model, None, "rest", key, rows, columns, split_rows=True, partial=partial)
         )
@@ -166,6 +170,25 @@ class QuickDoor:
             return None
         answers = self._predictor.answer(plan)
         return Reply(codec.render_entities(path.model, tenant.value, key, rows, answers), None, request_id, rows)
+
+    def _features(self, tenant: TenantId, model: str, instances: Any, key: str, started: float) -> bytes | None:
+        """One instance with nothing but features, of a model whose answers say no more than their value."""
+        if type(instances) is not list or len(instances) != 1:
+            return None
+        (instance,) = instances
+        if type(instance) is not dict or instance.keys() != {"features"} or type(instance["features"]) is not dict:
+            return None
+        route = self._at_once.route(tenant, model, None, key)
+        if route is None:
+            return None
+        served, role = route.serving
+        if served.interval is not None or served.threshold is not None:
+            return None
+        row = row_of_features(route.layout, instance["features"])
+        if row is None:
+            return None
+        score, _, text = self._at_once.answer(route, "rest", key, row, started)
+        return codec.render_value(served, role, key, score, text)
 
     def _matrix(
         self, tenant: TenantId, path: Path, request: Request, tail: memoryview, named: str | None, request_id: str

@@ -303,29 +303,75 @@ INSTANCES: list[tuple[bool, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("usual", "text"), INSTANCES)
-def test_instances_are_answered_at_once_as_the_long_way_answers_them(usual: bool, text: str) -> None:
-    """The same bytes but for ids, the same log; what is refused, and what asks for an explanation, goes the long way."""
-    entry = Entry(1, version(MIXED), version(tuple(reversed(MIXED)), 2), 500)
-    path = Path("predict", None, "stay", None)
+def by_entity(entry: Entry, text: str) -> tuple[Any, Any]:
+    """What the quick door answers and logs, None when it does not; and the long way, or its refusal."""
     here, door = world(entry)
     callers = RecentCallers()
     callers.keep(b"Bearer k", Principal("k", ACME, frozenset({Scope.PREDICT})))
     door = QuickDoor(here.predictor, callers, inline_rows=100)
     headers = {b"authorization": b"Bearer k", b"x-request-id": b"request-1"}
-    reply = door.answer(path, headers, text.encode())
-    assert (reply is not None) == usual
-    if reply is None:
-        assert here.log.entries == []
-        return
+    reply = door.answer(Path("predict", None, "stay", None), headers, text.encode())
+    quick = None if reply is None else (_ID.sub(b"", reply.body), reply.rows, kept(here.log.entries))
+    assert reply is not None or here.log.entries == []
     there, _ = world(entry)
-    request = json_body.load(text.encode(), 1 << 20)
-    rows, columns, partial = columns_of_instances(request["instances"])
-    key = request.get("request_id") or "request-1"
-    ask = Ask("stay", None, "rest", key, rows, columns, split_rows=True, partial=partial)
-    wanted = codec.render_entities("stay", ACME.value, key, rows, there.predictor.predict(ACME, ask))
-    assert (_ID.sub(b"", reply.body), kept(here.log.entries)) == (_ID.sub(b"", wanted), kept(there.log.entries))
-    assert (reply.json_bytes, reply.request_id, reply.rows) == (None, "request-1", rows)
+    try:
+        request = json_body.load(text.encode(), 1 << 20)
+        rows, columns, partial = columns_of_instances(request["instances"])
+        key = request.get("request_id") or "request-1"
+        if not isinstance(key, str):
+            return quick, "ID_INVALID"
+        ask = Ask("stay", None, "rest", key, rows, columns, split_rows=True, partial=partial)
+        body = codec.render_entities("stay", ACME.value, key, rows, there.predictor.predict(ACME, ask))
+    except TenonError as err:
+        return quick, err.reason
+    return quick, (_ID.sub(b"", body), rows, kept(there.log.entries))
+
+
+@pytest.mark.parametrize(("usual", "text"), INSTANCES)
+def test_instances_are_answered_at_once_as_the_long_way_answers_them(usual: bool, text: str) -> None:
+    """What is refused, and what asks for an explanation, goes the long way."""
+    quick, wanted = by_entity(Entry(1, version(MIXED), version(tuple(reversed(MIXED)), 2), 500), text)
+    assert (quick is not None) == usual
+    assert quick is None or quick == wanted
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.data(),
+    is_mixed=st.booleans(),
+    arms=st.sampled_from(["none", "canary"]),
+    keyed=st.booleans(),
+    count=st.integers(1, 2),
+)
+def test_any_instance_is_answered_and_logged_alike(
+    data: st.DataObject, is_mixed: bool, arms: str, keyed: bool, count: int
+) -> None:
+    """Numbers, texts and booleans where they belong and where they do not, columns left out or too many."""
+    columns = (*(MIXED if is_mixed else NUMBERS), *((PATIENT, ARRIVED) if keyed else ()))
+    entry = Entry(
+        1, version(columns), version(columns, 2) if arms == "canary" else None, 500 if arms == "canary" else 0
+    )
+    usual = {
+        "x": st.floats(-1e6, 1e6),
+        "n": st.integers(-9, 9),
+        "b": st.booleans(),
+        "t": st.sampled_from(["a", "zz"]),
+        "u": st.just("b"),
+    }
+    odd = st.sampled_from([None, 1.5, 3, 3.0, True, "a", 2**53 + 1, 1e39, -0.0, [1], "é" * 20])
+    instances = []
+    for _ in range(count):
+        features = {
+            name: data.draw(values if data.draw(st.integers(0, 5)) else odd)
+            for name, values in usual.items()
+            if (is_mixed or name in "xnb") and data.draw(st.integers(0, 9))
+        }
+        if data.draw(st.integers(0, 9)) == 0:
+            features["more"] = 1
+        entity = {"patient_id": "p7"} if keyed and data.draw(st.booleans()) else None
+        instances.append({"features": features} | ({"entity": entity} if entity else {}))
+    quick, wanted = by_entity(entry, json.dumps({"instances": instances}))
+    assert quick is None or quick == wanted
 
 
 def test_a_model_that_looks_history_up_is_for_the_long_way() -> None:
