@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
-from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.look_up_online import LookUpOnline, ViewColumns
 from services.features.domain.model import EntityKeys, View
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
@@ -76,6 +76,8 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
             for index, row in enumerate(request.rows)
         ]
+        if request.packed:
+            return _packed(self._online.look_up_columns(tenant, list(request.views), rows))
         answer = self._online.look_up(tenant, list(request.views), rows)
         return pb.GetOnlineFeaturesResponse(
             features=answer.features,
@@ -89,6 +91,18 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             ],
             data_until=[_timestamp(until) for until in answer.data_until],
         )
+
+
+def _packed(views: Sequence[ViewColumns]) -> pb.GetOnlineFeaturesResponse:
+    return pb.GetOnlineFeaturesResponse(
+        features=[feature.reference for view in views for feature in view.plan.features],
+        data_until=[_timestamp(view.newest_event) for view in views],
+        columns=pb.PackedFeatures(
+            values=b"".join(view.answer.values.astype("<f8", copy=False).tobytes() for view in views),
+            statuses=b"".join(view.answer.statuses.tobytes() for view in views),
+            known_until=b"".join(view.answer.known.astype("<i8", copy=False).tobytes() for view in views),
+        ),
+    )
 
 
 def _view(view: View) -> pb.FeatureView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from services.features.api_grpc import FeatureServicer
-from services.features.api_http import feature_routes
+from services.features.api_http import feast_routes, feature_routes
 from services.features.clients.ingest import IngestDatasets
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.build_training_set import BuildTrainingSet
@@ -75,6 +75,7 @@ def main() -> None:
         description="Feature views, point-in-time training sets and online values.",
     )
     app.include_router(feature_routes(defining, looking_up, _now))
+    app.include_router(feast_routes(looking_up, _now))
     servicer = FeatureServicer(defining, training, looking_up, _now)
     door = create_server(
         settings,

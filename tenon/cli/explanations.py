@@ -81,12 +81,17 @@ ENCODING_UNKNOWN | The upload's Content-Encoding is not read. | Use gzip, or non
 ENCODING_UNSUPPORTED | The request's Content-Encoding is not read. | Use gzip, deflate, or none.
 ENGINE_NOT_INSTALLED | A version is answered by ONNX Runtime, which this process does not have, so it is refused and what served before stays. | pip install 'tenon[onnx]' where the predictor runs, and start it again.
 ENGINE_UNFIT | ONNX Runtime on this machine answers a row differently by its place among others, so the version is refused. | Install another version of onnxruntime (constraints.txt names a tested one), and report it.
+ENTITIES_UNEVEN | The columns under `entities` have different numbers of values. | Send one value for each row in every column; null where a key is missing.
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
 EXPLAIN_TOO_MANY_ROWS | More rows than the predictor explains at once. | Ask in several calls, or without explain.
 EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
 EXPORT_NOT_INSTALLED | `tenon export` verifies bundles, for which the command alone has not all packages. | pip install 'tenon[export]'
+FEATURES_MISSING | A request to /get-online-features names no features. | Name them as view:feature; there are no feature services.
+FEATURE_INVALID | A feature's name is not of the form view:feature. | Write the view, a colon and the feature.
+FEATURE_TWICE | Two columns of an answer would have one name. | Leave one out, or ask with full_feature_names.
+FEATURE_UNKNOWN | A view has no such feature. | `GET /v1/tenants/TENANT/feature-views/VIEW` lists them.
 FIELD_COUNT | A row has more or fewer fields than the header. | Look for an unquoted delimiter in the row.
 FIELD_TOO_LONG | A field of a row is longer than any sane value. | Look for a quote that is never closed.
 FIELD_UNKNOWN | There is a field that is not read here. | Correct its name or leave it out.

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 import redis
@@ -62,8 +63,16 @@ WARD = {
     "name": "ward_history",
     "dataset": "visits",
     "entity": ["ward", "urgent"],
-    "aggregates": [{"column": "bill", "functions": ["mean", "max"], "windows": ["7d"]}],
-}
+    "aggregates": [
+        {"column": "bill", "functions": ["mean", "max", "std", "first", "last", "distinct", "quantile", "since_last"],
+         "quantiles": [0.5, 0.9], "windows": ["7d", "all"]},
+        {"column": "patient", "functions": ["distinct"], "windows": ["7d"]},
+        {"column": "bill", "functions": ["sum"], "windows": ["30d"], "as": "dear", "where": {"bill": {"above": 99.99}}},
+    ],
+    "latest": [{"column": "bill", "ttl": "2d"}],
+    "static": ["ward"],
+    "expressions": {"trend": "bill_mean_7d / bill_p50_all"},
+}  # fmt: skip
 START = datetime(2025, 1, 1, tzinfo=UTC)
 HEADERS = {"authorization": f"Bearer {ADMIN_KEY}"}
 
@@ -118,9 +127,11 @@ class Client:
         answer = self.http.get(f"/v1/tenants/{tenant}/feature-views/{view}").json()["online"]
         return answer["table_version"] if answer and answer["serves_this_revision"] else None
 
-    def online(self, views: list[str], rows: list[tuple[dict[str, str], datetime]]) -> pb.GetOnlineFeaturesResponse:
+    def online(
+        self, views: list[str], rows: list[tuple[dict[str, str], datetime]], *, packed: bool = False
+    ) -> pb.GetOnlineFeaturesResponse:
         """Look up by gRPC."""
-        request = pb.GetOnlineFeaturesRequest(tenant="north", views=views)
+        request = pb.GetOnlineFeaturesRequest(tenant="north", views=views, packed=packed)
         for keys, at in rows:
             request.rows.add(keys=keys).at.FromDatetime(at)
         return self.stub.GetOnlineFeatures(request, metadata=self.metadata, timeout=10)
@@ -211,6 +222,15 @@ def test_online_equals_training_set(client: Client, ingest: FakeIngest, redis_se
         if bits(offline[name]) != bits(value)
     ]
     assert not wrong
+    packed = client.online(["patient_history", "ward_history"], asked, packed=True)
+    assert (list(packed.features), list(packed.data_until)) == (list(online.features), list(online.data_until))
+    columns = np.frombuffer(packed.columns.values, "<f8").reshape(len(features), -1)
+    assert columns.T.tobytes() == np.array([row.values for row in online.rows]).tobytes()
+    assert list(packed.columns.statuses[:800]) == [row.statuses[0] for row in online.rows]
+    known = np.frombuffer(packed.columns.known_until, "<i8")[800:]
+    assert np.maximum(known, 0).tolist() == [row.known_until[1].ToMicroseconds() for row in online.rows]
+    assert frame["ward_history.trend"].null_count() < 700
+    assert frame["ward_history.ward"].to_list() == frame["ward"].to_list()
     assert frame["patient_history.bill_mean_30d"].null_count() < 700
 
 
@@ -322,6 +342,41 @@ def test_http_door(client: Client, ingest: FakeIngest) -> None:
     assert client.http.get("/v1/tenants/south/feature-views/patient_history").status_code == 404
     assert httpx.get(f"{client.service.http}/v1/tenants/north/feature-views", trust_env=False).status_code == 401
     assert "tenon_features_online_lag_versions" in client.http.get("/metrics").text
+
+
+def test_feast_s_clients_are_answered(client: Client, ingest: FakeIngest) -> None:
+    """`/get-online-features` takes Feast's request and answers in its form, a column for each name."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(300)))
+    client.apply(VIEW)
+    eventually(lambda: client.online_version("patient_history") == 0)
+    body: dict[str, Any] = {
+        "entities": {"patient": ["p1", "nobody", None]},
+        "features": ["patient_history:count_30d", "patient_history:bill_mean_30d"],
+        "full_feature_names": True,
+    }
+    for path, headers in (
+        ("/v1/tenants/north/get-online-features", {}),
+        ("/get-online-features", {"x-tenon-tenant": "north"}),
+    ):
+        answer = client.http.post(path, json=body, headers=headers).json()
+        assert answer["metadata"] == {
+            "feature_names": ["patient", "patient_history__count_30d", "patient_history__bill_mean_30d"]
+        }
+        keys, counts, means = answer["results"]
+        assert keys["values"] == ["p1", "nobody", None]
+        assert keys["statuses"] == ["PRESENT", "PRESENT", "NULL_VALUE"]
+        # Nothing of 2025 is in the last 30 days: a count is 0 then, a mean is missing.
+        assert (counts["values"], counts["statuses"]) == ([0, 0, None], ["PRESENT", "NOT_FOUND", "NULL_VALUE"])
+        assert (means["values"], means["statuses"]) == ([None] * 3, ["NULL_VALUE", "NOT_FOUND", "NULL_VALUE"])
+        assert means["event_timestamps"] == ["1970-01-01T00:00:00Z"] * 3
+    for change, reason in (
+        ({"features": ["patient_history:cuont"]}, "FEATURE_UNKNOWN"), ({"features": ["count_30d"]}, "FEATURE_INVALID"),
+        ({"entities": {"patient": ["a"], "x": []}}, "ENTITIES_UNEVEN"), ({"features": None}, "FEATURES_MISSING"),
+        ({"features": body["features"][:1] * 2}, "FEATURE_TWICE"),
+    ):  # fmt: skip
+        refused = client.http.post("/v1/tenants/north/get-online-features", json=body | change)
+        assert (refused.status_code, refused.json()["reason"]) == (400, reason)
+    assert client.http.post("/get-online-features", json=body).json()["reason"] == "TENANT_MISSING"
 
 
 def test_nothing_ingested_yet(client: Client, ingest: FakeIngest) -> None:

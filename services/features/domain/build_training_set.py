@@ -12,13 +12,14 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.entity import scaled_integers
-from services.features.domain.frames import codes_of, history_of, micros
+from services.features.domain.frames import codes_of, events_of, micros
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
 from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
+from tenon.windows.events import IntArray
 
 FORMAT = 1
 """Counted up when the same inputs would give another file."""
@@ -87,17 +88,25 @@ class BuildTrainingSet:
         rows = rows.sort([table.spec.event_time, *table.spec.primary_key], nulls_last=True)
         at = rows.select(micros(table.spec.event_time)).to_series().to_numpy()
         series = [_carried(rows, name, table.spec) for name in carried]
-        for plan in plans:
-            source = self._lake.read(tables[plan.dataset], plan.source_columns)
-            events, codes, entities = history_of(plan, source)
-            asked = codes_of(plan, rows, entities)
-            values = plan.program.evaluate(events, codes, asked, at, entities.height)
-            values[:, asked < 0] = np.nan
-            series += [
-                pl.Series(feature.reference, value).fill_nan(None)
-                for feature, value in zip(plan.features, values, strict=True)
-            ]
+        features: dict[str, list[pl.Series]] = {}
+        for dataset in dict.fromkeys(plan.dataset for plan in plans):
+            of_it = [plan for plan in plans if plan.dataset == dataset]
+            read = dict.fromkeys(name for plan in of_it for name in plan.source_columns)
+            source = self._lake.read(tables[dataset], list(read))
+            for plan in of_it:
+                features[plan.view] = _features(plan, source, rows, at)
+        series += [column for plan in plans for column in features[plan.view]]
         return pl.DataFrame(series)
+
+
+def _features(plan: Plan, source: pl.DataFrame, spine: pl.DataFrame, at: IntArray) -> list[pl.Series]:
+    codes, asked, entities = codes_of(plan, source, spine)
+    values = plan.program.evaluate(events_of(plan, source), codes, asked, at, entities)
+    if (asked < 0).any():
+        values[:, asked < 0] = np.nan
+    return [
+        pl.Series(feature.reference, value).fill_nan(None) for feature, value in zip(plan.features, values, strict=True)
+    ]
 
 
 def _carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:

@@ -119,7 +119,9 @@ def scaled_integers(name: str, scale: int, dtype: pl.DataType) -> pl.Expr:
     Raises `Precondition` for anything else: a sum of floats would depend on the order of the rows.
     """
     source = pl.col(name)
-    if isinstance(dtype, pl.Decimal) and dtype.scale <= scale:
+    if isinstance(dtype, pl.Decimal) and dtype.scale == scale:
+        return source.to_physical().cast(pl.Int64)
+    if isinstance(dtype, pl.Decimal) and dtype.scale < scale:
         return (source.to_physical() * pl.lit(10 ** (scale - dtype.scale), pl.Int128)).cast(pl.Int64)
     if dtype.is_integer():
         return source.cast(pl.Int64)

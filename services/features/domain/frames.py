@@ -30,30 +30,44 @@ def with_entity(rows: pl.DataFrame, columns: tuple[EntityColumn, ...]) -> pl.Ser
     return rows.select(entity_expression(columns, rows.schema).alias(ENTITY)).to_series()
 
 
-def history_of(plan: Plan, rows: pl.DataFrame) -> tuple[Events, IntArray, pl.DataFrame]:
-    """The rows' events, the code of each one's entity, and the entities' codes as a table with `__entity` and `code`.
-
-    Codes follow the entities' texts in ascending order, so that they do not depend on the order of the rows. Rows
-    without an entity are left out.
-    """
-    names = with_entity(rows, plan.entity)
-    if names.null_count():
-        rows = rows.filter(names.is_not_null())
-        names = names.drop_nulls()
-    entities = pl.DataFrame({ENTITY: names.unique().sort()}).with_row_index("code").cast({"code": pl.Int64})
-    codes = names.to_frame().join(entities, on=ENTITY, how="left", maintain_order="left")["code"].to_numpy()
+def events_of(plan: Plan, rows: pl.DataFrame) -> Events:
+    """The rows as the kernel takes them, in their order."""
     time = np.ascontiguousarray(rows.select(micros(plan.event_time)).to_series().to_numpy())
-    columns = tuple(_column(plan, rows, column, time) for column in plan.columns)
-    return Events(time, (Column(), *columns)), np.ascontiguousarray(codes), entities
+    return Events(time, (Column(), *(_column(plan, rows, column, time) for column in plan.columns)))
 
 
-def codes_of(plan: Plan, rows: pl.DataFrame, entities: pl.DataFrame) -> IntArray:
-    """The codes of the rows' entities: -1 where a key is missing, one past the last for an entity without history."""
-    names = with_entity(rows, plan.entity).to_frame()
-    codes = names.join(entities, on=ENTITY, how="left", maintain_order="left")
-    return codes.select(
-        pl.when(pl.col(ENTITY).is_null()).then(-1).otherwise(pl.col("code").fill_null(entities.height)).cast(pl.Int64)
-    ).to_series().to_numpy()  # fmt: skip
+def codes_of(plan: Plan, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[IntArray, IntArray, int]:
+    """Which entity the rows are of, and which the spine's rows ask for, as codes from 0 on; and how many codes there are.
+
+    -1: a key is missing. A spine's row of an entity without history has the number of codes.
+    """
+    keys = [column.name for column in plan.entity]
+    if len(keys) == 1 and rows.schema[keys[0]] == pl.Int64 == spine.schema[keys[0]]:
+        found, asked = rows[keys[0]], spine[keys[0]]
+        low, high = found.min(), found.max()
+        # Numbers close together are their own codes; nothing has to be looked up.
+        if isinstance(low, int) and isinstance(high, int) and high - low < 4 * len(rows) + 1_000_000:
+            near = asked.is_between(low, high).fill_null(value=True)
+            wanted = (asked.clip(low, high) - low).fill_null(-1)
+            return _ints((found - low).fill_null(-1)), np.where(near, _ints(wanted), high - low + 1), high - low + 1
+    if any(column.type is ColumnType.DECIMAL for column in plan.entity):
+        # Of equal decimals of two tables not even the type is equal; their texts are.
+        rows, spine = (with_entity(frame, plan.entity).to_frame() for frame in (rows, spine))
+        keys = [ENTITY]
+    entities = rows.select(keys).drop_nulls().unique().with_row_index("code").cast({"code": pl.Int64})
+    codes = rows.select(keys).join(entities, on=keys, how="left", maintain_order="left")["code"].fill_null(-1)
+    missing = pl.any_horizontal(pl.col(key).is_null() for key in keys)
+    asked = (
+        spine.select(keys)
+        .join(entities, on=keys, how="left", maintain_order="left")
+        .select(pl.when(missing).then(-1).otherwise(pl.col("code").fill_null(entities.height)).cast(pl.Int64))
+        .to_series()
+    )
+    return _ints(codes), _ints(asked), entities.height
+
+
+def _ints(series: pl.Series) -> IntArray:
+    return np.ascontiguousarray(series.to_numpy())
 
 
 def blobs_of(plan: Plan, rows: pl.DataFrame, *, table_version: int, horizon: int) -> Iterator[EntityBlob]:
@@ -61,9 +75,13 @@ def blobs_of(plan: Plan, rows: pl.DataFrame, *, table_version: int, horizon: int
 
     An entity whose events are all older has a blob without events: it is known, and its windows are empty.
     """
-    events, codes, entities = history_of(plan, rows)
-    names = entities[ENTITY].to_list()
-    kept = np.flatnonzero(events.time >= horizon - plan.longest_window)
+    texts = with_entity(rows, plan.entity)
+    entities = texts.drop_nulls().unique().sort()
+    codes = _ints(texts.to_frame().join(
+        pl.DataFrame({ENTITY: entities}).with_row_index("code"), on=ENTITY, how="left", maintain_order="left"
+    )["code"].cast(pl.Int64).fill_null(-1))  # fmt: skip
+    events, names = events_of(plan, rows), entities.to_list()
+    kept = np.flatnonzero((events.time >= horizon - plan.longest_window) & (codes >= 0))
     order = kept[np.lexsort((events.time[kept], codes[kept]))]
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     sorted_events = events.take(order)

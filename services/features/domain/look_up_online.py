@@ -13,7 +13,7 @@ from services.features.domain.plan import Plan
 from services.features.domain.ports import Meter, OnlineStore, Views
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
-from tenon.windows.program import NOTHING_KNOWN
+from tenon.windows.program import NOTHING_KNOWN, Answer
 
 MAX_ROWS = 10_000
 MAX_VIEWS = 50
@@ -38,6 +38,15 @@ class OnlineAnswer:
     data_until: list[int | None]
 
 
+@dataclass(frozen=True, slots=True)
+class ViewColumns:
+    """One view's answer in columns, as it came from the kernel."""
+
+    plan: Plan
+    newest_event: int | None
+    answer: Answer
+
+
 class LookUpOnline:
     """Answers from one round trip to the store; the database is asked only when a view is not there."""
 
@@ -47,11 +56,39 @@ class LookUpOnline:
     def look_up(self, tenant: TenantId, views: Sequence[str], rows: Sequence[EntityKeys]) -> OnlineAnswer:
         """The values of the views for each row. Raises `NotFound`, `Invalid`, or `Unavailable` when the store cannot
         be reached or a view is not built yet."""
+        found = self.look_up_columns(tenant, views, rows)
+        answers = [RowValues([], [], []) for _ in rows]
+        for view in found:
+            of_it = view.answer
+            columns = of_it.values.T.tolist(), of_it.statuses.T.tolist(), of_it.known.tolist()
+            for answer, values, statuses, known in zip(answers, *columns, strict=True):
+                answer.values.extend(values)
+                answer.statuses.extend(STATUSES[status] for status in statuses)
+                answer.known_until.append(None if known == NOTHING_KNOWN else known)
+        return OnlineAnswer(
+            [feature.reference for view in found for feature in view.plan.features],
+            answers,
+            [view.newest_event for view in found],
+        )
+
+    def look_up_columns(
+        self, tenant: TenantId, views: Sequence[str], rows: Sequence[EntityKeys]
+    ) -> list[ViewColumns]:  # fmt: skip
+        """The same in columns, a view after the other."""
         began = perf_counter()
         _check_request(views, rows)
-        served = self._online.serve(tenant, views, lambda plan: _entities(plan, rows))
+        texts: dict[str, list[str | None]] = {}
+
+        def entities(plan: Plan) -> Iterator[str]:
+            found = [entity_text(plan.entity, row.keys, f"rows.{index}") for index, row in enumerate(rows)]
+            texts[plan.view] = found
+            return (text for text in found if text is not None)
+
+        served = self._online.serve(tenant, views, entities)
+        found = []
         for name in views:
-            if served[name] is None:
+            view = served[name]
+            if view is None:
                 self._views.get(tenant, name)
                 raise Unavailable(
                     "VIEW_NOT_BUILT",
@@ -59,33 +96,17 @@ class LookUpOnline:
                     place=Place(field="views"),
                     hint="ask again in a few seconds",
                 )
-        found = [view for name in views if (view := served[name]) is not None]
+            found.append(view)
         _check_keys([view.plan for view in found], rows)
-        answers = [RowValues([], [], []) for _ in rows]
+        answers = []
         for view in found:
-            lookups = []
-            for index, row in enumerate(rows):
-                entity = entity_text(view.plan.entity, row.keys, f"rows.{index}")
-                lookups.append(Lookup(entity, view.blobs.get(entity) if entity is not None else None, row.at))
-            found_of = look_up(view.plan, lookups)
-            columns = found_of.values.T.tolist(), found_of.statuses.T.tolist(), found_of.known.tolist()
-            for answer, values, statuses, known in zip(answers, *columns, strict=True):
-                answer.values.extend(values)
-                answer.statuses.extend(STATUSES[status] for status in statuses)
-                answer.known_until.append(None if known == NOTHING_KNOWN else known)
+            lookups = [
+                Lookup(text, None if text is None else view.blobs.get(text), row.at)
+                for text, row in zip(texts[view.plan.view], rows, strict=True)
+            ]
+            answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, lookups)))
         self._meter.looked_up(len(rows), perf_counter() - began)
-        return OnlineAnswer(
-            [feature.reference for view in found for feature in view.plan.features],
-            answers,
-            [view.state.newest_event for view in found],
-        )
-
-
-def _entities(plan: Plan, rows: Sequence[EntityKeys]) -> Iterator[str]:
-    for index, row in enumerate(rows):
-        entity = entity_text(plan.entity, row.keys, f"rows.{index}")
-        if entity is not None:
-            yield entity
+        return answers
 
 
 def _check_request(views: Sequence[str], rows: Sequence[EntityKeys]) -> None:

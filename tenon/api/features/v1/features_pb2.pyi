@@ -106,14 +106,16 @@ class BuildTrainingSetResponse(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., rows: _Optional[int] = ..., fingerprint: _Optional[str] = ..., file_sha256: _Optional[str] = ..., dataset_versions: _Optional[_Mapping[str, int]] = ..., view_digests: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GetOnlineFeaturesRequest(_message.Message):
-    __slots__ = ("tenant", "views", "rows")
+    __slots__ = ("tenant", "views", "rows", "packed")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     views: _containers.RepeatedScalarFieldContainer[str]
     rows: _containers.RepeatedCompositeFieldContainer[EntityRow]
-    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ...) -> None: ...
+    packed: bool
+    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., packed: _Optional[bool] = ...) -> None: ...
 
 class EntityRow(_message.Message):
     __slots__ = ("keys", "at")
@@ -131,14 +133,26 @@ class EntityRow(_message.Message):
     def __init__(self, keys: _Optional[_Mapping[str, str]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetOnlineFeaturesResponse(_message.Message):
-    __slots__ = ("features", "rows", "data_until")
+    __slots__ = ("features", "rows", "data_until", "columns")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     DATA_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedScalarFieldContainer[str]
     rows: _containers.RepeatedCompositeFieldContainer[FeatureRow]
     data_until: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
-    def __init__(self, features: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ..., data_until: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...) -> None: ...
+    columns: PackedFeatures
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ..., data_until: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., columns: _Optional[_Union[PackedFeatures, _Mapping]] = ...) -> None: ...
+
+class PackedFeatures(_message.Message):
+    __slots__ = ("values", "statuses", "known_until")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    values: bytes
+    statuses: bytes
+    known_until: bytes
+    def __init__(self, values: _Optional[bytes] = ..., statuses: _Optional[bytes] = ..., known_until: _Optional[bytes] = ...) -> None: ...
 
 class FeatureRow(_message.Message):
     __slots__ = ("values", "statuses", "known_until")

@@ -11,7 +11,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.features.domain.frames import blobs_of, codes_of, history_of
+from services.features.domain.frames import blobs_of, codes_of, events_of
 from services.features.domain.lookup import STATUSES, Lookup, Status, look_up
 from services.features.domain.plan import Plan, compile_view
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
@@ -159,9 +159,8 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
 
 def offline_of(plan: Plan, known: pl.DataFrame, spine: pl.DataFrame, at: list[int]) -> Any:
     """The values of a training set by feature and row; all missing where a key is."""
-    events, codes, entities = history_of(plan, known)
-    asked = codes_of(plan, spine, entities)
-    values = plan.program.evaluate(events, codes, asked, np.array(at, np.int64), entities.height)
+    codes, asked, entities = codes_of(plan, known, spine)
+    values = plan.program.evaluate(events_of(plan, known), codes, asked, np.array(at, np.int64), entities)
     values[:, asked < 0] = np.nan
     return values
 
