@@ -29,9 +29,10 @@ $(STAMP): pyproject.toml constraints.txt $(KERNEL)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@
 
+# TARGET=compose tells it on the platform of docker-compose.yml, which must not know the hospitals yet.
 .PHONY: demo
-demo: install ## run the hospital example from data to rollback (KEEP=1 leaves it running)
-	$(BIN)/python -m examples.hospital.demo $(if $(KEEP),--keep)
+demo: install $(TARGET:%=up-%) ## run the hospital example from data to rollback (KEEP=1 leaves it running; TARGET=compose)
+	$(if $(TARGET),$(DEMO_ON_$(TARGET)),$(BIN)/python -m examples.hospital.demo $(if $(KEEP),--keep))
 
 .PHONY: flights
 flights: install ## run the flights example (needs the data set, see TENON_TEST_DATA)
@@ -89,6 +90,26 @@ engine:
 
 images-test: install engine ## start each image and try what it promises
 	$(BESIDE) $(PYTEST) tests/compose/test_images.py
+
+# What is secret there, made once; never committed.
+SECRETS ?= deploy/docker/secrets
+COMPOSE ?= $(if $(SANDBOX),$(DOCKER) compose,docker compose)
+DEMO_ON_compose = $(BESIDE) $(BIN)/python -m examples.hospital.demo --target $(SECRETS)/operator.env \
+  --kill "docker compose --profile core kill" --start "docker compose --profile core up --wait --no-deps"
+
+.PHONY: compose-secrets up-compose test-compose stand-ins
+compose-secrets: ## make the passwords and keys of docker-compose.yml, once
+	@$(PYTHON) deploy/docker/make_secrets.py $(SECRETS)
+
+up-compose: compose-secrets engine
+	$(COMPOSE) --profile core up --wait --quiet-pull
+
+test-compose: install engine ## docker-compose.yml with PostgreSQL and S3: the demo, restarts under load, alerts
+	$(BESIDE) $(PYTEST) tests/compose
+
+# Where no container registry can be reached.
+stand-ins: ## make images under the public names with base-images (DOCKER=../shared/tools/docker-sandbox)
+	DOCKER=$(DOCKER) $(PYTHON) -m tests.compose.stand_ins
 
 # Every wheel that images and their build need, so that they can be built where there is no network.
 wheelhouse: ## download the packages of all images into wheelhouse/, for a build without a network

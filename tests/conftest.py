@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.compose import composed
 from tests.support.platform import Platform, running_platform
 from tests.support.postgres import postgres_server, postgres_url
 
-__all__ = ["postgres_server", "postgres_url"]  # fixtures, for every suite
+__all__ = ["composed", "postgres_server", "postgres_url"]  # fixtures, for every suite
 
 ROOT = Path(__file__).resolve().parent.parent
 # A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.
@@ -63,7 +64,11 @@ def data_sets() -> Path:
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One platform for the whole session, started when first asked for; each test takes tenants of its own."""
+def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """One platform for the whole session, started when first asked for; each test takes tenants of its own. With
+    TENON_TEST_PLATFORM=compose it is the one of docker-compose.yml."""
+    if os.environ.get("TENON_TEST_PLATFORM") == "compose":
+        yield request.getfixturevalue("composed")
+        return
     with running_platform(tmp_path_factory.mktemp("platform") / "data") as running:
         yield running

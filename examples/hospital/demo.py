@@ -1,6 +1,7 @@
 """The story of three hospitals, from files to a verdict, through public doors only; every step checks itself.
 
     python -m examples.hospital.demo [--keep] [--scale 0.5] [--data DIR]      (make demo, make demo KEEP=1)
+    python -m examples.hospital.demo --target FILE                            (make demo TARGET=compose)
 
 The data are simulated. Exit code 0 when every fact held, 1 when one did not, 2 for a wrong argument, 130 for Ctrl-C.
 """
@@ -21,6 +22,7 @@ from rich.markup import escape
 from examples.hospital import steps_data, steps_models, steps_monitor, steps_release
 from examples.hospital.doors import MODEL, Command
 from examples.hospital.hospitals import CALM, DRIFTED
+from examples.hospital.platforms import Embedded, Platform, Running, read_target
 from examples.hospital.story import StepFailed, Story
 from examples.hospital.world import TENANTS, World
 
@@ -28,10 +30,10 @@ KEPT_FOLDER = Path(".tenon-demo")
 _MARK = "made-by-the-hospital-demo"
 
 
-def tell(story: Story, command: Command, source: Path, *, scale: float, keep: bool) -> None:
+def tell(story: Story, command: Command, platform: Platform, source: Path, *, scale: float, keep: bool) -> None:
     """All eight steps. Raises `StepFailed` where something did not hold."""
     with story.step(1, "The platform starts"):
-        world = steps_data.start_platform(story, command, source, scale=scale)
+        world = steps_data.start_platform(story, command, platform, source, scale=scale)
     try:
         with story.step(2, "Three hospitals say what they have and want"):
             steps_data.declare(world)
@@ -71,6 +73,8 @@ def _sum_up(world: World, *, keep: bool) -> None:
         "naive, model, random: by how much the best constant, version 1, and version 1 under a random split are off on "
         "average (MAE), in the hospital's own currency. All data are simulated."
     )
+    if isinstance(world.platform, Running):
+        return
     if not keep:
         world.story.say("Keep it running and look around: [bold]make demo KEEP=1[/]")
         return
@@ -117,31 +121,57 @@ def main() -> int:
         type=Path,
         help=f"new folder for everything (default: {KEPT_FOLDER} with --keep, else a temporary one)",
     )
+    parser.add_argument(
+        "--target",
+        type=Path,
+        metavar="FILE",
+        help="tell it on a platform that runs already: NAME=value lines with TENON_<SERVICE>_URL of all six, "
+        "TENON_PREDICTOR_GRPC and TENON_API_KEY; it must not know these hospitals yet",
+    )
+    parser.add_argument("--kill", metavar="COMMAND", help="with --target: kills the service whose name is added to it")
+    parser.add_argument("--start", metavar="COMMAND", help="with --target: starts a killed service, and waits for it")
     arguments = parser.parse_args()
     if not 0.25 <= arguments.scale <= 10:
         parser.error("--scale must be between 0.25 and 10")
     folder = _make_folder(parser, arguments.data, keep=arguments.keep)
     story = Story()
-    command = Command(folder / "platform")
+    command, platform = _place(parser, arguments, folder)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
-    code = _run(story, command, folder, arguments)
+    code = _run(story, command, platform, folder, arguments)
     if arguments.keep and code == 0:
         return 0
-    _stop(story, command)
+    if arguments.target is None:
+        _stop(story, command)
     if code != 1 and arguments.data is None and not arguments.keep:
         shutil.rmtree(folder, ignore_errors=True)
     elif code == 1:
-        story.console.print(f"   What was written is in {folder}; logs are in {command.folder / 'logs'}")
+        logs = "" if arguments.target else f"; logs are in {command.folder / 'logs'}"
+        story.console.print(f"   What was written is in {folder}{logs}")
     return code
 
 
-def _run(story: Story, command: Command, folder: Path, arguments: argparse.Namespace) -> int:
+def _place(parser: argparse.ArgumentParser, arguments: argparse.Namespace, folder: Path) -> tuple[Command, Platform]:
+    """Where the story happens, and the command that speaks to it."""
+    if arguments.target is None:
+        command = Command(folder / "platform")
+        return command, Embedded(command)
+    if not (arguments.kill and arguments.start) or arguments.keep:
+        parser.error("--target needs --kill and --start, and what it names keeps running anyway, without --keep")
+    try:
+        target = read_target(arguments.target)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    named = {name: value for name, value in target.items() if not name.endswith("_GRPC")}
+    return Command(folder / "platform", named), Running(target, arguments.kill, arguments.start)
+
+
+def _run(story: Story, command: Command, platform: Platform, folder: Path, arguments: argparse.Namespace) -> int:
     story.console.print(
         "[bold]Three hospitals, one platform[/] — a story with [yellow]simulated data[/], told through public doors."
     )
     try:
-        tell(story, command, folder / "data", scale=arguments.scale, keep=arguments.keep)
+        tell(story, command, platform, folder / "data", scale=arguments.scale, keep=arguments.keep)
     except StepFailed as failure:
         story.console.print(f"\n[bold red]FAILED[/] in {story.step_name}: {escape(str(failure))}")
         return 1

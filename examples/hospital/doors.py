@@ -28,14 +28,17 @@ _DEADLINE_SECONDS = 20.0
 
 
 class Command:
-    """The `tenon` command on one data folder."""
+    """The `tenon` command on one data folder, or on the platform that `target` names in TENON_* variables."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, target: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         # What the reader has set for another platform must not lead us there.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
         # On a busy machine a prediction waits longer for its history, so that the story is about the hospitals.
-        self._environment = kept | {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000"}
+        embedded = {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000"}
+        self._environment = kept | (embedded if target is None else dict(target))
+        # A platform in the folder the reader stands in would be preferred to one that the environment names.
+        self._stand = None if target is None else folder.parent
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
 
@@ -59,6 +62,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             env=self._environment,
+            cwd=self._stand,
         )
         with self._lock:
             self._running.add(process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -12,39 +11,23 @@ from typing import Any
 from rich.markup import escape
 
 from examples.hospital.dirt import KINDS
-from examples.hospital.doors import DATASET, Command, Doors
+from examples.hospital.doors import DATASET, Command
 from examples.hospital.generate import generate
+from examples.hospital.platforms import Platform
 from examples.hospital.story import Story
 from examples.hospital.world import SPECS, TENANTS, World, eventually
 
-SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
 _LEAKY = "length_of_stay_days"
 
 
-def start_platform(story: Story, command: Command, source: Path, *, scale: float) -> World:
+def start_platform(story: Story, command: Command, platform: Platform, source: Path, *, scale: float) -> World:
     """Step 1, and the simulated data besides."""
-    story.say(f"Six services, a training worker and a Redis server, each a process of its own, in {command.folder}")
-    story.command("tenon up --detach")
-    platform = command.run("up", "--detach")
-    services = platform["services"]
-    for name in SERVICES:
-        story.say(
-            f"  {name:<10} pid {services[name]['pid']:<8} {services[name]['http']}  gRPC {services[name]['grpc']}"
-        )
-    story.say(f"  {'worker':<10} pid {services['worker']['pid']:<8} Celery")
-    story.say(f"  {'redis':<10} pid {services['redis']['pid']:<8} port {services['redis']['port']}")
-    pids = [services[name]["pid"] for name in (*SERVICES, "worker", "redis")]
-    story.check(len(set(pids)) == len(pids), f"{len(pids)} separate processes are ready")
+    doors, admin_key = platform.start(story)
     truth = generate(source, scale=scale)
     story.say(
         f"[yellow]All data are simulated[/] (seed {truth['seed']}): no real hospital, patient or bill. Written to {source}"
     )
-    doors = Doors(
-        urls={name: services[name]["http"] for name in SERVICES},
-        targets={name: services[name]["grpc"] for name in SERVICES},
-    )
-    admin_key = json.loads((command.folder / "credentials.json").read_text())["admin_key"]
-    return World(story, command, source, truth, doors, admin_key)
+    return World(story, command, platform, source, truth, doors, admin_key)
 
 
 def declare(world: World) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-
 from examples.hospital.doors import MODEL
 from examples.hospital.hospitals import CALM
 from examples.hospital.story import StepFailed
@@ -28,8 +24,7 @@ def lose_features(world: World) -> None:
     else:
         raise StepFailed(f"{CALM} has no patient whose history is fresh")
     story.say("Now the service that knows the patients' history is killed, as the kernel would do it.")
-    services = json.loads((world.command.folder / "platform.json").read_text())["services"]
-    os.kill(services["features"]["pid"], signal.SIGKILL)
+    world.platform.kill("features")
     again = world.doors.predict_rest(key, columns, known)
     alone = world.doors.predict_grpc(key, columns, other)
     story.check(
@@ -40,10 +35,11 @@ def lose_features(world: World) -> None:
         alone.level == "without_history",
         f"asked for another one: {alone.value:,.2f}, from the second model (level {alone.level})",
     )
+    world.platform.bring_back("features")
     eventually(
         lambda: world.doors.predict_rest(key, columns, known).level == "fresh", "features is back and asked again", 120
     )
     back = world.doors.predict_rest(key, columns, known)
     if (back.level, back.value) != ("fresh", before.value):
         raise StepFailed(f"{MODEL} answered {back} with features back, {before} before")
-    story.check(True, "it came back by itself, and answers are fresh again: the very number of before")
+    story.check(True, f"{world.platform.back_again}, and answers are fresh again: the very number of before")

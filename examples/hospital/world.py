@@ -11,6 +11,7 @@ from typing import Any
 
 from examples.hospital.doors import Column, Command, Doors, Row
 from examples.hospital.hospitals import HOSPITALS
+from examples.hospital.platforms import Platform
 from examples.hospital.story import StepFailed, Story
 
 SPECS = Path(__file__).parent / "specs"
@@ -23,6 +24,7 @@ class World:
 
     story: Story
     command: Command
+    platform: Platform
     source: Path
     truth: dict[str, Any]
     doors: Doors

@@ -207,7 +207,7 @@ def test_history_is_what_was_known_by_the_newest_rows(
 
 def training_set(platform: Platform) -> pl.DataFrame:
     """The training set of the honest model."""
-    sets = (platform.folder / "blobs" / "features" / TENANT / "training").glob("*.parquet")
+    sets = (platform.blobs() / "features" / TENANT / "training").glob("*.parquet")
     return next(found for path in sets if "twins.count_30d" in (found := pl.read_parquet(path)).columns)
 
 
@@ -251,8 +251,8 @@ def tensor(name: str, datatype: str, values: list[Any]) -> dict[str, Any]:
 
 def native(platform: Platform, rows: pl.DataFrame) -> np.ndarray:
     """What the native pipeline and model of version 1 say, with the libraries that fitted them."""
-    (path,) = (platform.folder / "blobs" / "bundles" / TENANT / "honest").glob("*.tar")
-    bundle = open_bundle(path.read_bytes(), load_verify_key(platform.folder / "keys" / "verify.pem"))
+    (path,) = (platform.blobs() / "bundles" / TENANT / "honest").glob("*.tar")
+    bundle = open_bundle(path.read_bytes(), load_verify_key(platform.verify_key()))
     names = [item.name for item in bundle.manifest.signature.inputs if item.source in ("request", "history")]
     texts = {item.name for item in bundle.manifest.signature.inputs if item.type == "string"}
     frame = rows.select(

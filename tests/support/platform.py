@@ -32,10 +32,20 @@ class Platform:
     """Of each service: the HTTP address, and host:port of gRPC."""
     admin_key: str
     service_token: str = ""
+    environment: Mapping[str, str] | None = None
+    """What tells the command where it is, if it is not one that `tenon up` runs in the folder."""
 
     def tenon(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command against this platform."""
-        return run_tenon(self.folder, *words, timeout=timeout)
+        return run_tenon(self.folder, *words, timeout=timeout, environment=self.environment)
+
+    def blobs(self) -> Path:
+        """A folder with what the services keep as blobs, as it is now."""
+        return self.folder / "blobs"
+
+    def verify_key(self) -> Path:
+        """The file with the public key that bundles are signed for."""
+        return self.folder / "keys" / "verify.pem"
 
     def result(self, *words: str) -> dict[str, Any]:
         """Run a command with `--json` that must succeed, and give its result."""
@@ -85,13 +95,21 @@ class Platform:
 
 
 def run_tenon(
-    folder: Path, *words: str, timeout: float = 120, extra: Mapping[str, str] | None = None
+    folder: Path,
+    *words: str,
+    timeout: float = 120,
+    extra: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the `tenon` command on a data folder; what the environment says about other platforms is left out."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
+    """Run the `tenon` command on a data folder, or on the platform that `environment` names; what the environment of this
+    process says about other platforms is left out."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
+    place = {"TENON_HOME": str(folder)} if environment is None else dict(environment)
     return subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", *words],
-        env=environment | dict(extra or {}) | {"TENON_HOME": str(folder), "PYTHONPATH": str(ROOT)},
+        env=kept | dict(extra or {}) | place | {"PYTHONPATH": str(ROOT)},
+        # A platform in the folder one stands in would be preferred to the one that the environment names.
+        cwd=None if environment is None else folder,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ import pytest
 
 from examples.hospital import demo
 from examples.hospital.doors import Column, Command, split_entity
+from examples.hospital.platforms import Embedded, Running, read_target
 from examples.hospital.story import StepFailed, Story
 from examples.hospital.world import eventually, read_rows
 
@@ -29,7 +30,8 @@ def story() -> Story:
 def ending(outcome: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     """The exit code when the story goes so."""
     monkeypatch.setattr(demo, "tell", lambda *_, **__: outcome())
-    return demo._run(Story(), Command(tmp_path), tmp_path, Namespace(scale=1.0, keep=False))
+    command = Command(tmp_path)
+    return demo._run(Story(), command, Embedded(command), tmp_path, Namespace(scale=1.0, keep=False, target=None))
 
 
 def test_a_fact_that_does_not_hold_ends_the_story(
@@ -119,3 +121,30 @@ def test_wrong_arguments(words: list[str], said: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert said in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+TARGET = """# a platform in containers
+TENON_API_KEY=k=1
+TENON_PREDICTOR_GRPC=127.0.0.1:1
+""" + "".join(
+    f"TENON_{name}_URL=http://127.0.0.1:1\n"
+    for name in ("REGISTRY", "INGEST", "FEATURES", "TRAINER", "PREDICTOR", "MONITOR")
+)
+
+
+def test_a_file_names_the_platform(tmp_path: Path) -> None:
+    """Comments are passed over, a value may hold `=`, and what is missing is named."""
+    (tmp_path / "target").write_text(TARGET)
+    assert read_target(tmp_path / "target")["TENON_API_KEY"] == "k=1"
+    (tmp_path / "target").write_text(TARGET.replace("TENON_INGEST_URL", "TENON_INGEST"))
+    with pytest.raises(ValueError, match="does not say TENON_INGEST_URL"):
+        read_target(tmp_path / "target")
+
+
+def test_a_service_of_a_running_platform_is_killed_by_the_command_that_was_given(tmp_path: Path) -> None:
+    """The service's name is added to it; one that fails is a failed step."""
+    running = Running({}, f"touch {tmp_path}/killed", "false")
+    running.kill("-c")
+    assert not (tmp_path / "-c").exists()
+    with pytest.raises(StepFailed, match="`false features` ended with 1"):
+        running.bring_back("features")
