@@ -81,6 +81,7 @@ def main() -> None:
         settings,
         authenticator,
         [Servicer(add_FeatureServiceServicer_to_server, servicer, "tenon.api.features.v1.FeatureService")],
+        unlogged=["/tenon.api.features.v1.FeatureService/GetOnlineFeatures"],
     )
     run_service(
         app,

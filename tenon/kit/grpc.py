@@ -84,6 +84,7 @@ def create_server(
     *,
     open_methods: Sequence[str] = (),
     log_calls: bool = True,
+    unlogged: Sequence[str] = (),
     at_once: Mapping[str, AtOnce] | None = None,
     keep_hosts: bool = False,
     shared_port: bool = False,
@@ -91,6 +92,7 @@ def create_server(
     """A gRPC server bound to its port, with health and reflection. `open_methods` are prefixes that need no key.
 
     `at_once` are methods that may answer a message before anything else looks at the call, auth included: see `AtOnce`.
+    `unlogged` are methods (`/service/Method`) that are called too often to be logged one by one; their metrics are kept.
     With `keep_hosts` a call knows the host it was sent to (`:authority`), which costs a little.
     Where calls are neither logged nor exported, only those that are part of a trace already have a span. A port in use ends
     the process with one line and exit code 3. A port that several processes share is taken only by `Door.listen`.
@@ -110,7 +112,7 @@ def create_server(
     )
     framed: Any = _FramingServer(
         server,
-        _Frames(authenticator, (*_OPEN_METHODS, *open_methods), log_calls, log_calls or bool(settings.otlp_endpoint)),
+        _Frames(authenticator, (*_OPEN_METHODS, *open_methods), log_calls, bool(settings.otlp_endpoint), unlogged),
         {method: (pool, ask) for method, ask in (at_once or {}).items()},
         register=not keep_hosts,
     )
@@ -222,12 +224,14 @@ class _Frames:
     """Wraps every method, streams included: an error raised while a stream is iterated is mapped too."""
 
     def __init__(
-        self, authenticator: Authenticator, open_methods: Sequence[str], log_calls: bool, trace_all: bool
-    ) -> None:
+        self, authenticator: Authenticator, open_methods: Sequence[str], log_calls: bool, exported: bool,
+        unlogged: Sequence[str],
+    ) -> None:  # fmt: skip
         self._authenticator = authenticator
         self._open = tuple(open_methods)
         self._log_calls = log_calls
-        self._trace_all = trace_all
+        self._exported = exported
+        self._unlogged = frozenset(unlogged)
         self._tracer = tracer("tenon.grpc")
 
     def inline(self, method: str, handler: Any, pool: Any) -> Any:
@@ -268,8 +272,9 @@ class _Frames:
 
     def _frame(self, method: str, call: grpc.ServicerContext) -> _CallFrame:
         open_method = method.startswith(self._open)
+        logged = self._log_calls and method not in self._unlogged
         return _CallFrame(
-            self._authenticator, self._tracer, method, call, open_method, self._log_calls, self._trace_all
+            self._authenticator, self._tracer, method, call, open_method, logged, logged or self._exported
         )
 
 

@@ -1,4 +1,4 @@
-"""`make bench-features`: what a training set costs in processor time.
+"""`make bench-features`: what a training set costs in processor time; lookups are in `features_online.py`.
 
 48 features (three views of four windows, count, sum, mean and max) for 200,000 rows from 5 million events, once with few
 events a key and once with hot keys. Yardsticks, on the same data in the same process: the bare kernel on arrays that are
@@ -31,7 +31,7 @@ from services.features.storage.training_files import BlobTrainingFiles
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import open_blobs
-from tests.bench import frame
+from tests.bench import features_online, frame
 from tests.support.features_fakes import FakeMeter, FakeViews
 
 EVENTS, ROWS = 5_000_000, 200_000
@@ -81,7 +81,9 @@ def main(events: int = EVENTS, rows: int = ROWS) -> None:
         frame.tell(f"{name} keys: {events:,} events")
         with tempfile.TemporaryDirectory(prefix="tenon-bench-features-") as folder:
             figures += _case(name, keys, events, rows, Path(folder))
-    frame.report("features", "a training set of 48 features, seconds of processor time", figures)
+    frame.tell("online")
+    figures += features_online.figures()
+    frame.report("features", "48 features: training sets in processor time, and lookups", figures)
 
 
 def _case(name: str, keys: Sequence[int], events: int, rows: int, folder: Path) -> list[frame.Figure]:

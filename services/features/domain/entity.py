@@ -36,6 +36,14 @@ def entity_text(columns: Sequence[EntityColumn], keys: Mapping[str, str], place:
     return "|".join(parts)
 
 
+def entity_texts(columns: Sequence[EntityColumn], rows: Sequence[Mapping[str, str]]) -> list[str | None]:
+    """The same for each row of a request, whose place is `rows.<index>`."""
+    if len(columns) == 1 and columns[0].type is ColumnType.STRING:
+        name = columns[0].name
+        return [None if (text := row.get(name)) is None else _escape(text) for row in rows]
+    return [entity_text(columns, row, f"rows.{index}") for index, row in enumerate(rows)]
+
+
 def entity_expression(columns: Sequence[EntityColumn], frame: Mapping[str, pl.DataType]) -> pl.Expr:
     """The canonical text of each row's entity; null when a key is missing. `frame` is the schema of the rows."""
     parts = [_column_text(column, frame[column.name]) for column in columns]

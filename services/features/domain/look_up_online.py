@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from services.features.domain.entity import entity_text
-from services.features.domain.lookup import STATUSES, Lookup, Status, look_up
+import numpy as np
+
+from services.features.domain.entity import entity_texts
+from services.features.domain.lookup import STATUSES, Status, look_up
 from services.features.domain.model import EntityKeys
-from services.features.domain.plan import Plan
+from services.features.domain.plan import EntityColumn, Plan
 from services.features.domain.ports import Meter, OnlineStore, Views
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
@@ -78,9 +80,12 @@ class LookUpOnline:
         began = perf_counter()
         _check_request(views, rows)
         texts: dict[str, list[str | None]] = {}
+        # Views of the same entity have the same texts.
+        by_columns: dict[tuple[EntityColumn, ...], list[str | None]] = {}
 
         def entities(plan: Plan) -> Iterator[str]:
-            found = [entity_text(plan.entity, row.keys, f"rows.{index}") for index, row in enumerate(rows)]
+            if (found := by_columns.get(plan.entity)) is None:
+                found = by_columns[plan.entity] = entity_texts(plan.entity, [row.keys for row in rows])
             texts[plan.view] = found
             return (text for text in found if text is not None)
 
@@ -99,12 +104,10 @@ class LookUpOnline:
             found.append(view)
         _check_keys([view.plan for view in found], rows)
         answers = []
+        at = np.array([row.at for row in rows], np.int64)
         for view in found:
-            lookups = [
-                Lookup(text, None if text is None else view.blobs.get(text), row.at)
-                for text, row in zip(texts[view.plan.view], rows, strict=True)
-            ]
-            answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, lookups)))
+            blobs = [b"" if text is None else view.blobs.get(text) for text in texts[view.plan.view]]
+            answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, blobs, at)))
         self._meter.looked_up(len(rows), perf_counter() - began)
         return answers
 

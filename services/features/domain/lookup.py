@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from services.features.domain.plan import Plan
 from tenon.core.errors import Unavailable
+from tenon.windows.events import IntArray
 from tenon.windows.program import Answer
 
 
@@ -26,22 +23,13 @@ STATUSES = (Status.MISSING, *Status)
 """By number; 0 is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """One row asked of one view: the entity (None: a key is missing), its blob (None: never seen), the time."""
-
-    entity: str | None
-    blob: bytes | None
-    at: int
-
-
-def look_up(plan: Plan, rows: Sequence[Lookup]) -> Answer:
-    """The view's values for each row. Every entity that was ever seen has a blob, so one without was never seen.
+def look_up(plan: Plan, blobs: list[bytes | None], at: IntArray) -> Answer:
+    """The view's values for each row, from its entity's blob; None: never seen, empty: a key is missing. Every entity
+    that was ever seen has a blob.
 
     Raises `Unavailable` for a blob that cannot be read.
     """
-    blobs = [b"" if row.entity is None else row.blob for row in rows]
     try:
-        return plan.program.look_up(blobs, np.array([row.at for row in rows], np.int64))
+        return plan.program.look_up(blobs, at)
     except ValueError as err:
         raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err

@@ -13,6 +13,7 @@ one moment; when another plan turns out to be served, it asks again under that o
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
@@ -36,6 +37,8 @@ from tenon.windows.blob import BlobCorrupt, EntityBlob, encode_blob, entity_of
 log = get_logger(__name__)
 
 _LONG_ENTITY = 128
+# A character is at most four bytes.
+_SURELY_SHORT = _LONG_ENTITY // 4
 _CHUNK = 1000
 _LOCK_MILLISECONDS = 10_000
 _RENEW = (
@@ -83,7 +86,8 @@ class RedisOnlineStore:
             if plan is not None:
                 names = list(dict.fromkeys(entities(plan)))
                 wanted[view] = (plan, names)
-                keys += [_blob_key(tenant, view, plan.digest, name) for name in names]
+                base = _base(tenant, view, plan.digest)
+                keys += [base + _entity_part(name) for name in names]
         found: list[bytes | None] = self._reader.mget(keys)  # type: ignore[assignment]
         served: dict[str, ServedView | None] = {}
         offset, agreed = len(views), True
@@ -96,7 +100,10 @@ class RedisOnlineStore:
             else:
                 plan, names = wanted[view]
                 raw = found[offset : offset + len(names)]
-                blobs = {name: _checked(data, name) for name, data in zip(names, raw, strict=True)}
+                blobs = {
+                    name: data if len(name) <= _SURELY_SHORT else _checked(data, name)
+                    for name, data in zip(names, raw, strict=True)
+                }
                 served[view] = ServedView(plan, state, blobs)
             offset += len(wanted[view][1]) if view in wanted else 0
         return served if agreed else None
@@ -244,14 +251,19 @@ def _entity_part(entity: str) -> bytes:
     return b"#" + hashlib.sha256(text).hexdigest().encode()
 
 
+@functools.lru_cache(10_000)
+def _base(tenant: TenantId, view: str, digest: str) -> bytes:
+    return f"{_prefix(tenant, view)}{digest[:16]}".encode()
+
+
 def _blob_key(tenant: TenantId, view: str, digest: str, entity: str) -> bytes:
-    return f"{_prefix(tenant, view)}{digest[:16]}".encode() + _entity_part(entity)
+    return _base(tenant, view, digest) + _entity_part(entity)
 
 
 def _checked(data: bytes | None, entity: str) -> bytes | None:
     """The blob, unless it is another entity's: a long one's key holds only a hash of it."""
-    if data is None or len(entity) <= _LONG_ENTITY // 4:
-        return data
+    if data is None:
+        return None
     try:
         return data if entity_of(data) == entity else None
     except BlobCorrupt as err:

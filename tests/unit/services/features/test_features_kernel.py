@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.features.domain.frames import blobs_of, codes_of, events_of
-from services.features.domain.lookup import STATUSES, Lookup, Status, look_up
+from services.features.domain.lookup import STATUSES, Status, look_up
 from services.features.domain.plan import Plan, compile_view
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.windows.blob import encode_blob
@@ -145,11 +145,11 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
     blobs = {
         blob.entity: encode_blob(blob) for blob in blobs_of(plan, frame_of(rows), table_version=3, horizon=min(times))
     }
-    lookups = []
-    for key, at in asked:
+    lookups: list[bytes | None] = []
+    for key, _ in asked:
         text = None if None in key else "|".join(str(k).replace("\\", "\\\\").replace("|", "\\|") for k in key)
-        lookups.append(Lookup(text, blobs.get(text) if text is not None else None, at))
-    online = look_up(plan, lookups).values
+        lookups.append(blobs.get(text) if text is not None else b"")
+    online = look_up(plan, lookups, np.array([at for _, at in asked], np.int64)).values
     for row, (key, at) in enumerate(asked):
         for index, feature in enumerate(view.features()):
             expected = value_of(view, DATASET, rows, key, feature, at)
@@ -222,11 +222,8 @@ def test_statuses_and_known_until() -> None:
     }
     (blob,) = blobs_of(plan, frame_of([row]), table_version=1, horizon=9 * SECOND)
     data = encode_blob(blob)
-    rows = [
-        Lookup("a", data, 13 * SECOND), Lookup("a", data, 60 * SECOND), Lookup("z", None, 13 * SECOND),
-        Lookup(None, None, 13 * SECOND), Lookup("a", data, 8 * SECOND), Lookup("z", None, 8 * SECOND),
-    ]  # fmt: skip
-    answer = look_up(plan, rows)
+    at = [13 * SECOND, 60 * SECOND, 13 * SECOND, 13 * SECOND, 8 * SECOND, 8 * SECOND]
+    answer = look_up(plan, [data, data, None, b"", data, None], np.array(at, np.int64))
     mean = next(i for i, f in enumerate(plan.features) if f.reference == "v.cost_mean_5s")
     assert [STATUSES[status] for status in answer.statuses[mean]] == [
         Status.PRESENT, Status.MISSING, Status.UNKNOWN_ENTITY, Status.MISSING, Status.BEFORE_HORIZON,
