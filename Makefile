@@ -105,7 +105,7 @@ up-compose: compose-secrets engine
 	$(COMPOSE) --profile core up --wait --quiet-pull
 
 test-compose: install engine ## docker-compose.yml with PostgreSQL and S3: the demo, restarts under load, alerts
-	$(BESIDE) $(PYTEST) tests/compose
+	TENON_TEST_PLATFORM=compose $(BESIDE) $(PYTEST) --durations=10 tests/compose tests/e2e/test_own_data.py tests/e2e/test_no_leak.py
 
 # Where no container registry can be reached.
 stand-ins: ## make images under the public names with base-images (DOCKER=../shared/tools/docker-sandbox)

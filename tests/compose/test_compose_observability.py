@@ -32,6 +32,8 @@ def watched(composed: Composed) -> Iterator[Composed]:
     composed.up("predictor")
     yield composed
     composed.settings = settings
+    # Changed settings make another container of it: now, and not while another test asks it.
+    composed.up("predictor")
     composed.compose("rm", "--stop", "--force", "prometheus", "alertmanager", "collector", profiles=BOTH)
 
 
