@@ -108,6 +108,29 @@ def decode_blob(data: bytes) -> EntityBlob:
     return EntityBlob(entity, table_version, horizon, Events(time, tuple(read)))
 
 
+def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
+    """The fresh blob with the old one's events before its own, without those from before `since`: what a blob made of
+    all of them at once would be."""
+    kept = old.events.take(np.flatnonzero(old.events.time >= since))
+    columns = []
+    for a, b in zip(kept.columns, fresh.events.columns, strict=True):
+        known = None if a.known is None and b.known is None else _joined(
+            kept.time if a.known is None else a.known, fresh.events.time if b.known is None else b.known
+        )  # fmt: skip
+        valid = _joined(_filled(a.valid, 1, len(kept)), _filled(b.valid, 1, len(fresh.events))).astype(np.bool_)
+        until = _joined(_filled(a.until, FOREVER, len(kept)), _filled(b.until, FOREVER, len(fresh.events)))
+        value = _joined(_filled(a.value, 0, len(kept)), _filled(b.value, 0, len(fresh.events)))
+        columns.append(Column(known, until, value, valid))
+    events = Events(_joined(kept.time, fresh.events.time), tuple(columns))
+    order = np.argsort(events.time, kind="stable")
+    return EntityBlob(fresh.entity, fresh.table_version, fresh.horizon, events.take(order))
+
+
+def _joined(a: Any, b: Any) -> IntArray:
+    joined: IntArray = np.concatenate([a, b]).astype(np.int64)
+    return joined
+
+
 def _in_order(events: Events) -> Events:
     """By time, then by everything else: nothing depends on the order in which events of one instant came."""
     if len(events) < 2 or (events.time[1:] > events.time[:-1]).all():

@@ -15,7 +15,7 @@ from services.features.domain.ports import Change, EntityNames, ServedView
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
 from tenon.core.tenancy import TenantId
-from tenon.windows.blob import EntityBlob, encode_blob
+from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, with_more
 
 
 @dataclass
@@ -88,6 +88,13 @@ class FakeLake:
         """See `ports.Lake`."""
         return self.read(table, columns).filter(pl.col(column).cast(pl.Int64) >= since)
 
+    def read_added(self, table: LakeTable, columns: Sequence[str], since: int) -> pl.DataFrame | None:
+        """See `ports.Lake`: a commit that begins with all of the earlier one only added rows."""
+        old, new = self.commits[table.uri][since], self.commits[table.uri][table.version]
+        if not new.head(old.height).equals(old):
+            return None
+        return new[old.height :].select(columns)
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         return self.read(table, columns).unique()
@@ -100,6 +107,7 @@ class FakeOnlineStore:
     states: dict[tuple[TenantId, str], OnlineState] = field(default_factory=dict)
     plans: dict[tuple[TenantId, str], Plan] = field(default_factory=dict)
     blobs: dict[tuple[TenantId, str], dict[str, bytes]] = field(default_factory=dict)
+    extended: int = 0
     down: bool = False
 
     def serve(self, tenant: TenantId, views: Sequence[str], entities: EntityNames) -> dict[str, ServedView | None]:
@@ -135,6 +143,28 @@ class FakeOnlineStore:
         state = replace(state, entities=len(written), blob_bytes=sum(map(len, written.values())))
         self.states[tenant, view], self.blobs[tenant, view] = state, written
         self.plans[tenant, view] = compile_view(*source)
+        return state
+
+    def extend(
+        self,
+        tenant: TenantId,
+        view: str,
+        before: OnlineState,
+        state: OnlineState,
+        fresh: Iterable[EntityBlob],
+        since: int,
+    ) -> OnlineState | None:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        if self.states.get((tenant, view)) != before:
+            return None
+        held = self.blobs[tenant, view]
+        for blob in fresh:
+            old = held.get(blob.entity)
+            held[blob.entity] = encode_blob(blob if old is None else with_more(decode_blob(old), blob, since))
+        self.extended += 1
+        state = replace(state, entities=len(held), blob_bytes=sum(map(len, held.values())))
+        self.states[tenant, view] = state
         return state
 
     def lock(self, tenant: TenantId, view: str) -> Any:

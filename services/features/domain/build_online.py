@@ -10,7 +10,7 @@ from time import monotonic
 import numpy as np
 import polars as pl
 
-from services.features.domain.frames import ENTITY, blobs_of, with_entity
+from services.features.domain.frames import ENTITY, blobs_of, micros, with_entity
 from services.features.domain.model import LakeTable, OnlineState, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
@@ -43,8 +43,9 @@ class _Source:
 
 
 class BuildOnline:
-    """Builds views whole from one version of their table: what arrived late, was corrected or moved to another entity
-    is where it belongs afterwards, whatever the order of arrival. Building the same version again changes nothing."""
+    """Brings views to one version of their table. Where rows were only added since, their events are added to what is
+    held of their entities, in the place where they belong, however late they come; where rows were changed, the view is
+    built whole. Both ways give the same values, and building the same version again changes nothing."""
 
     def __init__(
         self,
@@ -117,7 +118,15 @@ class BuildOnline:
     def _build(self, tenant: TenantId, view: View, source: _Source) -> OnlineState:
         began = monotonic()
         table, plan = source.table, source.plan
-        newest = self._lake.newest(table, plan.event_time) if table else None
+        before = self._online.state(tenant, view.name)
+        added = None
+        if before is not None and table and (before.plan_digest, before.table_uri) == (plan.digest, table.uri):
+            added = self._added(table, plan, before)
+        if added is None or before is None:
+            newest = self._lake.newest(table, plan.event_time) if table else None
+        else:
+            moments = [moment for moment in (before.newest_event, _newest(added, plan)) if moment is not None]
+            newest = max(moments, default=None)
         # Events may be ahead of the clock (what is scheduled is an event too); requests are asked at about now.
         horizon = min(newest if newest is not None else 0, self._now()) - self._slack
         state = OnlineState(
@@ -132,11 +141,24 @@ class BuildOnline:
             blob_bytes=0,
             built_at=self._now(),
         )
-        blobs = self._blobs(plan, table, horizon) if table else iter(())
-        state = self._online.publish(tenant, view.name, (view.spec, source.dataset), state, blobs)
+        extended = None
+        # A horizon further back, as after a change of the slack, needs events that are not held any more.
+        if added is not None and before is not None and horizon >= before.horizon:
+            fresh = blobs_of(plan, added, table_version=source.version, horizon=horizon)
+            since = horizon - plan.longest_window
+            extended = self._online.extend(tenant, view.name, before, state, fresh, since)
+        if extended is None:
+            blobs = self._blobs(plan, table, horizon) if table else iter(())
+            extended = self._online.publish(tenant, view.name, (view.spec, source.dataset), state, blobs)
+        state = extended
         self._meter.built(tenant, view.name, state, monotonic() - began)
         self._meter.behind(tenant, view.name, 0)
         return state
+
+    def _added(self, table: LakeTable, plan: Plan, before: OnlineState) -> pl.DataFrame | None:
+        if not 0 <= before.table_version < table.version:
+            return None
+        return self._lake.read_added(table, plan.source_columns, before.table_version)
 
     def _blobs(self, plan: Plan, table: LakeTable, horizon: int) -> Iterator[EntityBlob]:
         since = horizon - plan.longest_window
@@ -152,3 +174,8 @@ class BuildOnline:
             if name not in recent:
                 # Seen, but so long ago that every window is empty: known, unlike an entity without a blob.
                 yield EntityBlob(name, table.version, horizon, nothing)
+
+
+def _newest(rows: pl.DataFrame, plan: Plan) -> int | None:
+    found = rows.select(micros(plan.event_time).max()).item()
+    return None if found is None else int(found)

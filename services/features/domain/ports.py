@@ -64,6 +64,10 @@ class Lake(Protocol):
         """The rows whose timestamp `column` is at or after `since` (microseconds)."""
         ...
 
+    def read_added(self, table: LakeTable, columns: Sequence[str], since: int) -> pl.DataFrame | None:
+        """The rows that were added after version `since`; None when rows were also changed or removed."""
+        ...
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """The distinct combinations of the columns."""
         ...
@@ -102,6 +106,19 @@ class OnlineStore(Protocol):
     ) -> OnlineState:
         """Write the blobs, then let the readers see them; removes entities and definitions that are no more. Gives
         the state with the blobs counted."""
+        ...
+
+    def extend(
+        self,
+        tenant: TenantId,
+        view: str,
+        before: OnlineState,
+        state: OnlineState,
+        fresh: Iterable[EntityBlob],
+        since: int,
+    ) -> OnlineState | None:
+        """Add the events of `fresh` to what is held as `before`, and forget those from before `since`. None when what is
+        held is something else, or half of it is newer already: then it has to be published whole."""
         ...
 
     def lock(self, tenant: TenantId, view: str) -> Lock:
@@ -153,7 +170,7 @@ class Meter(Protocol):
     """Counts what happens."""
 
     def built(self, tenant: TenantId, view: str, state: OnlineState, seconds: float) -> None:
-        """A view was built from the lake."""
+        """A view was built from the lake, or brought up to it."""
         ...
 
     def behind(self, tenant: TenantId, view: str, versions: int) -> None:

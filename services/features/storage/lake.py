@@ -55,6 +55,26 @@ class DeltaLake:
         rows = self._collect(table, self._scan(table, columns).filter(pl.col(column) >= early).select(columns))
         return rows.filter(micros(column) >= since)
 
+    def read_added(self, table: LakeTable, columns: Sequence[str], since: int) -> pl.DataFrame | None:
+        """See `ports.Lake`: rows were only added iff no file of the old version was removed."""
+        options = self._blobs.storage_options()
+        try:
+            old, new = (
+                set(DeltaTable(table.uri, version=version, storage_options=options).file_uris())
+                for version in (since, table.version)
+            )
+        except (DeltaError, OSError):
+            # The old version may have been cleaned up.
+            return None
+        if not old <= new or (added := new - old) == set():
+            return None
+        local = urlsplit(table.uri).scheme in ("", "file")
+        files = sorted(unquote(uri) if local else uri for uri in added)
+        scan = pl.scan_parquet(
+            files, missing_columns="insert", extra_columns="ignore", storage_options=None if local else options
+        )
+        return self._collect(table, self._with_later(table, scan, columns).select(columns))
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         return self._collect(table, self._scan(table, columns).select(columns).unique())
@@ -77,6 +97,9 @@ class DeltaLake:
             raise Unavailable(
                 "LAKE_UNAVAILABLE", f"the table of {table.spec.name!r} at version {table.version} cannot be opened"
             ) from err
+        return self._with_later(table, scan, columns)
+
+    def _with_later(self, table: LakeTable, scan: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
         present = set(scan.collect_schema().names())
         # A column that was declared after the table's last commit: its values are missing so far.
         later = [name for name in columns if name not in present]

@@ -32,7 +32,7 @@ from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
 from tenon.kit.telemetry import get_logger
-from tenon.windows.blob import BlobCorrupt, EntityBlob, encode_blob, entity_of
+from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob, entity_of, with_more
 
 log = get_logger(__name__)
 
@@ -156,6 +156,48 @@ class RedisOnlineStore:
             self._remove_retired(tenant, view, digest)
         return state
 
+    def extend(
+        self,
+        tenant: TenantId,
+        view: str,
+        before: OnlineState,
+        state: OnlineState,
+        fresh: Iterable[EntityBlob],
+        since: int,
+    ) -> OnlineState | None:
+        """See `ports.OnlineStore`. Each blob says the version it is of, so that none gets an event twice."""
+        base = _base(tenant, view, state.plan_digest)
+        key, entities, size = _serving_key(tenant, view), before.entities, before.blob_bytes
+        with reaching_redis("extend online values"):
+            pointer: Any = self._writer.get(key)
+            if self._remember(tenant, view, pointer) != before:
+                return None
+            for chunk in _chunks(fresh):
+                names = [_entity_part(blob.entity) for blob in chunk]
+                held: Any = self._writer.mget([base + name for name in names])
+                pipe = self._writer.pipeline(transaction=False)
+                for blob, name, data in zip(chunk, names, held, strict=True):
+                    written = _extended(blob, data, before, since)
+                    if written is None:
+                        return None
+                    entities, size = entities + (data is None), size + len(written) - len(data or b"")
+                    pipe.set(base + name, written)
+                pipe.sadd(f"{base.decode()}:entities", *names)
+                pipe.execute()
+            state = replace(state, entities=entities, blob_bytes=size)
+            try:
+                with self._writer.pipeline(transaction=True) as pipe:
+                    pipe.watch(key)
+                    # Had Redis been emptied meanwhile, what was written would be a part of the whole.
+                    if pipe.get(key) != pointer:
+                        return None
+                    pipe.multi()
+                    pipe.set(key, json.dumps(asdict(state), sort_keys=True))
+                    pipe.execute()
+            except redis.WatchError:
+                return None
+        return state
+
     def _remove_retired(self, tenant: TenantId, view: str, serving: str) -> None:
         plans = f"{_prefix(tenant, view)}plans"
         members: Any = self._writer.smembers(plans)
@@ -258,6 +300,19 @@ def _base(tenant: TenantId, view: str, digest: str) -> bytes:
 
 def _blob_key(tenant: TenantId, view: str, digest: str, entity: str) -> bytes:
     return _base(tenant, view, digest) + _entity_part(entity)
+
+
+def _extended(fresh: EntityBlob, held: bytes | None, before: OnlineState, since: int) -> bytes | None:
+    """What the entity's blob becomes; None when it is not of the version that is extended."""
+    if held is None:
+        return encode_blob(fresh)
+    try:
+        old = decode_blob(held)
+    except BlobCorrupt:
+        return None
+    if old.table_version > before.table_version or old.entity != fresh.entity:
+        return None
+    return encode_blob(with_more(old, fresh, since))
 
 
 def _checked(data: bytes | None, entity: str) -> bytes | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from services.features.domain.model import LakeTable
 from services.features.storage.lake import DeltaLake
@@ -51,6 +51,26 @@ def test_a_table_is_read_at_its_version(folder: Path) -> None:
     assert sorted(lake.read_distinct(new, ["id"])["id"]) == [1, 2, 7]
     assert lake.read(new, ["id", "new", "cost"]).schema == {"id": pl.Int64, "new": pl.Int64, "cost": pl.Decimal(18, 2)}
     assert lake.read(new, ["new"])["new"].to_list() == [None] * 4, "declared after the last commit: missing so far"
+
+
+def test_added_rows_are_told_from_changed_ones(folder: Path) -> None:
+    """What appends added after a version is read alone; a merge, an overwrite or a version that is gone says so."""
+    blobs = open_blobs(folder.as_uri())
+    uri = blobs.uri("lake/t/d")
+    write_deltalake(uri, frame(1, 2))
+    write_deltalake(uri, frame(7), mode="append")
+    write_deltalake(uri, frame(8, 9), mode="append")
+    lake = DeltaLake(blobs)
+    for since, expected in ((0, [7, 8, 9]), (1, [8, 9])):
+        rows = lake.read_added(LakeTable(uri, 2, SPEC), ["id", "new"], since)
+        assert rows is not None
+        assert (sorted(rows["id"]), rows["new"].null_count()) == (expected, len(expected))
+    merge = DeltaTable(uri).merge(frame(7, 11), "t.id = s.id", source_alias="s", target_alias="t")
+    merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    assert lake.read_added(LakeTable(uri, 3, SPEC), ["id"], 2) is None
+    assert lake.read_added(LakeTable(uri, 3, SPEC), ["id"], 99) is None
+    write_deltalake(uri, frame(1), mode="overwrite")
+    assert lake.read_added(LakeTable(uri, 4, SPEC), ["id"], 3) is None
 
 
 @pytest.mark.parametrize("since", [-(2**62), 0, 1, 2, 3, 1500, 1501])

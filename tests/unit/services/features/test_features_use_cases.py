@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.build_training_set import BuildTrainingSet
@@ -147,6 +149,56 @@ def test_late_and_corrected_events_arrive_where_they_belong(world: World) -> Non
     assert world.ask("b", 51.5)[0] == [2.0, 1.5]
     assert world.ask("b", 52.5)[0] == [2.0, 11.5]
     assert world.meter.builds == [("shop_history", 0), ("shop_history", 1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", None]), st.integers(0, 8)), max_size=6),
+        min_size=2, max_size=5,
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_added_rows_are_added(batches: list[list[tuple[int, str | None, int]]], corrected: bool) -> None:
+    """Commits that only add rows, however late these are, extend what is held: the values are those of a view that was
+    built whole. A commit that changes rows builds it whole."""
+    one_by_one = World()
+    rows: list[dict[str, Any]] = []
+    one_by_one.define.apply(NORTH, VIEW)
+    for batch in batches:
+        rows += [sale(len(rows) + n, 60 + days, shop, f"{days}.25", late) for n, (days, shop, late) in enumerate(batch)]
+        one_by_one.commit(*rows)
+        one_by_one.builds.build(NORTH, "shop_history")
+    assert one_by_one.online.extended == len(batches) - 1
+    if corrected and rows:
+        rows[0] = rows[0] | {"shop": "c"}
+        one_by_one.commit(*rows)
+        one_by_one.builds.build(NORTH, "shop_history")
+    whole = World()
+    whole.define.apply(NORTH, VIEW)
+    whole.commit(*rows)
+    whole.builds.build(NORTH, "shop_history")
+    newest = max((micros(0) + int((row["at"] - START).total_seconds() * 1e6) for row in rows), default=0)
+    state = one_by_one.online.states[NORTH, "shop_history"]
+    expected = whole.online.states[NORTH, "shop_history"]
+    assert (state.newest_event, state.entities) == (expected.newest_event, expected.entities)
+    for shop in ("a", "b", "c"):
+        for days in (90.0, 95.5, 100.25, 101.0, 104.0, 110.0):
+            if micros(days) >= min(newest, one_by_one.now) - 10 * DAY:
+                assert str(one_by_one.ask(shop, days)) == str(whole.ask(shop, days))
+
+
+def test_more_slack_builds_whole(world: World) -> None:
+    """When the horizon moves back, events are needed that are not held: added rows are not enough then."""
+    world.commit(sale(1, 10, "a", "1.50"), sale(2, 60, "a", "1.50"))
+    world.builds.build(NORTH, "shop_history")
+    world.builds = BuildOnline(
+        world.views, world.lake, world.lake, world.online, world.meter, slack=80 * DAY, now=lambda: world.now
+    )
+    world.commit(sale(1, 10, "a", "1.50"), sale(2, 60, "a", "1.50"), sale(3, 60.5, "a", "2.00"))
+    world.builds.build(NORTH, "shop_history")
+    assert world.online.extended == 0
+    assert world.ask("a", 11)[0] == [1.0, 1.5]
 
 
 def test_building_again_does_nothing(world: World) -> None:
