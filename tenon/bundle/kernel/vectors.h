@@ -8,6 +8,7 @@
 #define TENON_VECTORS_H
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <cpuid.h>
 #include <immintrin.h>
 #define TENON_VECTORS
 #endif
@@ -20,11 +21,17 @@ typedef enum { WALKS = 0, AVX2 = 1, AVX512 = 2 } Vectors;
 /* Of all kernels: what the processor has, or less when a test says so. */
 static Vectors vectors = WALKS;
 
+/* Asked of the processor itself: __builtin_cpu_supports() cannot be linked into a shared library by every compiler (Zig's). The
+ * operating system must keep the wide registers too, which XGETBV tells: bits 1 and 2 for AVX, 5 to 7 for AVX-512. */
 static Vectors most_vectors(void) {
 #ifdef TENON_VECTORS
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) return AVX512;
-    if (__builtin_cpu_supports("avx2")) return AVX2;
+    enum { OSXSAVE = 1 << 27, AVX2_BIT = 1 << 5, AVX512F_BIT = 1 << 16, KEEPS_AVX = 0x06, KEEPS_AVX512 = 0xe6 };
+    unsigned a, b, c, d, kept, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE)) return WALKS;
+    __asm__ volatile("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (kept & KEEPS_AVX) != KEEPS_AVX) return WALKS;
+    if ((b & AVX512F_BIT) && (kept & KEEPS_AVX512) == KEEPS_AVX512) return AVX512;
+    if (b & AVX2_BIT) return AVX2;
 #endif
     return WALKS;
 }
