@@ -19,7 +19,7 @@ from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles,
 from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
-from tenon.windows.events import IntArray
+from tenon.windows.events import Column, IntArray
 
 FORMAT = 1
 """Counted up when the same inputs would give another file."""
@@ -93,15 +93,19 @@ class BuildTrainingSet:
             of_it = [plan for plan in plans if plan.dataset == dataset]
             read = dict.fromkeys(name for plan in of_it for name in plan.source_columns)
             source = self._lake.read(tables[dataset], list(read))
+            # Views of one data set often aggregate the same columns.
+            made: dict[str, Column] = {}
             for plan in of_it:
-                features[plan.view] = _features(plan, source, rows, at)
+                features[plan.view] = _features(plan, source, rows, at, made)
         series += [column for plan in plans for column in features[plan.view]]
         return pl.DataFrame(series)
 
 
-def _features(plan: Plan, source: pl.DataFrame, spine: pl.DataFrame, at: IntArray) -> list[pl.Series]:
+def _features(
+    plan: Plan, source: pl.DataFrame, spine: pl.DataFrame, at: IntArray, made: dict[str, Column]
+) -> list[pl.Series]:
     codes, asked, entities = codes_of(plan, source, spine)
-    values = plan.program.evaluate(events_of(plan, source), codes, asked, at, entities)
+    values = plan.program.evaluate(events_of(plan, source, made), codes, asked, at, entities)
     if (asked < 0).any():
         values[:, asked < 0] = np.nan
     return [

@@ -30,10 +30,14 @@ def with_entity(rows: pl.DataFrame, columns: tuple[EntityColumn, ...]) -> pl.Ser
     return rows.select(entity_expression(columns, rows.schema).alias(ENTITY)).to_series()
 
 
-def events_of(plan: Plan, rows: pl.DataFrame) -> Events:
-    """The rows as the kernel takes them, in their order."""
+def events_of(plan: Plan, rows: pl.DataFrame, made: dict[str, Column] | None = None) -> Events:
+    """The rows as the kernel takes them, in their order. `made` keeps columns, by key, for other plans over the same rows."""
     time = np.ascontiguousarray(rows.select(micros(plan.event_time)).to_series().to_numpy())
-    return Events(time, (Column(), *(_column(plan, rows, column, time) for column in plan.columns)))
+    made = {} if made is None else made
+    for column in plan.columns:
+        if column.key not in made:
+            made[column.key] = _column(plan, rows, column, time)
+    return Events(time, (Column(), *(made[column.key] for column in plan.columns)))
 
 
 def codes_of(plan: Plan, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[IntArray, IntArray, int]:

@@ -68,6 +68,11 @@ class ValueColumn:
         condition = None if self.condition is None else self.condition.model_dump(mode="json")
         return [self.name, self.content.value, self.scale, list(self.known_at), where, condition]
 
+    @property
+    def key(self) -> str:
+        """Equal for equal columns."""
+        return json.dumps(self.canonical())
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedFeature:
@@ -130,7 +135,7 @@ def compile_view(view: FeatureViewSpec, dataset: DatasetSpec) -> Plan:
         place, scale = 0, 0
         if feature.column is not None or feature.where:
             column = _value_column(feature, dataset)
-            place, _ = columns.setdefault(json.dumps(column.canonical()), (len(columns) + 1, column))
+            place, _ = columns.setdefault(column.key, (len(columns) + 1, column))
             scale = column.scale
         features.append(PlannedFeature(feature.reference, feature.function, _window(feature, place, scale)))
     entity = tuple(
