@@ -1,5 +1,8 @@
-"""`python -m services.features` runs the service."""
+"""`python -m services.features` runs the service, `… migrate` brings its tables up to date."""
 
-from services.features.main import main
+from services.features.main import MIGRATIONS, main
+from tenon.kit.migrating import migrate_command
+from tenon.kit.program import run_program
 
-main()
+if __name__ == "__main__":
+    run_program("features", main, migrate=lambda: migrate_command("features", MIGRATIONS))

@@ -27,9 +27,10 @@ from tenon.kit.events import DATASET_COMMITTED, Consumer
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
+from tenon.kit.migrating import open_service_database
 from tenon.kit.process import run_service, starting
 from tenon.kit.redis import connect
-from tenon.kit.sql import database_problem, open_database
+from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry
 
 SERVICE = "features"
@@ -42,7 +43,7 @@ def main() -> None:
     configure_telemetry(SERVICE, settings.log_level, settings.otlp_endpoint)
     with starting():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
+        database = open_service_database(settings, MIGRATIONS)
     blobs = open_blobs(settings.blob_url)
     reader = connect(settings.redis_url, timeout_seconds=settings.features_redis_timeout_seconds)
     online = RedisOnlineStore(reader, connect(settings.redis_url, timeout_seconds=10.0))

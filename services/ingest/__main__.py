@@ -1,5 +1,8 @@
-"""`python -m services.ingest`."""
+"""`python -m services.ingest` runs the service, `… migrate` brings its tables up to date."""
 
-from services.ingest.main import main
+from services.ingest.main import MIGRATIONS, main
+from tenon.kit.migrating import migrate_command
+from tenon.kit.program import run_program
 
-main()
+if __name__ == "__main__":
+    run_program("ingest", main, migrate=lambda: migrate_command("ingest", MIGRATIONS))

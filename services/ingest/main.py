@@ -26,9 +26,10 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
+from tenon.kit.migrating import open_service_database
 from tenon.kit.outbox import Outbox
 from tenon.kit.process import run_service, starting
-from tenon.kit.sql import database_problem, open_database
+from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry
 
 MIGRATIONS = "services.ingest.migrations"
@@ -40,7 +41,7 @@ def main() -> None:
     configure_telemetry("ingest", settings.log_level, settings.otlp_endpoint)
     with starting():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
+        database = open_service_database(settings, MIGRATIONS)
     spool = _empty_folder(settings.data_dir / "spool")
     blobs = open_blobs(settings.blob_url)
     outbox = Outbox(database, outbox_rows, settings.redis_url)

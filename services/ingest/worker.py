@@ -60,14 +60,12 @@ class Loader:
 
     def __init__(self, queue: ClaimedQueue, load: LoadBatch, signal: Signal, threads: int) -> None:
         self._queue, self._load, self._signal = queue, load, signal
+        self._resuming, self._resumed = threading.Lock(), False
         self._renewal = Periodic("claims", self._keep, 15.0)
         self._threads = [threading.Thread(target=self._loop, name=f"loader-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
-        """Take back what was left unfinished, and begin."""
-        resumed = self._queue.release_own()
-        if resumed:
-            log.info("unfinished batches are taken up again", batches=resumed)
+        """Begin with what was left unfinished."""
         self._renewal.start()
         for thread in self._threads:
             thread.start()
@@ -85,6 +83,16 @@ class Loader:
         """Whether every thread is at work."""
         return all(thread.is_alive() for thread in self._threads)
 
+    def _resume(self) -> None:
+        """Take back, before anything is claimed, what a killed predecessor held; tried until there is a database."""
+        with self._resuming:
+            if self._resumed:
+                return
+            batches = self._queue.release_own()
+            self._resumed = True
+        if batches:
+            log.info("unfinished batches are taken up again", batches=batches)
+
     def _keep(self) -> None:
         self._queue.renew()
         metrics.QUEUE_DEPTH.set(self._queue.depth())
@@ -94,12 +102,18 @@ class Loader:
         while not self._signal.ending.is_set():
             self._signal.woken.clear()
             try:
+                self._resume()
                 batch = self._queue.claim()
                 if batch is not None:
                     self._load_one(batch)
                 failures = 0
+            except Unavailable as err:
+                failures += 1
+                log.warning("the ledger of files cannot be used yet", reason=err.reason, error=err.message)
+                self._signal.ending.wait(min(0.2 * 2 ** min(failures, 5), 5.0))
+                continue
             except Exception:
-                # A background loop is a door: the database may be away for a while.
+                # A background loop is a door.
                 failures += 1
                 log.exception("the ledger of files cannot be used", failures=failures)
                 self._signal.ending.wait(min(0.2 * 2 ** min(failures, 7), 30.0))

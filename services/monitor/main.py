@@ -26,8 +26,9 @@ from tenon.kit.events import PREDICTIONS, Consumer
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
+from tenon.kit.migrating import open_service_database
 from tenon.kit.process import Periodic, run_service, starting
-from tenon.kit.sql import database_problem, open_database
+from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry
 
 DESCRIPTION = "The prediction log, labels, and verdicts on drift and quality."
@@ -47,7 +48,7 @@ def main() -> None:
     configure_telemetry("monitor", settings.log_level, settings.otlp_endpoint)
     with starting():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
+        database = open_service_database(settings, MIGRATIONS)
     authenticator = build_authenticator(settings)
 
     ids = ModelIds()

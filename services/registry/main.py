@@ -25,8 +25,9 @@ from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_tokens
 from tenon.kit.grpc import Servicer, create_server
+from tenon.kit.migrating import open_service_database
 from tenon.kit.process import Periodic, run_service, starting
-from tenon.kit.sql import database_problem, open_database
+from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
@@ -41,7 +42,7 @@ def main() -> None:
     with starting():
         verify_key = load_verify_key(settings.verify_key_file)
         blobs = open_blobs(settings.blob_url)
-        database = open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
+        database = open_service_database(settings, MIGRATIONS)
 
     max_bundle_bytes = settings.max_bundle_mib << 20
     transact = SqlTransact(database)

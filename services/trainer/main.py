@@ -31,10 +31,11 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
+from tenon.kit.migrating import open_service_database, wait_for_tables
 from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.queue import carry_context, make_celery
 from tenon.kit.redis import connect
-from tenon.kit.sql import Database, database_problem, open_database
+from tenon.kit.sql import Database, database_problem
 from tenon.kit.telemetry import configure_telemetry, get_logger
 
 log = get_logger(__name__)
@@ -50,7 +51,7 @@ def main() -> None:
     carry_context()
     with starting():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        database = _open_database(settings)
+        database = open_service_database(settings, MIGRATIONS)
     authenticator = build_authenticator(settings)
     redis = connect(settings.redis_url)
     models, runs = SqlModels(database), SqlRuns(database)
@@ -111,7 +112,8 @@ def main_worker() -> None:
     with starting():
         signing_key = load_signing_key(settings.signing_key_file)
         blobs = open_blobs(settings.blob_url)
-        _open_database(settings).close()  # The worker may be the first to start; the API and it take turns to migrate.
+        # The worker may be the first to start; the API and it take turns to migrate.
+        wait_for_tables(open_service_database(settings, MIGRATIONS), MIGRATIONS)
     # OpenMP reads this when it is loaded. Threads that spin at every barrier make training ten times slower as soon as
     # anything else runs on the machine (measured); sleeping ones cost nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -137,10 +139,6 @@ def main_worker() -> None:
     celery = make_celery("trainer", settings.redis_url)
     register_task(celery, build)
     sys.exit(work(celery, concurrency=settings.trainer_concurrency))
-
-
-def _open_database(settings: TrainerSettings) -> Database:
-    return open_database(settings.database_url, MIGRATIONS, wait_seconds=settings.database_wait_seconds)
 
 
 def _now() -> int:

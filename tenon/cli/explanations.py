@@ -59,6 +59,8 @@ CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in th
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
 COVER_INVALID | The covers in a bundle, which its forest is explained by, are damaged. | Train again.
 CSV_INVALID | The labels are not the CSV they should be. | Columns: prediction_id,value and perhaps known_at.
+DATABASE_NOT_MIGRATED | A service runs, but its tables are not there yet: with TENON_MIGRATE_AT_START=false somebody else makes them. | Run `python -m services.<name> migrate` (the chart's migration Job); the service goes on by itself.
+DATABASE_TOO_NEW | A newer program has taken something away from this service's database. | Run the newer program, or restore the backup from before its migration.
 DATABASE_UNAVAILABLE | A service's database cannot be reached or is locked. | Check TENON_DATABASE_URL and that the database runs; ask again in a moment.
 DATABASE_URL_INVALID | TENON_DATABASE_URL is not a URL of a database we know. | Write sqlite:////abs/path.db or postgresql+psycopg://USER@HOST/NAME.
 DATASET_CHANGED | Somebody else changed the data set at the same moment. | Apply again.
@@ -156,6 +158,7 @@ MANIFEST_UNREADABLE | Monitor cannot read a version's manifest. | Upgrade monito
 MATRIX_NEEDS_NUMBERS | A matrix was sent with text in it. | Send text as one tensor per column.
 MATRIX_SHAPE | A matrix has another width than the model has columns. | Send one tensor per column, by name.
 MESSAGE_INVALID | The bytes of a gRPC request are not a message of that method. | Make the client's stubs from this platform's protos, and call the method they belong to.
+MIGRATION_FAILED | A migration of a service's database could not be applied; nothing was changed. | The message says what the database refused; put it right and run `python -m services.<name> migrate` again.
 MODEL_ALWAYS_LOADED | The model may not be taken out of memory. | TENON_PREDICTOR_ALWAYS_LOADED names it; take it off and restart the predictor.
 MODEL_LOADING | The model is on disk, is being loaded, and took longer than the request may wait. | Ask again in a moment; TENON_PREDICTOR_COLD_WAIT_MS says how long requests wait.
 MODEL_UNAVAILABLE | The model is released, but its bundle cannot be loaded. | The message says why; it is tried again by itself. `tenon release show MODEL`, or `tenon release rollback MODEL`.

@@ -14,10 +14,35 @@ JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
 """Every algorithm that can be allowed: none that is symmetric, none that signs nothing."""
 
 
-class ServiceSettings(BaseSettings):
-    """What every service reads; each variable is the field's name in upper case after `TENON_`."""
+class Settings(BaseSettings):
+    """What is read from the environment; each variable is the field's name in upper case after `TENON_`."""
 
     model_config = SettingsConfigDict(env_prefix="TENON_", extra="ignore", frozen=True)
+
+    def need(self, *fields: str) -> None:
+        """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
+        missing = [f"TENON_{field.upper()}" for field in fields if not getattr(self, field)]
+        if missing:
+            raise SettingsError(f"{', '.join(missing)} must be set")
+
+
+class DatabaseSettings(Settings):
+    """What it takes to reach a service's database, and all that the command `migrate` reads."""
+
+    database_url: str = Field(default="", description="sqlite:////abs/path or postgresql+psycopg://…")
+    database_wait_seconds: float = Field(
+        default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
+    )
+    log_level: str = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        return _checked_url(value)
+
+
+class ServiceSettings(DatabaseSettings):
+    """What every service reads."""
 
     http_host: str = Field(default="127.0.0.1", description="Address of the HTTP door; loopback unless told otherwise.")
     http_port: int = Field(description="Port of the HTTP door.", ge=0, le=65535)
@@ -43,7 +68,6 @@ class ServiceSettings(BaseSettings):
     )
     data_dir: Path = Field(description="Private folder of this process: spool, caches, snapshots.")
     redis_url: str = Field(default="", description="redis://… ; empty where the service needs none.")
-    database_url: str = Field(default="", description="sqlite:////abs/path or postgresql+psycopg://…")
     blob_url: str = Field(default="", description="file:///abs/path or s3://bucket/prefix")
     registry_grpc: str = Field(default="", description="host:port of the registry's gRPC door.")
     ingest_grpc: str = ""
@@ -51,7 +75,6 @@ class ServiceSettings(BaseSettings):
     trainer_grpc: str = ""
     service_token: str = Field(default="", repr=False, description="What the services show each other.")
     admin_key: str = Field(default="", repr=False, description="The operator's key; every service accepts it.")
-    log_level: str = "INFO"
     otlp_endpoint: str = Field(default="", description="OTLP gRPC endpoint for traces; empty: tracing exports nothing.")
     tls_cert_file: str = Field(default="", description="PEM certificate of the doors; empty: plaintext.")
     tls_key_file: str = ""
@@ -72,18 +95,16 @@ class ServiceSettings(BaseSettings):
     jwt_scope_prefix: str = Field(default="", description="What stands before predict, read, write in that claim.")
     jwt_leeway_seconds: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
     jwt_refresh_seconds: float = Field(default=300, ge=1, description="How often the issuer's keys are fetched.")
-    database_wait_seconds: float = Field(
-        default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
+    migrate_at_start: bool = Field(
+        default=True, description="Bring the database's tables up to date at the start; false: somebody else does."
     )
     instance: str = Field(default="", description="Named by /readyz, so that who started the process knows it again.")
     drain_seconds: float = Field(default=5.0, ge=0, description="How long running requests may finish after SIGTERM.")
 
-    @field_validator("redis_url", "database_url", "blob_url")
+    @field_validator("redis_url", "blob_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        if value and not urlsplit(value).scheme:
-            raise ValueError(f"{value!r} is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
-        return value
+        return _checked_url(value)
 
     @field_validator("jwt_algorithms")
     @classmethod
@@ -111,18 +132,18 @@ class ServiceSettings(BaseSettings):
             raise ValueError("TENON_JWT_ISSUER needs TENON_JWT_AUDIENCE and TENON_JWT_JWKS beside it")
         return self
 
-    def need(self, *fields: str) -> None:
-        """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
-        missing = [f"TENON_{field.upper()}" for field in fields if not getattr(self, field)]
-        if missing:
-            raise SettingsError(f"{', '.join(missing)} must be set")
-
 
 class SettingsError(Exception):
     """A setting is missing or wrong; the text names the variable."""
 
 
-S = TypeVar("S", bound=ServiceSettings)
+def _checked_url(value: str) -> str:
+    if value and not urlsplit(value).scheme:
+        raise ValueError(f"{value!r} is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
+    return value
+
+
+S = TypeVar("S", bound=Settings)
 
 
 def load_settings(cls: type[S], *needed: str) -> S:
