@@ -17,4 +17,7 @@ LOAD_SECONDS = Histogram(
     "From the claim of a batch to its outcome.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
 )
+QUEUE_OLDEST = Gauge(
+    "tenon_ingest_queue_oldest_seconds", "Age of the oldest file that waits or is being loaded; 0 when none is."
+)
 QUEUE_DEPTH = Gauge("tenon_ingest_queue_depth_files", "Files that wait or are being loaded.")

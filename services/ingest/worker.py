@@ -37,6 +37,10 @@ class ClaimedQueue(LoadQueue, Protocol):
         """Files that wait or are being loaded."""
         ...
 
+    def oldest_seconds(self) -> float:
+        """Age of the oldest of them; 0 when there is none."""
+        ...
+
 
 class Signal:
     """How the doors wake the worker, and how it tells a running load to end. Made before both."""
@@ -96,6 +100,7 @@ class Loader:
     def _keep(self) -> None:
         self._queue.renew()
         metrics.QUEUE_DEPTH.set(self._queue.depth())
+        metrics.QUEUE_OLDEST.set(self._queue.oldest_seconds())
 
     def _loop(self) -> None:
         failures = 0

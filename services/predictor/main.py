@@ -241,7 +241,9 @@ def main() -> None:
         background.append(siblings)
     spools = [spool, *_ownerless(settings, home, replica)]
     if settings.redis_url:
-        stream = PredictionStream(connect(settings.redis_url), max_bytes=settings.predictor_stream_max_mib << 20)
+        cap = settings.predictor_stream_max_mib << 20
+        metrics.STREAM_CAP.set(cap)
+        stream = PredictionStream(connect(settings.redis_url), max_bytes=cap, on_used=metrics.STREAM_BYTES.set)
         background += [
             Shipper(
                 source,

@@ -145,6 +145,10 @@ SPOOL_MEMORY = Gauge(
 STREAM_FULL = Gauge(
     "tenon_predictor_stream_full", "1 while nothing is shipped because the stream's readers are too far behind: alarm."
 )
+STREAM_BYTES = Gauge(
+    "tenon_predictor_stream_bytes", "Memory that the prediction log takes in Redis, as last seen while shipping."
+)
+STREAM_CAP = Gauge("tenon_predictor_stream_cap_bytes", "Beyond this nothing is shipped until readers catch up.")
 SPOOL_DROPPED = Counter("tenon_predictor_spool_dropped_rows_total", "Answered rows that could not be logged: alarm.")
 SHIPPED = Counter("tenon_predictor_shipped_rows_total", "Logged rows that reached the stream.")
 SHIP_FAILURES = Counter("tenon_predictor_ship_failures_total", "Attempts to ship that failed.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from services.registry import metrics
 from services.registry.api_grpc import CredentialServicer, ReleaseServicer, TenantServicer, VersionServicer
 from services.registry.api_http import HttpDoor, build_app
 from services.registry.domain.audit import AuditLog
@@ -58,6 +59,11 @@ def main() -> None:
     tokens = build_tokens(settings)
     authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token), tokens)
 
+    def show_expiries() -> None:
+        metrics.show_key_expiries({tenant: end / 1e6 for tenant, end in keys.next_ends().items()})
+
+    expiries = Periodic("key expiries", show_expiries, 60.0)
+
     def ready() -> dict[str, str]:
         problems = {
             "database": database_problem(database, MIGRATIONS),
@@ -104,7 +110,7 @@ def main() -> None:
         app,
         settings,
         grpc_server=_WatchesEndFirst(door.server, feed),  # type: ignore[arg-type]
-        background=[refresh] if tokens is None else [refresh, tokens.background],
+        background=[refresh, expiries] if tokens is None else [refresh, expiries, tokens.background],
         on_stop=[database.close],
     )
 

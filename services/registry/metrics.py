@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge
 
 VERSIONS_REGISTERED = Counter(
@@ -20,3 +22,19 @@ TRANSACTION_RETRIES = Counter(
     "tenon_registry_transaction_retries_total", "Transactions begun again because a number was taken."
 )
 KEYS = Counter("tenon_registry_keys_total", "API keys made and revoked.", ["action"])
+KEY_EXPIRY = Gauge(
+    "tenon_registry_key_expiry_timestamp_seconds",
+    "When the tenant's valid key that ends next will end, Unix seconds; absent where none ends.",
+    ["tenant"],
+)
+_shown: set[str] = set()
+
+
+def show_key_expiries(next_ends: Mapping[str, float]) -> None:
+    """Set the gauge for these tenants, and take it away from the others."""
+    for tenant in _shown - next_ends.keys():
+        KEY_EXPIRY.remove(tenant)
+    for tenant, seconds in next_ends.items():
+        KEY_EXPIRY.labels(tenant).set(seconds)
+    _shown.clear()
+    _shown.update(next_ends)

@@ -37,6 +37,7 @@ from tenon.kit.queue import carry_context, make_celery
 from tenon.kit.redis import connect
 from tenon.kit.sql import Database, database_problem
 from tenon.kit.telemetry import configure_telemetry, get_logger
+from tenon.kit.vitals import watch_disk
 
 log = get_logger(__name__)
 MIGRATIONS = "services.trainer.migrations"
@@ -165,6 +166,7 @@ def _note_surprise(run: Run) -> None:
 def _serve_metrics(settings: TrainerSettings) -> None:
     from prometheus_client import start_http_server  # Only where a port is given.
 
+    watch_disk(settings.data_dir)
     try:
         start_http_server(settings.worker_metrics_port, settings.http_host)
     except OSError as err:

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenon.core.errors import TenonError
@@ -150,6 +151,11 @@ def run_service(
     import uvicorn  # Not needed by importers that only use Periodic.
 
     from tenon.kit.http_protocol import Limits, limited  # As uvicorn.
+    from tenon.kit.vitals import watch_certificate, watch_disk  # As uvicorn.
+
+    watch_disk(settings.data_dir)
+    if settings.tls_cert_file:
+        watch_certificate(Path(settings.tls_cert_file))
 
     limits = Limits(
         head_seconds=settings.http_head_seconds,

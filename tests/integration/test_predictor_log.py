@@ -252,7 +252,8 @@ def test_the_stream_keeps_what_any_group_still_needs(server: RedisServer) -> Non
     """Not yet given, or given and not acknowledged, by the slowest group; a stream without readers is not cut at all."""
     server.start()
     client = redis.Redis.from_url(server.url)
-    stream = PredictionStream(client, max_bytes=1 << 20, check_seconds=0)
+    used: list[int] = []
+    stream = PredictionStream(client, max_bytes=1 << 20, check_seconds=0, on_used=used.append)
     entry = {"batch": b"x" * 50_000}
 
     def send_many() -> None:
@@ -261,6 +262,7 @@ def test_the_stream_keeps_what_any_group_still_needs(server: RedisServer) -> Non
 
     with pytest.raises(StreamFull, match="no readers"):
         send_many()
+    assert used[-1] > 1 << 20
     length = client.xlen(STREAM)
     assert 15 < length < 30
     for name in ("monitor", "archive"):

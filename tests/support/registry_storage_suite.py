@@ -113,6 +113,7 @@ class StorageSuite:
         made = desk.keys.create(CLINIC, ["read"], ADMIN, name="laptop")
         short = desk.keys.create(CLINIC, ["predict"], ADMIN, expires_in=1_000_000)
         assert desk.keys.principal(key_hash(made.text)) == Principal(made.key.key_id, CLINIC, frozenset({Scope.READ}))
+        assert desk.keys.next_ends() == {CLINIC.value: short.key.expires_at}
         credentials = desk.keys.credentials(first)
         assert credentials.revision == first + 2
         assert {key.key_id for key in credentials.keys or ()} == {made.key.key_id, short.key.key_id}

@@ -125,6 +125,13 @@ class SqlLoadQueue:
             query = sa.select(sa.func.count()).select_from(batches).where(batches.c.state.in_(_UNFINISHED))
             return int(session.scalar(query) or 0)
 
+    def oldest_seconds(self) -> float:
+        """Age of the oldest of them; 0 when there is none."""
+        with self._database.session() as session:
+            query = sa.select(sa.func.min(batches.c.received_at)).where(batches.c.state.in_(_UNFINISHED))
+            oldest = session.scalar(query)
+        return 0.0 if oldest is None else max(0.0, (_now() - oldest) / 1e6)
+
 
 def _count_values(counts: RowCounts) -> dict[str, Any]:
     return {

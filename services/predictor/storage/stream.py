@@ -4,7 +4,7 @@ of that waits, nothing is added until the readers have caught up."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -23,10 +23,16 @@ class PredictionStream:
     """Appends entries, and takes away what every group of readers is done with."""
 
     def __init__(
-        self, client: redis.Redis, *, max_bytes: int = 256 << 20, check_seconds: float = _CHECK_SECONDS
+        self,
+        client: redis.Redis,
+        *,
+        max_bytes: int = 256 << 20,
+        check_seconds: float = _CHECK_SECONDS,
+        on_used: Callable[[int], object] = lambda _bytes: None,
     ) -> None:
         self._client = client
         self._max_bytes = max_bytes
+        self._on_used = on_used
         self._check_seconds = check_seconds
         self._checked = 0.0
         self._since = 0
@@ -42,17 +48,18 @@ class PredictionStream:
             pipe.execute()
 
     def _check(self) -> None:
-        used = self._used()
+        used, last = self._used(), ""
         if used > self._max_bytes // 8:
             floor, last = self._floor()
             if floor is not None:
                 self._client.xtrim(PREDICTIONS, minid=floor, approximate=False)
                 used = self._used()
-            if used > self._max_bytes:
-                raise StreamFull(
-                    f"{used >> 20} MiB of the stream {PREDICTIONS} were not read yet "
-                    + (f"by the group {last!r}" if last else "and it has no readers")
-                )
+        self._on_used(used)
+        if used > self._max_bytes:
+            raise StreamFull(
+                f"{used >> 20} MiB of the stream {PREDICTIONS} were not read yet "
+                + (f"by the group {last!r}" if last else "and it has no readers")
+            )
         self._checked, self._since = time.monotonic(), 0
 
     def _used(self) -> int:

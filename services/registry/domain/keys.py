@@ -148,6 +148,14 @@ class KeyRing:
             return None
         return Principal(key.key_id, key.tenant, key.scopes)
 
+    def next_ends(self) -> dict[str, int]:
+        """For each tenant that has one: when the valid key that ends next will end."""
+        ends: dict[str, int] = {}
+        for key in self._transact(lambda tx: tx.keys.valid(self._clock())):
+            if key.expires_at is not None:
+                ends[key.tenant.value] = min(key.expires_at, ends.get(key.tenant.value, key.expires_at))
+        return ends
+
     def credentials(self, known_revision: int) -> CredentialSet:
         """Every valid key of every tenant, unless the caller has the latest revision already."""
 

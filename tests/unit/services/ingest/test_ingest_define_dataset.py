@@ -154,3 +154,4 @@ def test_a_postponed_load_waits_and_is_not_counted_against_the_file(world: World
     assert world.queue.claim() is None
     assert world.batches.get(ACME, "visits", batch.id).attempts == 0
     assert world.queue.depth() == 1
+    assert 0 < world.queue.oldest_seconds() < 3600
