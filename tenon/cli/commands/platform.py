@@ -85,14 +85,24 @@ def down(output: Output, data: str) -> None:
                 "STOP_TIMEOUT", f"the platform in {folder} did not stop in {_DOWN_SECONDS:.0f} s", hint=f"kill -9 {pid}"
             )
         time.sleep(0.05)
-    with suppress(ProcessLookupError):
-        # The lock is given up a moment before the process ends.
-        for _ in range(10):
-            os.kill(pid, 0)
-            time.sleep(0.02)
+    # The lock is given up a moment before the process ends.
+    while not _ended(pid) and time.monotonic() - started < _DOWN_SECONDS:
+        time.sleep(0.02)
     if output.json:
         output.result("down", {"data": str(folder), "stopped": True, "seconds": round(time.monotonic() - started, 1)})
     output.line(f"stopped in {time.monotonic() - started:.1f} s")
+
+
+def _ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    try:
+        # One that its parent has not asked after yet has ended too.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def _make_private(folder: Path) -> None:
