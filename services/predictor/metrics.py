@@ -8,24 +8,34 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
+import numpy as np
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
-from services.predictor.domain.model import Role, Served, ServedModel
+from services.predictor.domain.model import FloatArray, Role, Served, ServedModel
 from services.predictor.domain.repository import Usage
 from tenon.core.tenancy import TenantId
 
 _FAST = (
     0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5,
 )  # fmt: skip
+_MEMORY = 256
+_GAINS = tuple(1.0 / (count + 1) for count in range(_MEMORY + 1))
+_BOUND = 1e100
 
 
 class Tally:
     """What one version answered in one role over one protocol. Added to without a lock: none of these additions calls
-    anything, so the interpreter changes threads before or after them, never within."""
+    anything, so the interpreter changes threads before or after them, never within.
 
-    __slots__ = ("answers", "buckets", "last_at", "rows", "seconds", "seen")
+    Of the scores it keeps what only grows, so that rates can be taken of it: their sum by sign, and the squares of their
+    distances from their running mean. (From sums of squares a deviation that is small beside the mean cannot be had again.)
+    """
+
+    __slots__ = (
+        "answers", "buckets", "last_at", "mean", "negative", "positive", "rows", "scores", "seconds", "seen", "squares",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.answers = 0
@@ -34,6 +44,34 @@ class Tally:
         self.buckets = [0] * (len(_FAST) + 1)
         self.seen = 0
         self.last_at = 0.0
+        self.scores = 0
+        self.positive = 0.0
+        self.negative = 0.0
+        self.squares = 0.0
+        self.mean = 0.0
+
+    def score(self, scores: FloatArray) -> None:
+        """Add the scores of an answer of several rows."""
+        mean, known = self.mean, min(self.scores, _MEMORY)
+        away = scores - mean
+        squares = float(away.dot(away))
+        if not squares < _BOUND * _BOUND:
+            # What is not finite, or nearly not, would spoil the sums for good.
+            away = away[abs(away) < _BOUND]
+            squares = float(away.dot(away))
+        count = len(away)
+        if not count:
+            return
+        moved = float(np.add.reduce(away)) / count
+        squares = max(0.0, squares - count * moved * moved) + moved * moved * known * count / (known + count)
+        total = count * (mean + moved)
+        self.scores += count
+        self.squares += squares
+        self.mean = mean + moved * count / (known + count)
+        if total >= 0:
+            self.positive += total
+        else:
+            self.negative -= total
 
     def look(self, now: float) -> None:
         """Note when it was last seen to have grown: answering itself does not look at the clock for this."""
@@ -91,17 +129,32 @@ class RequestMetrics:
             "tenon_predictor_request_duration_seconds", "From the decoded request to the logged answer.",
             labels=("tenant", "model", "role", "protocol"),
         )  # fmt: skip
+        names = ("tenant", "model", "version", "role", "protocol")
+        yield CounterMetricFamily("tenon_predictor_scores", "Rows whose score is in the sums below.", labels=names)
+        yield CounterMetricFamily(
+            "tenon_predictor_score_sum", "What was answered, added up: answers above 0, and how far others are below.",
+            labels=(*names, "sign"),
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "tenon_predictor_score_squared_deviations",
+            "Squares of the answers' distances from the running mean of the last 256: by scores_total, their variance.",
+            labels=names,
+        )
 
     def collect(self) -> Iterator[Metric]:
         """The metrics."""
         with self._lock:
             tallies, refused = list(self._tallies.items()), list(self._refused.items())
-        requests, rows, durations = self.describe()
+        requests, rows, durations, scores, sums, squares = self.describe()
         now = time.time()
         spread: dict[tuple[str, ...], tuple[list[int], float]] = {}
         for names, tally in tallies:
             requests.add_metric((*names, "answered"), tally.answers)  # type: ignore[attr-defined]
             rows.add_metric(names, tally.rows)  # type: ignore[attr-defined]
+            scores.add_metric(names, tally.scores)  # type: ignore[attr-defined]
+            sums.add_metric((*names, "+"), tally.positive)  # type: ignore[attr-defined]
+            sums.add_metric((*names, "-"), tally.negative)  # type: ignore[attr-defined]
+            squares.add_metric(names, tally.squares)  # type: ignore[attr-defined]
             tally.look(now)
             tenant, model, _, role, protocol = names
             buckets, seconds = spread.get((tenant, model, role, protocol), ([0] * len(tally.buckets), 0.0))
@@ -113,7 +166,7 @@ class RequestMetrics:
             below = accumulate(buckets)
             bounds = [*map(floatToGoString, _FAST), "+Inf"]
             durations.add_metric(key, list(zip(bounds, below, strict=True)), seconds)  # type: ignore[attr-defined]
-        yield from (requests, rows, durations)
+        yield from (requests, rows, durations, scores, sums, squares)
 
 
 REQUESTS = RequestMetrics()
@@ -180,7 +233,7 @@ class PrometheusObserver:
         self._held: list[Served] = []
         self._infos: set[tuple[str, ...]] = set()
 
-    def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
+    def answered(self, served: Served, role: Role, protocol: str, scores: float | FloatArray, seconds: float) -> None:
         """A version answered rows."""
         tally = self._answers.get((id(served), role, protocol))
         if tally is None:
@@ -188,10 +241,28 @@ class PrometheusObserver:
             # So that no other version gets its id while this is kept.
             self._held.append(served)
         tally.answers += 1
-        tally.rows += rows
         tally.seconds += seconds
         bucket = bisect_left(_FAST, seconds)
         tally.buckets[bucket] += 1
+        if not isinstance(scores, float):
+            if len(scores) != 1:
+                tally.rows += len(scores)
+                tally.score(scores)
+                return
+            scores = float(scores[0])
+        tally.rows += 1
+        # `Tally.score` for one row, in place; also false for NaN.
+        if -_BOUND < scores < _BOUND:
+            known = tally.scores
+            gain = _GAINS[known if known < _MEMORY else _MEMORY]
+            away = scores - tally.mean
+            tally.mean += away * gain
+            tally.squares += away * away * (1.0 - gain)
+            tally.scores = known + 1
+            if scores >= 0.0:
+                tally.positive += scores
+            else:
+                tally.negative -= scores
 
     def usage(self, tenant: TenantId) -> Mapping[tuple[str, int], Usage]:
         """See `UsageSource`."""

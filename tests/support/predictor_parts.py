@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.predictor.domain.logged import Logged
-from services.predictor.domain.model import Column, Release, Role, Served, ServedModel, Source, Track
+from services.predictor.domain.model import Column, FloatArray, Release, Role, Served, ServedModel, Source, Track
 from services.predictor.domain.ports import History, HistoryQuery, Known
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.routing import Table
@@ -123,8 +123,9 @@ class FakeObserver:
     evictions: int = 0
     states: list[Sequence[ServedModel]] = field(default_factory=list)
 
-    def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
+    def answered(self, served: Served, role: Role, protocol: str, scores: float | FloatArray, seconds: float) -> None:
         """See `Observer`."""
+        rows = 1 if isinstance(scores, float) else len(scores)
         self.answers.append((served.version, role, protocol, rows))
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:

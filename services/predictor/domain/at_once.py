@@ -87,7 +87,7 @@ class AtOnce:
                 self._shadows.offer(shadow, logged)
         else:
             log.append_row(served.source(role, protocol), request_id, raw, at, at, score, row.numbers)
-        self._observer.answered(served, role, protocol, 1, time.perf_counter() - started)
+        self._observer.answered(served, role, protocol, score, time.perf_counter() - started)
         return score, raw, text
 
 

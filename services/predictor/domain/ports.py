@@ -120,8 +120,8 @@ class PredictionLog(Protocol):
 class Observer(Protocol):
     """Counts what happens."""
 
-    def answered(self, served: Served, role: Role, protocol: str, rows: int, seconds: float) -> None:
-        """A version answered rows."""
+    def answered(self, served: Served, role: Role, protocol: str, scores: float | FloatArray, seconds: float) -> None:
+        """A version answered one row, or one for each of `scores`."""
         ...
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:

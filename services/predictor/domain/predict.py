@@ -174,8 +174,8 @@ class Predictor:
             logged += _logged(part, ask, ids, at, scores)
         self._log.append(logged)
         elapsed = time.perf_counter() - plan.started
-        for part, answer in zip(plan.parts, answers, strict=True):
-            self._observer.answered(answer.served, answer.role, ask.protocol, part.count, elapsed)
+        for answer in answers:
+            self._observer.answered(answer.served, answer.role, ask.protocol, answer.scores, elapsed)
         shadow = plan.entry.shadow
         if shadow is not None and ask.version is None:
             for entry in logged:
