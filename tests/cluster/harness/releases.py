@@ -120,13 +120,13 @@ def untouched(*releases: TenantRelease) -> Iterator[None]:
 
 
 @contextmanager
-def never_fewer(release: TenantRelease, pods: int) -> Iterator[None]:
-    """Whenever somebody looks meanwhile, this many pods of the stable track are ready."""
+def never_fewer(release: TenantRelease, pods: int, track: str = "stable") -> Iterator[None]:
+    """Whenever somebody looks meanwhile, this many pods of a track are ready."""
     seen, ending = list[int](), threading.Event()
 
     def look() -> None:
         while not ending.wait(0.2):
-            seen.append(release.serving().get("stable", 0))
+            seen.append(release.serving().get(track, 0))
 
     thread = threading.Thread(target=look, name="ready-pods", daemon=True)
     thread.start()
