@@ -29,7 +29,7 @@ def test_server_accepts(cluster: Cluster, namespace: str, chart: Path, values: P
         cluster.create_namespace(place)
     # A bare pod (of `helm test`) is admitted only where its account exists; a dry run makes none.
     if accounts := [document for document in documents if document["kind"] == "ServiceAccount"]:
-        cluster.apply(accounts, "-n", namespace)
+        cluster.kubectl("apply", "-n", namespace, "-f", "-", text=yaml.safe_dump_all(accounts))
     answer = cluster.kubectl(
         "apply",
         "--dry-run=server",

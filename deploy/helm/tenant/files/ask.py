@@ -1,7 +1,6 @@
 """Asks each track of a tenant for a prediction and looks at who answered. Python's own library is all it needs."""
 
 import json
-import math
 import os
 import sys
 import urllib.error
