@@ -20,7 +20,8 @@ def ask(url, body=None):
     if KEY:
         headers["authorization"] = f"Bearer {KEY}"
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - the chart's own addresses
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         text = answer.read()
     return json.loads(text) if text.startswith(b"{") else {}
 
