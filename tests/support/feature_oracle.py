@@ -34,6 +34,32 @@ def value_of(view: FeatureViewSpec, dataset: DatasetSpec, rows: Sequence[Row], e
     return value_at(feature, scale, events, at)
 
 
+Versions = Mapping[Any, Sequence[tuple[Row, int]]]
+"""Of each primary key that is in the table, its row as it was first and after each correction, and when that came in."""
+
+
+def believed_value(view: FeatureViewSpec, dataset: DatasetSpec, versions: Versions, entity: tuple[Any, ...],
+                   feature: Feature, at: int) -> float:  # fmt: skip
+    """The same from rows that were corrected: of each, the last version that was known before the time counts."""
+    if feature.function is Function.EXPRESSION and None not in entity:
+        others = [other for other in view.features() if other.function is not Function.EXPRESSION]
+        return expression_at(feature, {o.name: believed_value(view, dataset, versions, entity, o, at) for o in others})
+    rows = []
+    for history in versions.values():
+        known = [row for row, came_in in history[1:] if _learnt(dataset, feature, row, came_in) < at]
+        if feature.function is Function.STATIC:
+            known = [row for row, _ in history]
+        rows.append(known[-1] if known else history[0][0])
+    return value_of(view, dataset, rows, entity, feature, at)
+
+
+def _learnt(dataset: DatasetSpec, feature: Feature, row: Row, came_in: int) -> int:
+    """When a correcting row became known, as far as the feature is concerned."""
+    names = ([feature.column] if feature.column else []) + list(feature.where or {})
+    moments = [row[known_at] for name in names if (known_at := dataset.columns[name].known_at)]
+    return came_in if None in moments else max([row[dataset.event_time], *moments])
+
+
 def _event(dataset: DatasetSpec, feature: Feature, row: Row) -> Event | None:
     """The row as an event that only this feature sees; None when the feature does not see it."""
     time = row[dataset.event_time]

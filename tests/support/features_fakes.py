@@ -11,7 +11,7 @@ import polars as pl
 
 from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
-from services.features.domain.ports import Change, EntityNames, ServedView
+from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, ServedView
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
 from tenon.core.tenancy import TenantId
@@ -55,6 +55,7 @@ class FakeLake:
 
     specs: dict[tuple[TenantId, str], DatasetSpec] = field(default_factory=dict)
     commits: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    times: dict[tuple[str, int], int] = field(default_factory=dict)
     reads: int = 0
     down: bool = False
 
@@ -94,6 +95,18 @@ class FakeLake:
         if not new.head(old.height).equals(old):
             return None
         return new[old.height :].select(columns)
+
+    def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""
+        keys, commits, found = table.spec.primary_key, self.commits[table.uri], []
+        for version in range(1, table.version + 1):
+            old, new = commits[version - 1], commits[version]
+            gone = old.join(new, on=old.columns, how="anti", nulls_equal=True).join(new, on=keys, how="semi")
+            at = pl.lit(self.times.get((table.uri, version), version)).cast(pl.Datetime("us", "UTC"))
+            erased = old.select(keys).join(new, on=keys, how="anti")
+            found = [rows.join(erased, on=keys, how="anti") for rows in found]
+            found.append(gone.select(*columns, pl.lit(version).alias(REPLACED_IN), at.alias(REPLACED_AT)))
+        return pl.concat([commits[0].select(columns).clear(), *found], how="diagonal")
 
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""

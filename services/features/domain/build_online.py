@@ -14,6 +14,7 @@ from services.features.domain.frames import ENTITY, blobs_of, micros, with_entit
 from services.features.domain.model import LakeTable, OnlineState, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
+from services.features.domain.read_events import read_events
 from tenon.core.errors import TenonError
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
@@ -162,7 +163,7 @@ class BuildOnline:
 
     def _blobs(self, plan: Plan, table: LakeTable, horizon: int) -> Iterator[EntityBlob]:
         since = horizon - plan.longest_window
-        rows = self._lake.read_since(table, plan.source_columns, plan.event_time, since)
+        rows = read_events(self._lake, table, [plan], since=since)
         recent: set[str] = set()
         for blob in blobs_of(plan, rows, table_version=table.version, horizon=horizon):
             recent.add(blob.entity)

@@ -16,12 +16,13 @@ from services.features.domain.frames import codes_of, events_of, micros
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
+from services.features.domain.read_events import read_events
 from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import Column, IntArray
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when the same inputs would give another file."""
 
 
@@ -91,8 +92,7 @@ class BuildTrainingSet:
         features: dict[str, list[pl.Series]] = {}
         for dataset in dict.fromkeys(plan.dataset for plan in plans):
             of_it = [plan for plan in plans if plan.dataset == dataset]
-            read = dict.fromkeys(name for plan in of_it for name in plan.source_columns)
-            source = self._lake.read(tables[dataset], list(read))
+            source = read_events(self._lake, tables[dataset], of_it)
             # Views of one data set often aggregate the same columns.
             made: dict[str, Column] = {}
             for plan in of_it:

@@ -14,15 +14,21 @@ from services.features.domain.plan import Content, EntityColumn, Plan, ValueColu
 from tenon.core.feature_semantics import scaled, threshold
 from tenon.core.specs import ColumnType, Condition
 from tenon.windows.blob import EntityBlob
-from tenon.windows.events import Column, Events, IntArray
+from tenon.windows.events import FOREVER, Column, Events, IntArray
 
 ENTITY = "__entity"
+_UNTIL = "__until"
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 
 
 def micros(name: str) -> pl.Expr:
     """A timestamp column as int64 microseconds UTC."""
     return pl.col(name).cast(pl.Datetime("us", "UTC")).cast(pl.Int64)
+
+
+def until_name(known_at: tuple[str, ...]) -> str:
+    """The column that says up to when the values known at these columns' moments were believed; null: they still are."""
+    return "|".join([_UNTIL, *known_at])
 
 
 def with_entity(rows: pl.DataFrame, columns: tuple[EntityColumn, ...]) -> pl.Series:
@@ -37,7 +43,7 @@ def events_of(plan: Plan, rows: pl.DataFrame, made: dict[str, Column] | None = N
     for column in plan.columns:
         if column.key not in made:
             made[column.key] = _column(plan, rows, column, time)
-    return Events(time, (Column(), *(made[column.key] for column in plan.columns)))
+    return Events(time, (Column(until=_until(rows, ())), *(made[column.key] for column in plan.columns)))
 
 
 def codes_of(plan: Plan, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[IntArray, IntArray, int]:
@@ -103,7 +109,13 @@ def _column(plan: Plan, rows: pl.DataFrame, column: ValueColumn, time: IntArray)
     if column.known_at:
         moments = rows.select(pl.max_horizontal([micros(name).fill_null(_SMALLEST) for name in column.known_at]))
         known = np.where(mask, np.maximum(moments.to_series().to_numpy(), time), time)
-    return Column(known=known, value=_value(plan, rows, column), valid=None if mask.all() else mask)
+    until = _until(rows, column.known_at)
+    return Column(known, until, _value(plan, rows, column), None if mask.all() else mask)
+
+
+def _until(rows: pl.DataFrame, known_at: tuple[str, ...]) -> IntArray | None:
+    name = until_name(known_at)
+    return _ints(rows[name].fill_null(FOREVER)) if name in rows.columns else None
 
 
 def _value(plan: Plan, rows: pl.DataFrame, column: ValueColumn) -> IntArray | None:

@@ -26,7 +26,7 @@ from tenon.core.specs import (
 from tenon.core.specs.feature_view import quantile_fraction
 from tenon.windows.program import Arithmetic, Window, Windows
 
-LAYOUT = 2
+LAYOUT = 3
 """Counted up when the meaning or the form of stored values changes: it is part of every plan's digest."""
 
 

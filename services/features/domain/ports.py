@@ -14,6 +14,9 @@ from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
 
+REPLACED_IN, REPLACED_AT = "__replaced_in", "__replaced_at"
+"""Beside the columns of rows that were corrected: the table's version (an integer) and the time at which they were."""
+
 Change = Literal["created", "updated", "unchanged"]
 
 
@@ -66,6 +69,11 @@ class Lake(Protocol):
 
     def read_added(self, table: LakeTable, columns: Sequence[str], since: int) -> pl.DataFrame | None:
         """The rows that were added after version `since`; None when rows were also changed or removed."""
+        ...
+
+    def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that were corrected up to this version, as they were before, with `REPLACED_IN` and `REPLACED_AT`;
+        nothing of a row that was removed since. The primary key is among the columns."""
         ...
 
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import polars as pl
@@ -11,6 +12,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from services.features.domain.frames import micros
 from services.features.domain.model import LakeTable
+from services.features.domain.ports import REPLACED_AT, REPLACED_IN
 from tenon.core.errors import Unavailable
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.kit.blobs import BlobStore
@@ -23,6 +25,8 @@ _DTYPES: dict[ColumnType, pl.DataType] = {
     ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"),
     ColumnType.DATE: pl.Date(),
 }
+_CHANGED = ("num_target_rows_updated", "num_target_rows_deleted", "num_deleted_rows")
+"""In a commit's figures: rows that it replaced or removed."""
 _YEAR_ONE = -62_135_596_800_000_000
 
 
@@ -36,6 +40,7 @@ class DeltaLake:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
+        self._corrections: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def read(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
@@ -75,6 +80,51 @@ class DeltaLake:
         )
         return self._collect(table, self._with_later(table, scan, columns).select(columns))
 
+    def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
+        """See `ports.Lake`: the table's change feed has them. What was changed before a table had one is not known."""
+        options, found = self._blobs.storage_options(), []
+        try:
+            delta = DeltaTable(table.uri, version=table.version, storage_options=options)
+            for first, last in self._corrected(table, delta):
+                changes = _changes(delta, first, last)
+                if changes is not None:
+                    old = pl.col("_change_type").is_in(["update_preimage", "delete"])
+                    found.append(self._with_later(table, changes.lazy().filter(old), columns).collect())
+        except (DeltaError, OSError) as err:
+            raise Unavailable(
+                "LAKE_UNAVAILABLE", f"the changes of {table.spec.name!r} up to version {table.version} cannot be read"
+            ) from err
+        if not found:
+            return pl.DataFrame(schema={name: _dtype(table.spec, name) for name in columns})
+        at = pl.col("_commit_timestamp").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(REPLACED_AT)
+        version = pl.col("_commit_version").cast(pl.Int64).alias(REPLACED_IN)
+        rows = pl.concat([rows.select(*columns, version, at, "_change_type") for rows in found])
+        removed = rows.filter(pl.col("_change_type") == "delete").drop("_change_type", REPLACED_AT)
+        keys = list(table.spec.primary_key)
+        # A row that was removed leaves nothing behind, also when a row with its key came again.
+        removed = removed.group_by(keys).agg(pl.col(REPLACED_IN).max().alias("__removed_in"))
+        left = rows.filter(pl.col("_change_type") != "delete").join(removed, on=keys, how="left")
+        after = pl.col("__removed_in").is_null() | (pl.col(REPLACED_IN) > pl.col("__removed_in"))
+        return left.filter(after).select(*columns, REPLACED_IN, REPLACED_AT)
+
+    def _corrected(self, table: LakeTable, delta: DeltaTable) -> list[tuple[int, int]]:
+        """The versions in which rows were replaced or removed, as spans."""
+        # The log is read once: of a table known up to some version only what came after it.
+        table_id = str(delta.metadata().id)
+        known, versions = self._corrections.get(table_id, (-1, ()))
+        if known < table.version:
+            entries = delta.history(table.version - known)
+            fresh = [int(entry["version"]) for entry in entries if _changes_rows(entry)]
+            versions = (*versions, *sorted(version for version in fresh if known < version <= table.version))
+            self._corrections[table_id] = table.version, versions
+        spans: list[tuple[int, int]] = []
+        for version in versions:
+            if version > table.version:
+                break
+            joined = bool(spans) and spans[-1][1] == version - 1
+            spans[-1:] = [(spans[-1][0], version)] if joined else [*spans[-1:], (version, version)]
+        return spans
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         return self._collect(table, self._scan(table, columns).select(columns).unique())
@@ -112,3 +162,18 @@ class DeltaLake:
             raise Unavailable(
                 "LAKE_UNAVAILABLE", f"the table of {table.spec.name!r} at version {table.version} cannot be read"
             ) from err
+
+
+def _changes_rows(entry: Mapping[str, Any]) -> bool:
+    figures = entry.get("operationMetrics") or {}
+    return any(figures.get(name) for name in _CHANGED)
+
+
+def _changes(delta: DeltaTable, first: int, last: int) -> pl.DataFrame | None:
+    """What commits changed; None when the table had no change feed then."""
+    try:
+        return pl.DataFrame(delta.load_cdf(first, last).read_all())
+    except DeltaError as err:
+        if "change data" in str(err):
+            return None
+        raise

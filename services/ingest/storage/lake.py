@@ -21,6 +21,8 @@ from tenon.kit.blobs import BlobStore
 
 BATCH_ID = "tenon.batch_id"
 HISTORY = 20
+_CHANGE_FEED = "delta.enableChangeDataFeed"
+"""Rows that are replaced are kept beside the table: a feature's value in the past is what was believed then."""
 PRUNED_ROWS = 200_000
 _PRUNED_TYPES = (ColumnType.STRING, ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP)
 
@@ -97,8 +99,11 @@ class DeltaLake:
             fields = [Field(name, PrimitiveType(_delta_type(dtype)), nullable=True) for name, dtype in schema.items()]
             return DeltaTable.create(
                 uri, Schema(fields), mode="ignore", storage_options=self._options,
-                configuration={"delta.logRetentionDuration": "interval 3650 days"},
+                configuration={"delta.logRetentionDuration": "interval 3650 days", _CHANGE_FEED: "true"},
             )  # fmt: skip
+        if table.metadata().configuration.get(_CHANGE_FEED) != "true":
+            # Of a table from before corrections were kept.
+            table.alter.set_table_properties({_CHANGE_FEED: "true"})
         present = {field.name for field in table.schema().fields}
         new = [
             Field(name, PrimitiveType(_delta_type(dtype)), nullable=True)

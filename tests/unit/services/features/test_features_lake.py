@@ -7,9 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Field, write_deltalake
+from deltalake.schema import PrimitiveType
 
 from services.features.domain.model import LakeTable
+from services.features.domain.ports import REPLACED_AT, REPLACED_IN
 from services.features.storage.lake import DeltaLake
 from services.features.storage.training_files import BlobTrainingFiles
 from tenon.core.errors import Unavailable
@@ -71,6 +73,43 @@ def test_added_rows_are_told_from_changed_ones(folder: Path) -> None:
     assert lake.read_added(LakeTable(uri, 3, SPEC), ["id"], 99) is None
     write_deltalake(uri, frame(1), mode="overwrite")
     assert lake.read_added(LakeTable(uri, 4, SPEC), ["id"], 3) is None
+
+
+def test_corrected_rows_are_kept(folder: Path) -> None:
+    """What a merge replaced is read as it was, up to each version; of what was removed nothing is left."""
+    blobs = open_blobs(folder.as_uri())
+    uri = blobs.uri("lake/t/d")
+    write_deltalake(uri, frame(1, 2, 3))
+    lake = DeltaLake(blobs)
+
+    def correct(*offsets: int, new: int) -> None:
+        rows = frame(*offsets).with_columns(pl.lit(new, pl.Int64).alias("new"))
+        table = DeltaTable(uri)
+        if "new" not in {field.name for field in table.schema().fields}:
+            table.alter.add_columns([Field("new", PrimitiveType("long"))])
+        merge = DeltaTable(uri).merge(rows, "t.id = s.id", source_alias="s", target_alias="t")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    def replaced(version: int) -> list[tuple[int, int | None, int]]:
+        rows = lake.read_replaced(LakeTable(uri, version, SPEC), ["id", "new", "cost"])
+        assert rows.is_empty() or rows[REPLACED_AT].dtype == pl.Datetime("us", "UTC")
+        return sorted(rows.select("id", "new", REPLACED_IN).rows() if len(rows) else [])
+
+    correct(1, new=10)  # Versions 1 and 2; nobody kept what was replaced.
+    DeltaTable(uri).alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    correct(1, 9, new=11)
+    correct(1, 2, new=12)
+    DeltaTable(uri).delete("id = 2")
+    correct(2, new=13)
+    write_deltalake(uri, frame(21).with_columns(pl.lit(1, pl.Int64).alias("new")), mode="append")
+    correct(2, 3, new=14)
+    assert replaced(3) == []
+    assert replaced(4) == [(1, 10, 4)]
+    assert replaced(5) == [(1, 10, 4), (1, 11, 5), (2, None, 5)]
+    assert replaced(6) == replaced(8) == [(1, 10, 4), (1, 11, 5)]
+    assert replaced(9) == [(1, 10, 4), (1, 11, 5), (2, 13, 9), (3, None, 9)]
+    assert replaced(5) == [(1, 10, 4), (1, 11, 5), (2, None, 5)]
+    assert DeltaLake(blobs).read_replaced(LakeTable(uri, 9, SPEC), ["id"])["id"].sort().to_list() == [1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("since", [-(2**62), 0, 1, 2, 3, 1500, 1501])

@@ -1,0 +1,196 @@
+"""Whole lives of a table: late rows, corrections, erasures, builds at any moment, a Redis that is lost, a clock that runs on.
+
+After every step the online values, the training set's and the definition's are compared bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.features.domain.build_online import BuildOnline
+from services.features.domain.build_training_set import BuildTrainingSet
+from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.lookup import Status
+from services.features.domain.model import EntityKeys
+from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec
+from tenon.core.tenancy import TenantId
+from tests.support.feature_oracle import Row, believed_value
+from tests.support.features_fakes import FakeLake, FakeMeter, FakeOnlineStore, FakeTrainingFiles, FakeViews
+
+NORTH = TenantId("north")
+SECOND = 1_000_000
+SHOPS = ("a", "b|c", "")
+EVENTS = DatasetSpec.model_validate(
+    {
+        "name": "events", "primaryKey": ["id", "part"], "eventTime": "at",
+        "columns": {
+            "id": {"type": "integer"}, "part": {"type": "string"}, "at": {"type": "timestamp"},
+            "known": {"type": "timestamp", "nullable": True}, "shop": {"type": "string", "nullable": True},
+            "cost": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "known"},
+            "size": {"type": "integer", "nullable": True},
+        },
+    }
+)  # fmt: skip
+# What is asked: the spine has a row for each entity and moment that is looked at.
+QUESTIONS = DatasetSpec.model_validate(
+    {
+        "name": "questions", "primaryKey": ["number"], "eventTime": "at",
+        "columns": {"number": {"type": "integer"}, "at": {"type": "timestamp"},
+                    "shop": {"type": "string", "nullable": True}},
+    }
+)  # fmt: skip
+VIEW = FeatureViewSpec.model_validate(
+    {
+        "name": "v", "dataset": "events", "entity": ["shop"],
+        "aggregates": [
+            {"functions": ["count", "since_last"], "windows": ["4s", "all"]},
+            {"column": "cost", "functions": ["count", "sum", "mean", "std", "min", "max", "first", "last", "distinct",
+                                             "quantile", "rate"], "windows": ["4s", "9s"], "above": 0.01,
+             "quantiles": [0.5]},
+            {"column": "size", "functions": ["sum", "last"], "windows": ["4s", "all"]},
+            {"column": "size", "functions": ["sum"], "windows": ["9s"], "as": "dear", "where": {"cost": {"above": 0}}},
+        ],
+        "latest": [{"column": "cost", "ttl": "5s"}],
+        "static": ["size"],
+        "expressions": {"share": "cost_sum_4s / cost_sum_9s + size"},
+    }
+)  # fmt: skip
+MOMENTS = st.integers(0, 14).map(lambda n: n * SECOND)
+ROW = st.fixed_dictionaries(
+    {
+        "at": MOMENTS, "known": st.none() | MOMENTS, "shop": st.sampled_from([*SHOPS, None]),
+        "cost": st.sampled_from([None, -3, 0, 1, 2, 10**17, -(10**17)]), "size": st.sampled_from([None, -1, 0, 1, 7]),
+    }
+)  # fmt: skip
+KEY = st.tuples(st.integers(1, 5), st.sampled_from(["x", "y"]))
+STEPS = st.lists(
+    st.one_of(
+        st.dictionaries(KEY, ROW, min_size=1, max_size=5).map(lambda rows: ("commit", rows)),
+        st.dictionaries(KEY, ROW, min_size=1, max_size=5).map(lambda rows: ("commit", rows)),
+        st.sets(KEY, min_size=1, max_size=2).map(lambda keys: ("erase", keys)),
+        st.just(("lose", None)),
+        st.integers(1, 6).map(lambda seconds: ("wait", seconds * SECOND)),
+        st.just(("build", None)),
+    ),
+    min_size=2,
+    max_size=7,
+)
+
+
+def frame_of(spec: DatasetSpec, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as the lake has them; moments are microseconds."""
+    kinds: dict[ColumnType, Any] = {ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"), ColumnType.STRING: pl.String}
+    return pl.DataFrame(
+        [
+            pl.Series(name, [row[name] for row in rows], pl.String if column.type is ColumnType.STRING else pl.Int64)
+            .cast(kinds.get(column.type, pl.Int64))
+            for name, column in spec.columns.items()
+        ]
+    )  # fmt: skip
+
+
+class Life:
+    """A table and everything that was ever said about its rows."""
+
+    def __init__(self) -> None:
+        self.views, self.lake, self.online, self.meter = FakeViews(), FakeLake(), FakeOnlineStore(), FakeMeter()
+        self.lake.specs[NORTH, "events"], self.lake.specs[NORTH, "questions"] = EVENTS, QUESTIONS
+        self.now, self.present = 0, dict[Any, list[tuple[Row, int]]]()
+        self.views.apply(NORTH, VIEW, dry_run=False)
+        self.builds = BuildOnline(
+            self.views, self.lake, self.lake, self.online, self.meter, slack=8 * SECOND, now=lambda: self.now
+        )
+
+    def step(self, kind: str, what: Any) -> None:
+        """One thing happens."""
+        if kind == "wait":
+            self.now += what
+        elif kind == "lose":
+            self.online.states.clear()
+            self.online.blobs.clear()
+        elif kind == "build":
+            self.builds.build(NORTH, "v")
+        else:
+            if kind == "erase":
+                self.present = {key: rows for key, rows in self.present.items() if key not in what}
+            else:
+                for key, row in what.items():
+                    history = self.present.setdefault(key, [])
+                    whole = {"id": key[0], "part": key[1], **row}
+                    if not history or history[-1][0] != whole:
+                        history.append((whole, self.now))
+            self.lake.commit(NORTH, "events", frame_of(EVENTS, [dict(rows[-1][0]) for rows in self.present.values()]))
+            uri = "fake://north/events"
+            self.lake.times[uri, len(self.lake.commits[uri]) - 1] = self.now
+
+    def check(self, moments: list[int]) -> None:
+        """Online, offline and by the definition."""
+        if (NORTH, "events") not in {(NORTH, uri.rsplit("/", 1)[1]) for uri in self.lake.commits}:
+            return
+        asked = [(shop, at) for shop in (*SHOPS, "never", None) for at in moments]
+        questions = [{"number": n, "at": at, "shop": shop} for n, (shop, at) in enumerate(asked)]
+        self.lake.commit(NORTH, "questions", frame_of(QUESTIONS, questions))
+        files = FakeTrainingFiles()
+        made = BuildTrainingSet(self.views, self.lake, self.lake, files, self.meter).build(
+            NORTH, "questions", [], ["v"]
+        )
+        offline = files.frames[NORTH, made.fingerprint].sort("number")
+        self.builds.build(NORTH, "v")
+        rows = [EntityKeys({} if shop is None else {"shop": shop}, at) for shop, at in asked]
+        online = LookUpOnline(self.online, self.views, self.meter).look_up(NORTH, ["v"], rows)
+        for row, (shop, at) in enumerate(asked):
+            for place, feature in enumerate(VIEW.features()):
+                expected = bits(believed_value(VIEW, EVENTS, self.present, (shop,), feature, at))
+                assert bits(offline[feature.reference][row]) == expected, (feature.name, shop, at)
+                if online.rows[row].statuses[place] is not Status.BEFORE_HORIZON:
+                    assert bits(online.rows[row].values[place]) == expected, (feature.name, shop, at)
+
+
+def bits(value: float | None) -> bytes:
+    """The float's bytes, all missing values alike."""
+    return struct.pack("<d", math.nan if value is None or math.isnan(value) else value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=STEPS, seed=st.randoms(use_true_random=False))
+def test_one_value_through_a_whole_life(steps: list[tuple[str, Any]], seed: Any) -> None:
+    """Online, offline and the definition agree after any late rows, corrections, erasures, losses and builds."""
+    life = Life()
+    for kind, what in steps:
+        life.step(kind, what)
+    edges = [at + after for at in range(0, 26 * SECOND, SECOND) for after in (0, 1)]
+    life.check(sorted(seed.sample(edges, 5)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    first=st.dictionaries(KEY, ROW, min_size=1, max_size=6), second=st.dictionaries(KEY, ROW, max_size=4), at=MOMENTS
+)
+def test_a_correction_changes_nothing_before_it_was_known(first: dict, second: dict, at: int) -> None:
+    """Rows and corrections that tell a moment at or after t leave every value at t as it was."""
+    later = {
+        key: row | {"at": max(row["at"], at), "known": None if row["known"] is None else max(row["known"], at)}
+        for key, row in second.items()
+    }
+    timeless = {"size", "share"}
+    values = []
+    for steps in ([first], [first, later]):
+        life = Life()
+        for rows in steps:
+            # What tells no moment of its own is known when it comes in.
+            life.now = at
+            life.step("commit", rows)
+        life.lake.commit(NORTH, "questions", frame_of(QUESTIONS, [{"number": n, "at": at, "shop": shop} for n, shop in enumerate(SHOPS)]))  # fmt: skip
+        files = FakeTrainingFiles()
+        made = BuildTrainingSet(life.views, life.lake, life.lake, files, life.meter).build(
+            NORTH, "questions", [], ["v"]
+        )
+        frame = files.frames[NORTH, made.fingerprint].sort("number")
+        values.append([[bits(v) for v in frame[f.reference]] for f in VIEW.features() if f.name not in timeless])
+    assert values[0] == values[1]
