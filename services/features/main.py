@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 
 from services.features.api_grpc import FeatureServicer
-from services.features.api_http import feast_routes, feature_routes
+from services.features.api_http.feast import feast_routes
+from services.features.api_http.show import show_routes
+from services.features.api_http.views import feature_routes
 from services.features.clients.ingest import IngestDatasets
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
+from services.features.domain.describe_features import DescribeFeatures
 from services.features.domain.look_up_online import LookUpOnline
 from services.features.metrics import PrometheusMeter
 from services.features.settings import FeaturesSettings
@@ -77,6 +80,7 @@ def main() -> None:
     )
     app.include_router(feature_routes(defining, looking_up, _now))
     app.include_router(feast_routes(looking_up, _now))
+    app.include_router(show_routes(DescribeFeatures(views, datasets, lake), _now))
     servicer = FeatureServicer(defining, training, looking_up, _now)
     door = create_server(
         settings,

@@ -192,6 +192,7 @@ PIPELINE_INVALID | The preprocessing in a bundle is damaged. | Train again.
 PLATFORM_FILE_DAMAGED | The file that says where the platform is cannot be read. | `tenon down`, then `tenon up` writes it anew.
 PLATFORM_ONLY | Only the platform's own services may do this. | Nothing to do: there is no need for it from outside.
 PLATFORM_STOPPED | The platform of this folder is not running. | `tenon up`
+POINTS_INVALID | A history was asked for at no moment, or at too many. | Ask for 1 to 1,000 points.
 PORT_TAKEN | Another program listens on a port that was asked for. | Stop it, or choose others with --port-base.
 QUEUE_UNAVAILABLE | The queue cannot be reached; the run is stored and goes on when it can. | Check Redis: `tenon status`.
 QUOTA_CONCURRENCY | As many of the tenant's requests run at the same time as its quota allows. | Ask again in a moment, or use fewer connections; `quotas.concurrency` of the Tenant document.
@@ -244,6 +245,7 @@ TENANT_NOT_FOUND | There is no such tenant (or it is not yours). | `tenon status
 TEXT_NOT_UTF8 | A text value is not UTF-8. | Encode it as UTF-8.
 TEXT_TOO_LARGE | A compressed file unpacks to more than the cap. | Split it.
 TIME_INVALID | This is not a time. | Write it as 2024-03-01T08:30:00Z.
+TIME_RANGE_INVALID | A span of time ends before it begins. | Swap `from` and `to`.
 TIME_WITHOUT_OFFSET | A request's time does not say in which time zone it is. | End it in Z for UTC or in an offset: 2024-03-01T09:30:00+01:00.
 TOKEN_ALGORITHM | A JWT is signed in a way that is not allowed. | Have the issuer sign as TENON_JWT_ALGORITHMS says; symmetric signatures and none are never taken.
 TOKEN_AUDIENCE | A JWT is meant for another audience. | Ask the issuer for a token whose `aud` is TENON_JWT_AUDIENCE.

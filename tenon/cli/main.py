@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Data and models": {
         "ingest": ("ingest", "Load files into a data set."),
+        "features": ("features", "Feature views, what their values look like, one entity's values."),
         "train": ("train", "Train a model."),
         "runs": ("train", "List training runs."),
         "versions": ("train", "List a model's versions."),
@@ -55,7 +56,7 @@ COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in sect
 
 _ALIASES = {"start": "up", "stop": "down", "deploy": "release", "rollback": "release rollback", "promote": "release promote",
             "upload": "ingest", "load": "ingest", "fit": "train", "push": "apply", "plan": "apply --diff", "diff": "apply --diff",
-            "serve": "up", "ps": "status", "ls": "status", "check": "doctor", "key": "keys", "drift": "report",
+            "serve": "up", "ps": "status", "ls": "status", "check": "doctor", "views": "features list", "feature": "features", "lineage": "features show", "lookup": "features get", "key": "keys", "drift": "report",
             "canary": "release set", "download": "export", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
             "version": "--version", "logs": "status", "login": "keys"}  # fmt: skip
 """Words people try because other tools use them."""

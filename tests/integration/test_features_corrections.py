@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from deltalake import DeltaTable
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.look_up_online import LookUpOnline
-from services.features.domain.model import EntityKeys, LakeTable
+from services.features.domain.model import EntityKeys, LakeTable, LoadedFile
 from services.features.storage.lake import DeltaLake as Reader
 from services.ingest.domain.model import lake_schema
 from services.ingest.storage.lake import DeltaLake as Writer
@@ -55,6 +56,10 @@ class Tables:
     def table(self, tenant: TenantId, dataset: str) -> LakeTable:
         """See `ports.Datasets`."""
         return LakeTable(self.uri, DeltaTable(self.uri).version(), BILLS)
+
+    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
+        """See `ports.Datasets`."""
+        return []
 
 
 def bill(number: int, day: int, who: str, amount: str | None, sent: int | None) -> dict[str, Any]:

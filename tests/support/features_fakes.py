@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
+from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, ServedView
 from tenon.core.errors import NotFound, Unavailable
@@ -76,6 +76,12 @@ class FakeLake:
         spec, uri = self.definition(tenant, dataset), f"fake://{tenant}/{dataset}"
         return LakeTable(uri, len(self.commits[uri]) - 1, spec) if uri in self.commits else None
 
+    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
+        """See `ports.Datasets`: a file for each commit."""
+        uri = f"fake://{tenant}/{dataset}"
+        found = enumerate(self.commits.get(uri, []))
+        return [LoadedFile(f"b{n}", f"file{n}.csv", "0" * 64, frame.height, n, n) for n, frame in reversed(list(found))]
+
     def read(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         self.reads += 1
@@ -98,7 +104,7 @@ class FakeLake:
 
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""
-        keys, commits, found = table.spec.primary_key, self.commits[table.uri], []
+        keys, commits, found = table.spec.primary_key, self.commits[table.uri], list[pl.DataFrame]()
         for version in range(1, table.version + 1):
             old, new = commits[version - 1], commits[version]
             gone = old.join(new, on=old.columns, how="anti", nulls_equal=True).join(new, on=keys, how="semi")

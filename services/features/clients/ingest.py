@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import grpc
 
-from services.features.domain.model import LakeTable
+from services.features.domain.model import LakeTable, LoadedFile
 from tenon.api.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from tenon.core.errors import NotFound
 from tenon.core.specs import DatasetSpec, parse_spec
@@ -14,6 +15,7 @@ from tenon.core.tenancy import TenantId
 from tenon.kit.grpc_client import retrying
 
 _DEADLINE_SECONDS = 5.0
+_FILES = 500
 
 
 class IngestDatasets:
@@ -38,6 +40,23 @@ class IngestDatasets:
             self.definition(tenant, dataset)
             return None
         return LakeTable(answer.uri, answer.version, _spec(answer.dataset))
+
+    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
+        """See `ports.Datasets`."""
+        request = ingest_pb2.ListBatchesRequest(tenant=tenant.value, dataset=dataset, limit=_FILES)
+        answer = retrying(lambda: self._stub.ListBatches(request, timeout=_DEADLINE_SECONDS))
+        return [
+            LoadedFile(
+                batch.id,
+                batch.file_name,
+                batch.file_sha256,
+                batch.rows_committed,
+                batch.table_version,
+                batch.committed_at.ToMicroseconds(),
+            )
+            for batch in answer.batches
+            if batch.state == "committed"
+        ]
 
 
 def _spec(dataset: ingest_pb2.Dataset) -> DatasetSpec:

@@ -8,11 +8,10 @@ import threading
 from collections.abc import Sequence
 from time import monotonic
 
-import numpy as np
 import polars as pl
 
 from services.features.domain.entity import scaled_integers
-from services.features.domain.frames import codes_of, events_of, micros
+from services.features.domain.frames import codes_of, micros, values_of
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
@@ -104,10 +103,7 @@ class BuildTrainingSet:
 def _features(
     plan: Plan, source: pl.DataFrame, spine: pl.DataFrame, at: IntArray, made: dict[str, Column]
 ) -> list[pl.Series]:
-    codes, asked, entities = codes_of(plan, source, spine)
-    values = plan.program.evaluate(events_of(plan, source, made), codes, asked, at, entities)
-    if (asked < 0).any():
-        values[:, asked < 0] = np.nan
+    values = values_of(plan, source, codes_of(plan, source, spine), at, made)
     return [
         pl.Series(feature.reference, value).fill_nan(None) for feature, value in zip(plan.features, values, strict=True)
     ]

@@ -14,7 +14,7 @@ from services.features.domain.plan import Content, EntityColumn, Plan, ValueColu
 from tenon.core.feature_semantics import scaled, threshold
 from tenon.core.specs import ColumnType, Condition
 from tenon.windows.blob import EntityBlob
-from tenon.windows.events import FOREVER, Column, Events, IntArray
+from tenon.windows.events import FOREVER, Column, Events, FloatArray, IntArray
 
 ENTITY = "__entity"
 _UNTIL = "__until"
@@ -74,6 +74,22 @@ def codes_of(plan: Plan, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[IntAr
         .to_series()
     )
     return _ints(codes), _ints(asked), entities.height
+
+
+def values_of(
+    plan: Plan,
+    source: pl.DataFrame,
+    codes: tuple[IntArray, IntArray, int],
+    at: IntArray,
+    made: dict[str, Column] | None = None,
+) -> FloatArray:
+    """Values by feature and row asked for, from the rows of the source; all missing where a key is. `codes` are as
+    `codes_of` gives them."""
+    found, asked, entities = codes
+    values = plan.program.evaluate(events_of(plan, source, made), found, asked, at, entities)
+    if (asked < 0).any():
+        values[:, asked < 0] = np.nan
+    return values
 
 
 def _ints(series: pl.Series) -> IntArray:

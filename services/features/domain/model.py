@@ -29,6 +29,18 @@ class LakeTable:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file whose rows went into a data set's table. `committed_at` in microseconds."""
+
+    batch_id: str
+    name: str
+    sha256: str
+    rows: int
+    table_version: int
+    committed_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineState:
     """What the online store holds of a view: which plan, of which version of the table (-1: of no table at all).
 

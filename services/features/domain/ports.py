@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from services.features.domain.model import LakeTable, OnlineState, TrainingSet, View
+from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
@@ -49,6 +49,10 @@ class Datasets(Protocol):
 
     def table(self, tenant: TenantId, dataset: str) -> LakeTable | None:
         """The latest committed table; None when nothing was ever committed. Raises `NotFound` without the data set."""
+        ...
+
+    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
+        """The newest files that were loaded into the data set, newest first; 500 at most."""
         ...
 
 

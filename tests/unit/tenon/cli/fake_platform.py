@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tenon.core.errors import did_you_mean
+from tests.unit.tenon.cli.fake_features import feature_answer, feature_history, feature_view, online_features
 
 KEY = "the-operators-key"
 FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model"}
@@ -107,6 +108,9 @@ class FakePlatform:
             ("DELETE", r"/v1/tenants/([^/]+)/keys/([^/]+)", self._no_key),
             ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)", self._list),
             ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)/([^/]+)", self._get),
+            ("GET", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/(lineage|statistics|statistics.html)", feature_answer),
+            ("POST", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/history", lambda _t, _v: feature_history(body)),
+            ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
             ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/files", lambda t, d: self._load(t, d, query, body)),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/runs", self._train),
@@ -152,7 +156,10 @@ class FakePlatform:
 
     def _list(self, tenant: str, folder: str) -> Any:
         names = [name for (t, f, name) in self.documents if (t, f) == (tenant, folder)]
-        return {folder.replace("-", "_"): [{"name": name} for name in names]}
+        found = [{"name": name} for name in names]
+        if folder == "feature-views":
+            found = [self._get(tenant, folder, name) for name in names]
+        return {folder.replace("-", "_"): found}
 
     def _get(self, tenant: str, folder: str, name: str) -> Any:
         if (tenant, folder, name) not in self.documents:
@@ -161,7 +168,8 @@ class FakePlatform:
             noun = FOLDERS[folder]
             raise Refusal(404, f"{noun.upper().replace(' ', '_')}_NOT_FOUND", f"tenant {tenant!r} has no {noun} {name!r}",
                           f"did you mean `{near}`?" if near else None)  # fmt: skip
-        return {"name": name, "spec": self.documents[tenant, folder, name]}
+        shown = {"name": name, "spec": self.documents[tenant, folder, name]}
+        return shown | (feature_view(name) if folder == "feature-views" else {})
 
     def _put(self, tenant: str, folder: str, name: str, body: dict[str, Any]) -> Any:
         self._tenant(tenant)

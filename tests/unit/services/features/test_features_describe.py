@@ -1,0 +1,108 @@
+"""What features look like: statistics, history, lineage and the page."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from services.features.domain.describe_features import SAMPLE, DescribeFeatures
+from services.features.domain.html_features import render_features
+from tenon.core.errors import Invalid, Precondition
+from tenon.core.specs import FeatureViewSpec
+from tests.unit.services.features.test_features_use_cases import DAY, NORTH, VIEW, World, micros, sale
+
+WIDE = FeatureViewSpec.model_validate(
+    {**VIEW.canonical(), "name": "wide", "static": ["open"], "expressions": {"dear": "price_sum_3d / count_3d"}}
+)
+
+
+@pytest.fixture
+def world() -> World:
+    """A world with two views applied."""
+    made = World()
+    made.define.apply(NORTH, VIEW)
+    made.define.apply(NORTH, WIDE)
+    return made
+
+
+def describing(world: World) -> DescribeFeatures:
+    """The use case over its fakes."""
+    return DescribeFeatures(world.views, world.lake, world.lake)
+
+
+def test_statistics_are_those_of_a_training_set(world: World) -> None:
+    """The values described are the training set's, in all and by period; the same version is not read twice."""
+    world.commit(*[sale(n, n / 10, "abc"[n % 3], None if n % 4 == 0 else f"{n}.25", late=0.5) for n in range(200)])
+    made = world.training.build(NORTH, "sales", [], ["shop_history"])
+    frame = world.files.frames[NORTH, made.fingerprint]
+    describe = describing(world)
+    found = describe.statistics(NORTH, "shop_history")
+    assert (found.rows, found.sampled, found.table_version, len(found.starts)) == (200, 200, 0, 24)
+    for feature in found.features:
+        values = frame[feature.reference]
+        assert feature.whole.missing == values.null_count() == sum(p.missing for p in feature.over_time)
+        assert feature.whole.mean == pytest.approx(values.mean())
+        assert (feature.minimum, feature.maximum) == (values.min(), values.max())
+        assert sum(feature.counts) == 200 - values.null_count()
+        assert sum(p.rows for p in feature.over_time) == 200
+    reads = world.lake.reads
+    assert describe.statistics(NORTH, "shop_history") is found
+    assert world.lake.reads == reads
+
+
+def test_a_large_table_is_sampled_evenly(world: World) -> None:
+    """Rows are left out evenly over time, never the history behind those that are kept."""
+    world.commit(*[sale(n, n / 10_000, "a", "1.00") for n in range(2 * SAMPLE + 10)])
+    found = describing(world).statistics(NORTH, "shop_history")
+    assert (found.rows, found.sampled) == (2 * SAMPLE + 10, -(-(2 * SAMPLE + 10) // 3))
+    assert found.features[0].maximum == 30_000
+
+
+def test_an_entity_s_history(world: World) -> None:
+    """Its values at evenly spaced times are what lookups give then; of nobody there is nothing but zeros."""
+    world.commit(sale(1, 90, "a", "1.50"), sale(2, 91, "a", "2.00"), sale(3, 92, "b", "9.00"))
+    world.builds.build(NORTH, "shop_history")
+    describe = describing(world)
+    found = describe.history(NORTH, "shop_history", {"shop": "a"}, micros(90), micros(95), 11)
+    for at, values in zip(found.at.tolist(), found.values.T.tolist(), strict=True):
+        assert str(values) == str(world.ask("a", (at - micros(0)) / DAY)[0])
+    assert found.at.tolist()[-1] == micros(95)
+    spell = describe.history(NORTH, "shop_history", {"shop": "a"}, None, None, 2).at.tolist()
+    assert spell == [micros(90), micros(91) + 1]
+    assert describe.history(NORTH, "shop_history", {"shop": "nobody"}, 1, 2, 2).values[0].tolist() == [0, 0]
+    assert all(math.isnan(v) for v in describe.history(NORTH, "shop_history", {}, 1, 2, 2).values.ravel())
+    for keys, start, end, points, reason in (
+        ({"shopp": "a"}, None, None, 2, "ENTITY_KEY_UNKNOWN"), ({"shop": "a"}, 3, 2, 2, "TIME_RANGE_INVALID"),
+        ({"shop": "a"}, None, None, 0, "POINTS_INVALID"), ({"shop": "a"}, None, None, 1001, "POINTS_INVALID"),
+    ):  # fmt: skip
+        with pytest.raises(Invalid) as refused:
+            describe.history(NORTH, "shop_history", keys, start, end, points)
+        assert refused.value.reason == reason
+
+
+def test_lineage_goes_from_feature_to_file(world: World) -> None:
+    """Columns (also those behind an expression), what they are known at, the table and its files."""
+    describe = describing(world)
+    assert describe.lineage(NORTH, "wide").files == []
+    with pytest.raises(Precondition, match="nothing was ever committed"):
+        describe.statistics(NORTH, "wide")
+    world.commit(sale(1, 90, "a", "1.50"))
+    found = describe.lineage(NORTH, "wide")
+    about = {origin.reference: origin for origin in found.origins}
+    assert (about["wide.count_3d"].columns, about["wide.price_sum_3d"].known_at) == ([], ["known"])
+    dear = about["wide.dear"]
+    assert (dear.columns, dear.known_at, dear.features) == (["price"], ["known"], ["price_sum_3d", "count_3d"])
+    assert [file.name for file in found.files] == ["file0.csv"]
+
+
+def test_the_page_escapes_and_draws(world: World) -> None:
+    """One row a feature with its drawings; a view without any value says so; nothing is fetched from elsewhere."""
+    world.commit(*[sale(n, n, "<a>", None) for n in range(30)])
+    describe = describing(world)
+    page = render_features(describe.statistics(NORTH, "wide"), describe.lineage(NORTH, "wide"), micros(0))
+    assert page.count("<tr>") == 1 + 4 + 1 + 1
+    assert "2 have no value at all" in page
+    assert "nan" not in page.lower()
+    assert not re.search(r"(?:src|href)=|url\(", page)

@@ -1,0 +1,50 @@
+"""`tenon features` against a platform that remembers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.tenon.cli.conftest import Run
+from tests.unit.tenon.cli.fake_platform import FakePlatform
+
+
+def test_views_are_listed(run: Run, example: FakePlatform) -> None:
+    """Each view with its entity and data set, and how many there are."""
+    found = run("features", "list")
+    assert found.code == 0
+    assert found.out.splitlines()[1].split() == ["customer_history", "customer", "orders", "2", "2"]
+    assert found.out.endswith("1 feature view\n")
+    assert json.loads(run("features", "list", "--json").out)["schema"] == "tenon.feature-views/v1"
+
+
+def test_a_view_is_shown_with_values_and_files(run: Run, example: FakePlatform, clean: Path) -> None:
+    """What each feature is, how much is missing, what is online and where it all came from; as a page too."""
+    found = run("features", "show", "customer_history", "--html", "page.html")
+    assert found.code == 0
+    assert "still revision 1, 1 version behind the lake" in found.out
+    assert "25.0%" in found.out
+    assert "1,234.5" in found.out
+    assert "and 2 earlier files" in found.out
+    assert (clean / "page.html").read_bytes() == b"<!doctype html>"
+    shown = json.loads(run("features", "show", "customer_history", "--json").out)
+    assert {"lineage", "statistics", "online"} <= shown.keys()
+    assert run("features", "show", "customer_history", "--html", "nowhere/page.html").code == 2
+    refused = run("features", "show", "customer_histori")
+    assert refused.code == 1
+    assert "did you mean `customer_history`?" in refused.err
+
+
+def test_an_entity_s_values_now_and_over_time(run: Run, example: FakePlatform) -> None:
+    """Online values with their status; over time the first few features, or those that are named."""
+    found = run("features", "get", "customer_history", "--key", "customer_id=7", "--at", "2026-01-01T00:00:00Z")
+    assert found.out.splitlines()[2].split()[1:] == ["—", "unknown", "entity"]
+    assert "known 2026-01-01T00:00:00Z" in found.out
+    assert "nothing counts" in run("features", "get", "customer_history", "--key", "customer_id=7").out
+    found = run("features", "history", "v", "--key", "customer_id=7", "--from", "2026-01-01T00:00:00Z", "--points", "2")
+    assert found.out.splitlines()[1].split() == ["2026-01-01", "00:00:00", "1", "—", "0.5", "0.5", "0.5"]
+    assert found.out.splitlines()[-1] == "and 2 features more (--feature NAME): f5, f6"
+    asked = json.loads(run("features", "history", "v", "--key", "a=7=8", "--feature", "f6", "--json").out)
+    assert (asked["asked"]["keys"], asked["features"], asked["points"][0]["values"]) == ({"a": "7=8"}, ["v.f6"], [0.5])
+    assert run("features", "history", "v", "--key", "a=1", "--feature", "nope").code == 2
+    assert "is not COLUMN=VALUE" in run("features", "get", "v", "--key", "a").err
