@@ -60,7 +60,7 @@ def believed_before(
     versions = pl.concat(
         [replaced.join(last.select(keys), on=keys, how="semi").cast({REPLACED_IN: pl.Int64}), last], how="diagonal"
     ).sort([*keys, REPLACED_IN], nulls_last=True)
-    untils = []
+    untils, lasting = [], []
     for known_at in known_ats:
         # `max_horizontal` passes over what is missing: a missing moment has to stay missing.
         moment = pl.when(
@@ -69,6 +69,6 @@ def believed_before(
         follower = moment.shift(-1).over(keys)
         withdrawn = pl.when(order.is_not_null()).then(follower.fill_null(micros(REPLACED_AT)))
         untils.append(withdrawn.cum_min(reverse=True).over(keys).alias(until_name(known_at)))
+        lasting.append(pl.col(until_name(known_at)) > moment)
     versions = versions.with_columns(untils).filter(order.is_not_null())
-    lasting = [pl.col(until_name(known_at)) > micros(event_time) for known_at in known_ats]
     return versions.filter(pl.any_horizontal(lasting))
