@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -97,10 +98,10 @@ class FakeLake:
 
     def read_added(self, table: LakeTable, columns: Sequence[str], since: int) -> pl.DataFrame | None:
         """See `ports.Lake`: a commit that begins with all of the earlier one only added rows."""
-        old, new = self.commits[table.uri][since], self.commits[table.uri][table.version]
-        if not new.head(old.height).equals(old):
+        commits = self.commits[table.uri][since : table.version + 1]
+        if not all(new.head(old.height).equals(old) for old, new in pairwise(commits)):
             return None
-        return new[old.height :].select(columns)
+        return commits[-1][commits[0].height :].select(columns)
 
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""
