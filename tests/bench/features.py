@@ -24,7 +24,7 @@ from deltalake import write_deltalake
 
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.frames import codes_of, events_of
-from services.features.domain.model import LakeTable
+from services.features.domain.model import LakeTable, LoadedFile
 from services.features.domain.plan import compile_view
 from services.features.storage.lake import DeltaLake
 from services.features.storage.training_files import BlobTrainingFiles
@@ -72,6 +72,10 @@ class Tables:
     def table(self, tenant: TenantId, dataset: str) -> LakeTable:
         """See `ports.Datasets`."""
         return self.tables[dataset]
+
+    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
+        """See `ports.Datasets`."""
+        return []
 
 
 def main(events: int = EVENTS, rows: int = ROWS) -> None:
