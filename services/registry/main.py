@@ -62,7 +62,13 @@ def main() -> None:
     def show_expiries() -> None:
         metrics.show_key_expiries({tenant: end / 1e6 for tenant, end in keys.next_ends().items()})
 
-    expiries = Periodic("key expiries", show_expiries, 60.0)
+    def show_disagreements() -> None:
+        metrics.show_disagreements((line.tenant.value, line.model, line.kind.value) for line in serving.disagreements())
+
+    measuring = [
+        Periodic("key expiries", show_expiries, 60.0),
+        Periodic("serving compared", show_disagreements, settings.compare_seconds),
+    ]
 
     def ready() -> dict[str, str]:
         problems = {
@@ -110,7 +116,7 @@ def main() -> None:
         app,
         settings,
         grpc_server=_WatchesEndFirst(door.server, feed),  # type: ignore[arg-type]
-        background=[refresh, expiries] if tokens is None else [refresh, expiries, tokens.background],
+        background=[refresh, *measuring, *([] if tokens is None else [tokens.background])],
         on_stop=[database.close],
     )
 

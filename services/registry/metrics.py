@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge
 
@@ -27,7 +28,28 @@ KEY_EXPIRY = Gauge(
     "When the tenant's valid key that ends next will end, Unix seconds; absent where none ends.",
     ["tenant"],
 )
+DISAGREEMENTS = Gauge(
+    "tenon_registry_serving_disagreements",
+    "Differences between releases, what pods are pinned to, and what replicas serve, by kind; absent where all agree.",
+    ["tenant", "model", "kind"],
+)
+DISAGREEMENTS_CHECKED = Gauge(
+    "tenon_registry_serving_checked_timestamp_seconds", "When releases and replicas were last compared, Unix seconds."
+)
 _shown: set[str] = set()
+_differing: set[tuple[str, str, str]] = set()
+
+
+def show_disagreements(places: Iterable[tuple[str, str, str]]) -> None:
+    """Set the gauges for these, each (tenant, model, kind) as often as it differs, and take the others away."""
+    found = Counts(places)
+    for labels in _differing - found.keys():
+        DISAGREEMENTS.remove(*labels)
+    for labels, count in found.items():
+        DISAGREEMENTS.labels(*labels).set(count)
+    _differing.clear()
+    _differing.update(found)
+    DISAGREEMENTS_CHECKED.set_to_current_time()
 
 
 def show_key_expiries(next_ends: Mapping[str, float]) -> None:

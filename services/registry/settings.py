@@ -21,6 +21,9 @@ class RegistrySettings(ServiceSettings):
     watch_poll_seconds: float = Field(
         default=0.25, gt=0, le=5, description="How often releases of other registry processes are looked for."
     )
+    compare_seconds: float = Field(
+        default=10.0, gt=0, le=300, description="How often releases are compared with what all replicas report."
+    )
 
 
 NEEDED = ("database_url", "blob_url", "verify_key_file", "service_token", "admin_key")

@@ -14,6 +14,7 @@ from services.registry.api_http.shapes import (
     RollbackBody,
     Writer,
     change_json,
+    disagreement_json,
     release_json,
     replica_json,
 )
@@ -98,6 +99,7 @@ def releases_router(releases: ReleaseDesk, serving: ServingBoard) -> APIRouter:
             "settled": view.settled,
             "desired": release_json(desired[0]) if desired else None,
             "replicas": [replica_json(replica, desired) for replica in view.replicas],
+            "disagreements": [disagreement_json(line) for line in view.disagreements],
         }
         return JsonResponse(body)
 
@@ -116,6 +118,7 @@ def releases_router(releases: ReleaseDesk, serving: ServingBoard) -> APIRouter:
             "settled": view.settled,
             "desired": [release_json(release) for release in desired],
             "replicas": [replica_json(replica, desired) for replica in view.replicas],
+            "disagreements": [disagreement_json(line) for line in view.disagreements],
         }
         return JsonResponse(body)
 

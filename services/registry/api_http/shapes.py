@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.registry.domain.agreement import Disagreement, serves
 from services.registry.domain.model import (
     ApiKey,
     AuditEntry,
@@ -21,7 +22,6 @@ from services.registry.domain.model import (
     Version,
 )
 from services.registry.domain.release_rules import Arm, Wish
-from services.registry.domain.serving import serves
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.core.timestamps import rfc3339
@@ -189,8 +189,18 @@ def replica_json(replica: Replica, desired: list[Release]) -> dict[str, Any]:
         "replica": replica.name,
         "reported_at": rfc3339(replica.reported_at),
         "settled": all(serves(replica, release) for release in meant),
+        "pinned": [
+            {"model": model, "version": version}
+            for (_, model), versions in replica.pins().items()
+            for version in sorted(versions)
+        ],
         "models": [served_json(served) for served in replica.models],
     }
+
+
+def disagreement_json(line: Disagreement) -> dict[str, Any]:
+    """One difference between who says what is served."""
+    return {"model": line.model, "kind": line.kind.value, "replica": line.replica, "text": line.text}
 
 
 def change_json(change: ServingChange) -> dict[str, Any]:

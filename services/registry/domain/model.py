@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenon.core.errors import Invalid
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 from tenon.core.tenancy import Scope, TenantId
 
@@ -114,7 +115,8 @@ class ServedModel:
 class Replica:
     """A predictor process and its last report.
 
-    `serves_only` holds the tenants (`clinic`) and models (`clinic/cost`) that are its concern; empty: all there are.
+    `serves_only` holds the tenants (`clinic`) and models (`clinic/cost`) that are its concern; empty: all there are. A replica
+    that was told its versions instead of following releases names those (`clinic/cost@7`).
     """
 
     name: str
@@ -125,6 +127,21 @@ class Replica:
     def concerns(self, tenant: TenantId, model: str) -> bool:
         """Whether this replica is meant to serve a model."""
         return not self.serves_only or tenant.value in self.serves_only or f"{tenant}/{model}" in self.serves_only
+
+    def pins(self) -> dict[tuple[TenantId, str], set[int]]:
+        """The versions that it was told to serve, by tenant and model."""
+        found: dict[tuple[TenantId, str], set[int]] = {}
+        for scope in self.serves_only:
+            place, _, version = scope.partition("@")
+            tenant, _, model = place.partition("/")
+            if not version.isdecimal() or not model:
+                continue
+            try:
+                found.setdefault((TenantId(tenant), model), set()).add(int(version))
+            except Invalid:
+                # What no tenant can be called belongs to none.
+                continue
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from services.registry.domain.model import Release, Replica, Role, ServedModel, ServingChange, Track
+from services.registry.domain.agreement import Disagreement, disagreements, serves
+from services.registry.domain.model import Release, Replica, ServedModel, ServingChange
 from services.registry.domain.ports import Clock, Transact, Transaction
 from services.registry.domain.tenants import require_tenant
 from tenon.core.errors import Invalid, Place
@@ -24,11 +26,20 @@ class ServingView:
 
     desired: tuple[Release, ...]
     replicas: tuple[Replica, ...]
+    disagreements: tuple[Disagreement, ...] = ()
 
     @property
     def settled(self) -> bool:
-        """Whether every release is served: see `is_settled`."""
-        return bool(self.desired) and all(is_settled(release, self.replicas) for release in self.desired)
+        """Whether every release is served: see `is_settled`. Pods that were told their versions serve one they agree with."""
+        return bool(self.desired) and all(
+            is_settled(release, self.replicas) or self._is_pinned(release) for release in self.desired
+        )
+
+    def _is_pinned(self, release: Release) -> bool:
+        place = (release.tenant, release.model)
+        return any(place in replica.pins() for replica in self.replicas) and not any(
+            (line.tenant, line.model) == place for line in self.disagreements
+        )
 
 
 def is_settled(release: Release, replicas: Sequence[Replica]) -> bool:
@@ -37,25 +48,13 @@ def is_settled(release: Release, replicas: Sequence[Replica]) -> bool:
     return bool(meant) and all(serves(replica, release) for replica in meant)
 
 
-def serves(replica: Replica, release: Release) -> bool:
-    """Whether a replica has put a release into effect, by the digests of the bytes it loaded."""
-    for served in replica.models:
-        if served.tenant == release.tenant and served.model == release.model:
-            same = _by_role(served.tracks) == _by_role(release.tracks)
-            return served.revision == release.revision and same and not served.problem
-    return False
-
-
-def _by_role(tracks: Sequence[Track]) -> dict[Role, tuple[int, str, int]]:
-    return {track.role: (track.version, track.bundle_sha256, track.weight_permille) for track in tracks}
-
-
 class ServingBoard:
     """Takes reports, keeps history when content changes, shows desired beside served."""
 
     def __init__(self, transact: Transact, clock: Clock) -> None:
         self._transact = transact
         self._clock = clock
+        self._digests: dict[tuple[TenantId, str, int], str] = {}
 
     def report(
         self,
@@ -115,9 +114,30 @@ class ServingBoard:
                 own = tuple(s for s in replica.models if s.tenant == tenant and (model is None or s.model == model))
                 scope = tuple(s for s in replica.serves_only if s.split("/")[0] == tenant.value)
                 replicas.append(Replica(replica.name, replica.reported_at, own, scope))
-            return ServingView(tuple(desired), tuple(replicas))
+            lines = disagreements(desired, replicas, partial(self._digest, tx))
+            # Of the others, what replicas serve was left out above.
+            asked = tuple(line for line in lines if model is None or line.model == model)
+            return ServingView(tuple(desired), tuple(replicas), asked)
 
         return self._transact(work)
+
+    def disagreements(self) -> tuple[Disagreement, ...]:
+        """Those of all tenants, over the replicas that live."""
+
+        def work(tx: Transaction) -> tuple[Disagreement, ...]:
+            living = tx.serving.reported_since(self._clock() - ALIVE_MICROS)
+            return disagreements(tx.releases.all_current(), living, partial(self._digest, tx))
+
+        return self._transact(work)
+
+    def _digest(self, tx: Transaction, tenant: TenantId, model: str, version: int) -> str | None:
+        """What a version was registered with: that never changes, and is asked again and again."""
+        known = self._digests.get((tenant, model, version))
+        if known is None and (found := tx.versions.get(tenant, model, version)) is not None:
+            if len(self._digests) >= MAX_MODELS:
+                self._digests.clear()
+            known = self._digests[tenant, model, version] = found.bundle_sha256
+        return known
 
     def history(self, tenant: TenantId, model: str, limit: int) -> list[ServingChange]:
         """Which replica served what from when on, newest first."""

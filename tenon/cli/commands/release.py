@@ -288,30 +288,47 @@ def wait_until_served(
 
 
 def serving_problems(serving: dict[str, Any], release_: dict[str, Any]) -> list[str]:
-    """Why a release is not (wholly) served; empty when every replica serves it, by the digests of what it loaded."""
+    """Why a release is not (wholly) served; empty when every replica serves it, by the digests of what it loaded, and pods that
+    were told their versions (by Helm) have those that it names."""
     wanted = _content(release_["tracks"])
     problems = []
     seen = False
     for replica in serving["replicas"]:
         name = replica["replica"]
         served = next((entry for entry in replica["models"] if entry["model"] == release_["model"]), None)
+        if any(pin["model"] == release_["model"] for pin in replica.get("pinned", ())):
+            # Releases are not its concern; what differs is said below.
+            seen = True
+            continue
         if served is None:
             # A replica that is pinned to other models says that it is settled.
             if not replica["settled"]:
                 seen = True
                 problems.append(f"{name} does not serve it yet")
             continue
-        if replica["settled"] and served["revision"] == 0:
-            # Pinned to versions of its own; releases are not its concern.
-            continue
         seen = True
         if served.get("problem"):
             problems.append(f"{name}: {served['problem']}")
         elif served["revision"] != release_["revision"] or _content(served["tracks"]) != wanted:
             problems.append(f"{name} still serves revision {served['revision']}")
+    problems += pin_problems(serving, release_["model"])
     if not seen and not problems:
         problems.append("no predictor has reported in the last 30 s")
     return problems
+
+
+def pin_problems(serving: dict[str, Any], model: str) -> list[str]:
+    """Where Helm, the registry and what replicas have loaded do not say the same of a model."""
+    differing = [line for line in serving.get("disagreements", ()) if line["model"] == model]
+    return [line["text"] for line in differing if line["kind"] != "following"]
+
+
+def pinned_versions(serving: dict[str, Any], model: str) -> dict[str, int]:
+    """How many replicas were told to serve each version of a model."""
+    versions = [
+        pin["version"] for replica in serving["replicas"] for pin in replica.get("pinned", ()) if pin["model"] == model
+    ]
+    return {str(version): versions.count(version) for version in sorted(set(versions))}
 
 
 def _content(tracks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenon.cli import exits
-from tenon.cli.commands.release import describe_tracks, serving_problems
+from tenon.cli.commands.release import describe_tracks, pin_problems, pinned_versions, serving_problems
 from tenon.cli.context import data_option, json_option, open_client
 from tenon.cli.failures import Stop
 from tenon.cli.output import Output, count
@@ -79,23 +79,30 @@ def _services(client: Client) -> dict[str, dict[str, Any]]:
 
 
 def _models(client: Client, tenant: str) -> list[dict[str, Any]]:
-    """Every model with a release, and every declared one without."""
+    """Every model with a release, those that only pods are pinned to, and every declared one without."""
     serving = client.get("registry", path_of("tenants", tenant, "serving"))
     rows = []
     for desired in serving["desired"]:
         problems = serving_problems(serving, desired)
         rows.append(
             {"tenant": tenant, "model": desired["model"], "revision": desired["revision"], "tracks": desired["tracks"],
-             "replicas": len(serving["replicas"]), "problems": problems}
+             "replicas": len(serving["replicas"]), "pinned": pinned_versions(serving, desired["model"]), "problems": problems}
         )  # fmt: skip
     released = {row["model"] for row in rows}
+    pinned = {pin["model"] for replica in serving["replicas"] for pin in replica.get("pinned", ())}
+    rows += [
+        {"tenant": tenant, "model": model, "revision": 0, "tracks": [], "replicas": len(serving["replicas"]),
+         "pinned": pinned_versions(serving, model), "problems": pin_problems(serving, model)}
+        for model in sorted(pinned - released)
+    ]  # fmt: skip
+    released |= pinned
     try:
         declared = client.get("trainer", path_of("tenants", tenant, "models"), patient=False)["models"]
     except TenonError:
         # The trainer being down is said already; what serves is the registry's to say.
         declared = []
     rows += [
-        {"tenant": tenant, "model": model["name"], "revision": 0, "tracks": [], "replicas": 0, "problems": []}
+        {"tenant": tenant, "model": model["name"], "revision": 0, "tracks": [], "replicas": 0, "pinned": {}, "problems": []}
         for model in declared if model["name"] not in released
     ]  # fmt: skip
     return rows
@@ -108,17 +115,25 @@ def _show(output: Output, services: dict[str, Any], tenants: list[str], models: 
     )
     output.line()
     if models:
+        # Only pods that Helm tells their versions have any.
+        pinned = any(model["pinned"] for model in models)
         output.table(
-            ["tenant", "model", "revision", "serves", "replicas"],
+            ["tenant", "model", "revision", "serves", *(["pinned"] if pinned else []), "replicas"],
             [
                 [m["tenant"], m["model"], str(m["revision"] or "—"), describe_tracks(m["tracks"]),
-                 "; ".join(m["problems"]) or (f"{m['replicas']} agree" if m["tracks"] else "—")]
+                 *([_pins(m["pinned"])] if pinned else []),
+                 "; ".join(m["problems"]) or (f"{m['replicas']} agree" if m["replicas"] else "—")]
                 for m in models
             ],
         )  # fmt: skip
         output.line()
     elif tenants:
         output.line(f"{count(len(tenants), 'tenant')} ({', '.join(tenants[:8])}), no model yet")
+
+
+def _pins(pinned: dict[str, int]) -> str:
+    """`6 (2 pods), 7 (1 pod)`."""
+    return ", ".join(f"{version} ({count(pods, 'pod')})" for version, pods in pinned.items()) or "—"
 
 
 def _verdict(
@@ -133,7 +148,7 @@ def _verdict(
         count(len(tenants), "tenant"),
         count(len(models), "model"),
     ]
-    released = sum(bool(model["tracks"]) for model in models)
+    released = sum(bool(model["tracks"] or model["pinned"]) for model in models)
     parts.append(f"{released} serving" + (f", {len(unsettled)} not settled" if unsettled else ""))
     text = ", ".join(parts)
     if not tenants and not down:

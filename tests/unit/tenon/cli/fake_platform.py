@@ -41,6 +41,8 @@ class FakePlatform:
         self.files: list[bytes] = []
         self.asked: list[tuple[str, str]] = []
         self.slow_predictor = False
+        self.pinned_replicas: list[dict[str, Any]] = []
+        self.disagreements: list[dict[str, Any]] = []
         platform = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -305,12 +307,14 @@ class FakePlatform:
             "replica": "predictor-1",
             "reported_at": "2026-01-01T00:00:00Z",
             "settled": len(models) == len(desired),
+            "pinned": [],
             "models": models,
         }
         return {
             "tenant": tenant,
             "desired": desired if model is None else next(iter(desired), None),
-            "replicas": [replica],
+            "replicas": [replica, *self.pinned_replicas],
+            "disagreements": self.disagreements,
             "settled": True,
         }
 

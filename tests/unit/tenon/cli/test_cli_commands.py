@@ -218,6 +218,27 @@ def test_status_counts(run: Run, example: FakePlatform) -> None:
     assert run("status").out.splitlines()[-1] == "6 of 6 services up, 1 tenant, 1 model, 1 serving"
 
 
+def test_status_shows_what_pods_are_pinned_to(run: Run, example: FakePlatform) -> None:
+    """Beside what the registry wants; where they differ that is said, and the command fails."""
+    run("train", "returned", "--release")
+    assert "pinned" not in run("status").out
+    track = {"role": "stable", "version": 1, "bundle_sha256": "a" * 64, "weight": None}
+    models = [{"model": "returned", "revision": 0, "tracks": [track], "problem": None}]
+    example.pinned_replicas = [
+        {"replica": name, "reported_at": "", "settled": True, "pinned": [{"model": "returned", "version": version}], "models": models}
+        for name, version in (("a", 1), ("b", 1), ("c", 2))
+    ]  # fmt: skip
+    done = run("status")
+    assert done.code == 0
+    assert "1 (2 pods), 2 (1 pod)" in done.out
+    text = "pods are pinned to version 2; revision 1 names version 1"
+    example.disagreements = [{"model": "returned", "kind": "release", "replica": "", "text": text}]
+    done = run("status", "--json")
+    (model,) = json.loads(done.out)["models"]
+    assert (done.code, model["pinned"], model["problems"]) == (3, {"1": 2, "2": 1}, [text])
+    assert f"not settled: {text}" in run("release", "show", "returned").out
+
+
 def test_keys_are_printed_once_and_alone_on_stdout(run: Run, example: FakePlatform) -> None:
     """`$(tenon keys create)` is the key; the words about it go to stderr."""
     done = run("keys", "create", "--scopes", "predict,read")
