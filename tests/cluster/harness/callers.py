@@ -1,4 +1,4 @@
-"""Clients of a tenant, in a process of their own: they ask without a pause over REST or gRPC and count who answered.
+"""Clients of a tenant, in a process of their own: they ask all the time over REST or gRPC and count who answered.
 
 `python -m tests.cluster.harness.callers TASK` with the task as JSON; each line on stdin names the phase that requests belong to
 from then on, and is answered by a line of JSON with the counts so far, by phase, by the track that was asked for, and by outcome: the version
@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,10 @@ class Seen(NamedTuple):
 class Callers:
     """The process, from the test's side."""
 
-    def __init__(self, protocol: str, address: str, tenant: str, model: str, key: str, threads: int) -> None:
-        task = json.dumps([protocol, address, tenant, model, key, threads])
+    def __init__(
+        self, protocol: str, address: str, tenant: str, model: str, key: str, threads: int, pause: float
+    ) -> None:
+        task = json.dumps([protocol, address, tenant, model, key, threads, pause])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster.harness.callers", task],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -69,7 +72,7 @@ class _Count:
         self.lock = threading.Lock()
 
 
-def _work(count: _Count, ask: Callable[[str], str]) -> None:
+def _work(count: _Count, ask: Callable[[str], str], pause: float) -> None:
     for number in itertools.count():
         if count.ending:
             return
@@ -78,6 +81,8 @@ def _work(count: _Count, ask: Callable[[str], str]) -> None:
         outcome = ask(track)
         with count.lock:
             count.seen[Seen(phase, track, outcome)] += 1
+        if pause:
+            time.sleep(pause)
 
 
 def _rest(address: str, tenant: str, model: str, key: str) -> Callable[[str], str]:
@@ -135,11 +140,11 @@ def _grpc(address: str, tenant: str, model: str, key: str) -> Callable[[str], st
 
 def main() -> None:
     """Ask until stdin ends."""
-    protocol, address, tenant, model, key, threads = json.loads(sys.argv[1])
+    protocol, address, tenant, model, key, threads, pause = json.loads(sys.argv[1])
     count = _Count()
     door = _rest if protocol == "rest" else _grpc
     workers = [
-        threading.Thread(target=_work, args=(count, door(address, tenant, model, key)), daemon=True)
+        threading.Thread(target=_work, args=(count, door(address, tenant, model, key), pause), daemon=True)
         for _ in range(threads)
     ]
     for worker in workers:
