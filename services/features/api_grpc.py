@@ -76,9 +76,10 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
             for index, row in enumerate(request.rows)
         ]
+        digests = dict(request.view_digests)
         if request.packed:
-            return _packed(self._online.look_up_columns(tenant, list(request.views), rows))
-        answer = self._online.look_up(tenant, list(request.views), rows)
+            return _packed(self._online.look_up_columns(tenant, list(request.views), rows, digests))
+        answer = self._online.look_up(tenant, list(request.views), rows, digests)
         return pb.GetOnlineFeaturesResponse(
             features=answer.features,
             rows=[

@@ -53,10 +53,17 @@ def main() -> None:
     datasets = IngestDatasets(open_channel(settings, settings.ingest_grpc))
     views, lake, meter, requests = SqlViews(database), DeltaLake(blobs), PrometheusMeter(), BuildRequests()
     builds = BuildOnline(
-        views, datasets, lake, online, meter, slack=parse_duration(settings.features_online_slack), now=_now
+        views,
+        datasets,
+        lake,
+        online,
+        meter,
+        slack=parse_duration(settings.features_online_slack),
+        now=_now,
+        keep=parse_duration(settings.features_keep_definitions),
     )
     defining = DefineViews(views, datasets, online, requests)
-    looking_up = LookUpOnline(online, views, meter)
+    looking_up = LookUpOnline(online, views, meter, requests, _now)
     training = BuildTrainingSet(
         views,
         datasets,

@@ -16,6 +16,10 @@ class FeaturesSettings(ServiceSettings):
         default="90d",
         description="How far behind the newest event online values can still be asked for.",
     )
+    features_keep_definitions: str = Field(
+        default="7d",
+        description="How long an older definition is kept online after a model last asked for it.",
+    )
     features_reconcile_seconds: float = Field(
         default=15.0, gt=0, description="How often every view is compared with the lake, beside the events."
     )
@@ -24,7 +28,7 @@ class FeaturesSettings(ServiceSettings):
         default=0.5, gt=0, description="How long a lookup waits for Redis before it answers UNAVAILABLE."
     )
 
-    @field_validator("features_online_slack")
+    @field_validator("features_online_slack", "features_keep_definitions")
     @classmethod
     def _check_slack(cls, value: str) -> str:
         try:

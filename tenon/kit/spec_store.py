@@ -117,6 +117,25 @@ class SpecStore(Generic[S]):
             hint=hint,
         )
 
+    def with_digest(self, tenant: TenantId, name: str, digest: str) -> StoredSpec[S]:
+        """The newest revision with these contents. Raises `NotFound`."""
+        query = (
+            sa.select(self._table)
+            .where(self._table.c.tenant == tenant.value, self._table.c.name == name, self._table.c.digest == digest)
+            .order_by(self._table.c.revision.desc())
+            .limit(1)
+        )
+        with self._database.session() as session:
+            row = session.execute(query).first()
+        if row is None:
+            self.get(tenant, name)
+            raise NotFound(
+                f"{self._noun.upper().replace(' ', '_')}_REVISION_NOT_FOUND",
+                f"{self._noun} {name[:80]!r} never was {digest[:12]!r}",
+                place=Place(field=self._noun),
+            )
+        return self._stored(row)
+
     def list(self, tenant: TenantId | None) -> list[StoredSpec[S]]:
         """The newest revision of each document, by name; of all tenants when `tenant` is None (platform only)."""
         table = self._table

@@ -128,10 +128,11 @@ class Client:
         return answer["table_version"] if answer and answer["serves_this_revision"] else None
 
     def online(
-        self, views: list[str], rows: list[tuple[dict[str, str], datetime]], *, packed: bool = False
+        self, views: list[str], rows: list[tuple[dict[str, str], datetime]], *, packed: bool = False, digest: str = ""
     ) -> pb.GetOnlineFeaturesResponse:
-        """Look up by gRPC."""
-        request = pb.GetOnlineFeaturesRequest(tenant="north", views=views, packed=packed)
+        """Look up by gRPC; `digest` is the definition wanted of each view."""
+        digests = dict.fromkeys(views, digest) if digest else {}
+        request = pb.GetOnlineFeaturesRequest(tenant="north", views=views, packed=packed, view_digests=digests)
         for keys, at in rows:
             request.rows.add(keys=keys).at.FromDatetime(at)
         return self.stub.GetOnlineFeatures(request, metadata=self.metadata, timeout=10)
@@ -305,6 +306,43 @@ def test_a_changed_view_is_swapped_whole(client: Client, ingest: FakeIngest) -> 
         return len(values) == 2
 
     eventually(swapped)
+
+
+def test_a_model_keeps_its_definition(client: Client, ingest: FakeIngest, redis_server: RedisServer) -> None:
+    """Asked for by digest, the definition of before answers without a gap while another takes its place, takes in new
+    data beside it, and comes back after Redis was emptied."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(500)))
+    digest = client.apply(VIEW).json()["digest"]
+    eventually(lambda: client.online_version("patient_history") == 0)
+    row = ({"patient": "p1"}, START + timedelta(days=58))
+    old = list(client.online(["patient_history"], [row], digest=digest).rows[0].values)
+    client.apply(VIEW | {"aggregates": VIEW["aggregates"][:1]})
+
+    def both() -> bool:
+        kept = client.online(["patient_history"], [row], digest=digest, packed=True)
+        assert np.frombuffer(kept.columns.values).tolist() == old
+        return len(client.online(["patient_history"], [row]).features) == 2
+
+    eventually(both)
+    assert both()
+    late = [visit | {"arrived": row[1] - timedelta(hours=1), "patient": "p1"} for visit in visits(501)[500:]]
+    ingest.commit("north", "visits", lake_frame(DATASET, late))
+
+    def grown() -> bool:
+        try:
+            return client.online(["patient_history"], [row], digest=digest).rows[0].values[0] == old[0] + 1
+        except grpc.RpcError as err:
+            if err.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+
+    eventually(grown)
+    with redis.Redis.from_url(redis_server.url) as emptied:
+        emptied.flushall()
+    eventually(grown, 30)
+    with pytest.raises(grpc.RpcError) as refused:
+        client.online(["patient_history"], [row], digest="0" * 64)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_http_door(client: Client, ingest: FakeIngest) -> None:

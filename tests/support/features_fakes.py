@@ -24,6 +24,7 @@ class FakeViews:
     """See `ports.Views`."""
 
     views: dict[tuple[TenantId, str], View] = field(default_factory=dict)
+    revisions: list[View] = field(default_factory=list)
 
     def apply(self, tenant: TenantId, spec: FeatureViewSpec, *, dry_run: bool) -> tuple[Change, View]:
         """See `ports.Views`."""
@@ -33,6 +34,7 @@ class FakeViews:
         view = View(tenant, spec.name, current.revision + 1 if current else 1, spec_digest(spec), spec)
         if not dry_run:
             self.views[tenant, spec.name] = view
+            self.revisions.append(view)
         return "updated" if current else "created", view
 
     def get(self, tenant: TenantId, name: str) -> View:
@@ -40,6 +42,13 @@ class FakeViews:
         if (tenant, name) not in self.views:
             raise NotFound("FEATURE_VIEW_NOT_FOUND", f"there is no feature view {name!r}")
         return self.views[tenant, name]
+
+    def with_digest(self, tenant: TenantId, name: str, digest: str) -> View:
+        """See `ports.Views`."""
+        for view in self.revisions:
+            if (view.tenant, view.name, view.digest) == (tenant, name, digest):
+                return view
+        raise NotFound("FEATURE_VIEW_REVISION_NOT_FOUND", f"there is no such revision of {name!r}")
 
     def list(self, tenant: TenantId) -> Sequence[View]:
         """See `ports.Views`."""
@@ -127,6 +136,7 @@ class FakeOnlineStore:
     states: dict[tuple[TenantId, str], OnlineState] = field(default_factory=dict)
     plans: dict[tuple[TenantId, str], Plan] = field(default_factory=dict)
     blobs: dict[tuple[TenantId, str], dict[str, bytes]] = field(default_factory=dict)
+    digests: dict[tuple[TenantId, str], dict[str, int]] = field(default_factory=dict)
     extended: int = 0
     down: bool = False
 
@@ -186,6 +196,23 @@ class FakeOnlineStore:
         state = replace(state, entities=len(held), blob_bytes=sum(map(len, held.values())))
         self.states[tenant, view] = state
         return state
+
+    def retire(self, tenant: TenantId, view: str) -> None:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        for held in (self.states, self.plans, self.blobs):
+            held.pop((tenant, view), None)
+
+    def asked(self, tenant: TenantId, view: str) -> dict[str, int]:
+        """See `ports.OnlineStore`."""
+        return dict(self.digests.get((tenant, view), {}))
+
+    def note_asked(self, tenant: TenantId, view: str, digest: str, at: int) -> None:
+        """See `ports.OnlineStore`."""
+        held = self.digests.setdefault((tenant, view), {})
+        held[digest] = at
+        if not at:
+            del held[digest]
 
     def lock(self, tenant: TenantId, view: str) -> Any:
         """See `ports.OnlineStore`."""

@@ -36,12 +36,13 @@ class LookupRow(BaseModel):
 
 
 class LookupBody(BaseModel):
-    """Which views, for which rows."""
+    """Which views, for which rows; `definitions` names a view's digest where it is not to be the newest."""
 
     model_config = ConfigDict(extra="forbid")
 
     views: list[str] = Field(min_length=1)
     rows: list[LookupRow]
+    definitions: dict[str, str] = Field(default_factory=dict)
 
 
 def feature_routes(views: DefineViews, online: LookUpOnline, now: Callable[[], int]) -> APIRouter:
@@ -95,7 +96,7 @@ def feature_routes(views: DefineViews, online: LookUpOnline, now: Callable[[], i
             )
             for index, row in enumerate(body.rows)
         ]
-        answer = online.look_up(tenant, body.views, rows)
+        answer = online.look_up(tenant, body.views, rows, body.definitions)
         return {
             "features": answer.features,
             "data_until": {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import numpy as np
 import polars as pl
 
 from services.features.domain.frames import ENTITY, blobs_of, micros, with_entity
-from services.features.domain.model import LakeTable, OnlineState, View
+from services.features.domain.model import LakeTable, OnlineState, View, pinned_name
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
 from services.features.domain.read_events import read_events
@@ -21,6 +21,8 @@ from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
 from tenon.windows.events import Column, Events
 
+KEEP = 7 * 86_400_000_000
+"""How long a definition that is not the newest is kept after it was last asked for."""
 _NO_TIMES = np.zeros(0, np.int64)
 
 
@@ -58,24 +60,65 @@ class BuildOnline:
         *,
         slack: int,
         now: Callable[[], int],
+        keep: int = KEEP,
     ) -> None:
         self._views, self._datasets, self._lake, self._online, self._meter = views, datasets, lake, online, meter
-        self._slack, self._now = slack, now
+        self._slack, self._now, self._keep = slack, now, keep
         # Two builds at once in one process would only double the memory.
         self._busy = threading.Lock()
 
     def build(self, tenant: TenantId, name: str) -> OnlineState:
-        """Build a view unless it is up to date. Raises `Unavailable` when another replica is at it."""
+        """Build a view unless it is up to date, and beside it the definitions that models keep asking for: these first, so
+        that nobody waits when the newest takes their place. Raises `Unavailable` when another replica is at it."""
         view = self._views.get(tenant, name)
+        kept, same, failed = self._kept(tenant, view)
+        for older in kept:
+            try:
+                self._bring(tenant, older, pinned_name(name, older.digest), ())
+            except TenonError as err:
+                failed = failed or err
+        state = self._bring(tenant, view, name, same)
+        for digest in (view.digest, *same):
+            # What the newest answers for is not held twice.
+            if self._online.state(tenant, pinned_name(name, digest)) is not None:
+                self._online.retire(tenant, pinned_name(name, digest))
+        if failed is not None:
+            raise failed
+        return state
+
+    def _kept(self, tenant: TenantId, view: View) -> tuple[list[View], tuple[str, ...], TenonError | None]:
+        """Older definitions to be built beside the newest, digests of those that mean the same, and what went wrong."""
+        kept: list[View] = []
+        same: list[str] = []
+        failed = None
+        for digest, at in sorted(self._online.asked(tenant, view.name).items()):
+            if at < self._now() - self._keep:
+                self._online.retire(tenant, pinned_name(view.name, digest))
+                self._online.note_asked(tenant, view.name, digest, 0)
+            elif digest != view.digest:
+                try:
+                    older = self._views.with_digest(tenant, view.name, digest)
+                    means_the_same = self._source(tenant, older).plan.digest == self._source(tenant, view).plan.digest
+                except TenonError as err:
+                    failed = err
+                    continue
+                if means_the_same:
+                    same.append(digest)
+                else:
+                    kept.append(older)
+        return kept, tuple(same), failed
+
+    def _bring(self, tenant: TenantId, view: View, name: str, same: tuple[str, ...]) -> OnlineState:
+        """Bring one definition up to date, under its name in the store."""
         try:
             source = self._source(tenant, view)
-            current = self._current(tenant, view, source)
+            current = self._current(tenant, view, name, source, same)
             if current is not None:
                 return current
             with self._busy, self._online.lock(tenant, name):
                 # Somebody may have built it while this one waited, or the table may have moved on.
                 source = self._source(tenant, view)
-                return self._current(tenant, view, source) or self._build(tenant, view, source)
+                return self._current(tenant, view, name, source, same) or self._build(tenant, view, name, source, same)
         except TenonError as err:
             self._meter.failed(tenant, name, err.reason)
             raise
@@ -106,20 +149,26 @@ class BuildOnline:
         dataset = table.spec if table else self._datasets.definition(tenant, view.spec.dataset)
         return _Source(table, dataset, compile_view(view.spec, dataset))
 
-    def _current(self, tenant: TenantId, view: View, source: _Source) -> OnlineState | None:
+    def _current(
+        self, tenant: TenantId, view: View, name: str, source: _Source, same: tuple[str, ...]
+    ) -> OnlineState | None:  # fmt: skip
         """What is online, if that is up to date."""
-        state = self._online.state(tenant, view.name)
+        state = self._online.state(tenant, name)
         held = state and (state.plan_digest, state.table_uri, state.table_version)
         if state is not None and held == (source.plan.digest, source.uri, source.version):
-            self._meter.behind(tenant, view.name, 0)
-            return state
-        self._meter.behind(tenant, view.name, source.version - (state.table_version if state else -1))
+            self._meter.behind(tenant, name, 0)
+            called = replace(state, view_digest=view.digest, revision=view.revision, same=same)
+            # The same values under another name: a definition that was worded anew, or an older one asked for again.
+            return state if called == state else self._online.extend(tenant, name, state, called, (), state.horizon)
+        self._meter.behind(tenant, name, source.version - (state.table_version if state else -1))
         return None
 
-    def _build(self, tenant: TenantId, view: View, source: _Source) -> OnlineState:
+    def _build(
+        self, tenant: TenantId, view: View, name: str, source: _Source, same: tuple[str, ...]
+    ) -> OnlineState:  # fmt: skip
         began = monotonic()
         table, plan = source.table, source.plan
-        before = self._online.state(tenant, view.name)
+        before = self._online.state(tenant, name)
         added = None
         if before is not None and table and (before.plan_digest, before.table_uri) == (plan.digest, table.uri):
             added = self._added(table, plan, before)
@@ -141,19 +190,20 @@ class BuildOnline:
             entities=0,
             blob_bytes=0,
             built_at=self._now(),
+            same=same,
         )
         extended = None
         # A horizon further back, as after a change of the slack, needs events that are not held any more.
         if added is not None and before is not None and horizon >= before.horizon:
             fresh = blobs_of(plan, added, table_version=source.version, horizon=horizon)
             since = horizon - plan.longest_window
-            extended = self._online.extend(tenant, view.name, before, state, fresh, since)
+            extended = self._online.extend(tenant, name, before, state, fresh, since)
         if extended is None:
             blobs = self._blobs(plan, table, horizon) if table else iter(())
-            extended = self._online.publish(tenant, view.name, (view.spec, source.dataset), state, blobs)
+            extended = self._online.publish(tenant, name, (view.spec, source.dataset), state, blobs)
         state = extended
-        self._meter.built(tenant, view.name, state, monotonic() - began)
-        self._meter.behind(tenant, view.name, 0)
+        self._meter.built(tenant, name, state, monotonic() - began)
+        self._meter.behind(tenant, name, 0)
         return state
 
     def _added(self, table: LakeTable, plan: Plan, before: OnlineState) -> pl.DataFrame | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time_ns
 
 import numpy as np
 
 from services.features.domain.entity import entity_texts
 from services.features.domain.lookup import STATUSES, Status, look_up
-from services.features.domain.model import EntityKeys
+from services.features.domain.model import EntityKeys, pinned_name
 from services.features.domain.plan import EntityColumn, Plan
-from services.features.domain.ports import Meter, OnlineStore, Views
+from services.features.domain.ports import EntityNames, Meter, OnlineStore, ServedView, Views
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
 from tenon.windows.program import NOTHING_KNOWN, Answer
 
 MAX_ROWS = 10_000
 MAX_VIEWS = 50
+_NOTED_EVERY = 60_000_000
+_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,30 @@ class ViewColumns:
 class LookUpOnline:
     """Answers from one round trip to the store; the database is asked only when a view is not there."""
 
-    def __init__(self, online: OnlineStore, views: Views, meter: Meter) -> None:
-        self._online, self._views, self._meter = online, views, meter
+    def __init__(
+        self,
+        online: OnlineStore,
+        views: Views,
+        meter: Meter,
+        request_build: Callable[[TenantId, str], None] = lambda _tenant, _view: None,
+        now: Callable[[], int] = lambda: time_ns() // 1000,
+    ) -> None:
+        self._online, self._views, self._meter, self._request_build = online, views, meter, request_build
+        self._now = now
+        # Whether a definition was last found under its own name, and when it was last noted that it is asked for.
+        self._beside: dict[tuple[TenantId, str, str], bool] = {}
+        self._noted: dict[tuple[TenantId, str, str], int] = {}
 
-    def look_up(self, tenant: TenantId, views: Sequence[str], rows: Sequence[EntityKeys]) -> OnlineAnswer:
-        """The values of the views for each row. Raises `NotFound`, `Invalid`, or `Unavailable` when the store cannot
+    def look_up(
+        self,
+        tenant: TenantId,
+        views: Sequence[str],
+        rows: Sequence[EntityKeys],
+        digests: Mapping[str, str] | None = None,
+    ) -> OnlineAnswer:
+        """The values of the views for each row, under the definitions with these digests, else the newest. Raises `NotFound`, `Invalid`, or `Unavailable` when the store cannot
         be reached or a view is not built yet."""
-        found = self.look_up_columns(tenant, views, rows)
+        found = self.look_up_columns(tenant, views, rows, digests)
         answers = [RowValues([], [], []) for _ in rows]
         for view in found:
             of_it = view.answer
@@ -74,8 +93,12 @@ class LookUpOnline:
         )
 
     def look_up_columns(
-        self, tenant: TenantId, views: Sequence[str], rows: Sequence[EntityKeys]
-    ) -> list[ViewColumns]:  # fmt: skip
+        self,
+        tenant: TenantId,
+        views: Sequence[str],
+        rows: Sequence[EntityKeys],
+        digests: Mapping[str, str] | None = None,
+    ) -> list[ViewColumns]:
         """The same in columns, a view after the other."""
         began = perf_counter()
         _check_request(views, rows)
@@ -89,19 +112,7 @@ class LookUpOnline:
             texts[plan.view] = found
             return (text for text in found if text is not None)
 
-        served = self._online.serve(tenant, views, entities)
-        found = []
-        for name in views:
-            view = served[name]
-            if view is None:
-                self._views.get(tenant, name)
-                raise Unavailable(
-                    "VIEW_NOT_BUILT",
-                    f"the online values of view {name!r} are being built",
-                    place=Place(field="views"),
-                    hint="ask again in a few seconds",
-                )
-            found.append(view)
+        found = self._served(tenant, views, digests, entities)
         _check_keys([view.plan for view in found], rows)
         answers = []
         at = np.array([row.at for row in rows], np.int64)
@@ -110,6 +121,72 @@ class LookUpOnline:
             answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, blobs, at)))
         self._meter.looked_up(len(rows), perf_counter() - began)
         return answers
+
+    def _served(
+        self, tenant: TenantId, views: Sequence[str], digests: Mapping[str, str] | None, entities: EntityNames
+    ) -> list[ServedView]:
+        """Each view's blobs, under the definition that is wanted."""
+        names = list(views)
+        if digests:
+            names = [self._name(tenant, view, digests.get(view)) for view in views]
+        served = self._online.serve(tenant, names, entities)
+        if digests and (moved := self._moved(tenant, views, names, digests, served)):
+            names = [moved.get(name, name) for name in names]
+            served = self._online.serve(tenant, names, entities)
+            self._moved(tenant, views, names, digests, served)
+        found = []
+        for view, name in zip(views, names, strict=True):
+            of_it = served[name]
+            digest = digests.get(view) if digests else None
+            if of_it is None or (digest is not None and name == view and not of_it.state.answers(digest)):
+                if digest is None:
+                    self._views.get(tenant, view)
+                else:
+                    self._views.with_digest(tenant, view, digest)
+                    self._noted.pop((tenant, view, digest), None)
+                    self._note(tenant, view, digest)
+                self._request_build(tenant, view)
+                raise Unavailable(
+                    "VIEW_NOT_BUILT",
+                    f"the online values of view {view!r} are being built",
+                    place=Place(field="views"),
+                    hint="ask again in a few seconds",
+                )
+            if digest is not None:
+                self._note(tenant, view, digest)
+            found.append(of_it)
+        return found
+
+    def _name(self, tenant: TenantId, view: str, digest: str | None) -> str:
+        beside = digest is not None and self._beside.get((tenant, view, digest), False)
+        return pinned_name(view, digest) if beside and digest is not None else view
+
+    def _moved(
+        self, tenant: TenantId, views: Sequence[str], names: Sequence[str], digests: Mapping[str, str],
+        served: Mapping[str, ServedView | None],
+    ) -> dict[str, str]:  # fmt: skip
+        """Names under which a definition was not found, with the other one under which it may be."""
+        moved = {}
+        for view, name in zip(views, names, strict=True):
+            digest, of_it = digests.get(view), served[name]
+            if digest is None or (of_it is not None and of_it.state.answers(digest)):
+                continue
+            beside = name == view
+            if len(self._beside) > _REMEMBERED:
+                self._beside.clear()
+            self._beside[tenant, view, digest] = beside
+            moved[name] = pinned_name(view, digest) if beside else view
+        return moved
+
+    def _note(self, tenant: TenantId, view: str, digest: str) -> None:
+        """Say that the definition is in use, so that it is kept."""
+        now = self._now()
+        if now - self._noted.get((tenant, view, digest), 0) < _NOTED_EVERY:
+            return
+        if len(self._noted) > _REMEMBERED:
+            self._noted.clear()
+        self._online.note_asked(tenant, view, digest, now)
+        self._noted[tenant, view, digest] = now
 
 
 def _check_request(views: Sequence[str], rows: Sequence[EntityKeys]) -> None:

@@ -42,7 +42,8 @@ class LoadedFile:
 
 @dataclass(frozen=True, slots=True)
 class OnlineState:
-    """What the online store holds of a view: which plan, of which version of the table (-1: of no table at all).
+    """What the online store holds of a view: which plan, of which version of the table (-1: of no table at all), and
+    which other definitions (digests) mean the same.
 
     `horizon`: values at earlier times cannot be told from it. `newest_event`: the table's latest event time, None
     without rows. `built_at` is when it was finished. Times are microseconds.
@@ -58,6 +59,16 @@ class OnlineState:
     entities: int
     blob_bytes: int
     built_at: int
+    same: tuple[str, ...] = ()
+
+    def answers(self, digest: str) -> bool:
+        """Whether the values are those of this definition."""
+        return digest == self.view_digest or digest in self.same
+
+
+def pinned_name(view: str, digest: str) -> str:
+    """Under which name the online store has a view's definition beside the newest one."""
+    return f"{view}@{digest[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class Views(Protocol):
         """The newest revision. Raises `NotFound`."""
         ...
 
+    def with_digest(self, tenant: TenantId, name: str, digest: str) -> View:
+        """The revision with this digest. Raises `NotFound`."""
+        ...
+
     def list(self, tenant: TenantId) -> Sequence[View]:
         """The newest revision of each, by name."""
         ...
@@ -95,7 +99,7 @@ class ServedView:
 
 
 class OnlineStore(Protocol):
-    """Blobs by tenant, view and entity. All methods raise `Unavailable` when the store cannot be reached."""
+    """Blobs by tenant, view and entity; a view is a name, or `pinned_name` of one of its definitions. All methods raise `Unavailable` when the store cannot be reached."""
 
     def serve(
         self, tenant: TenantId, views: Sequence[str], entities: EntityNames
@@ -131,6 +135,18 @@ class OnlineStore(Protocol):
     ) -> OnlineState | None:
         """Add the events of `fresh` to what is held as `before`, and forget those from before `since`. None when what is
         held is something else, or half of it is newer already: then it has to be published whole."""
+        ...
+
+    def retire(self, tenant: TenantId, view: str) -> None:
+        """Remove everything that is held of a view."""
+        ...
+
+    def asked(self, tenant: TenantId, view: str) -> Mapping[str, int]:
+        """The digests of the view's definitions that were asked for by digest, and when each was last."""
+        ...
+
+    def note_asked(self, tenant: TenantId, view: str, digest: str, at: int) -> None:
+        """Remember that a definition was asked for by its digest; `at` 0: forget it."""
         ...
 
     def lock(self, tenant: TenantId, view: str) -> Lock:

@@ -1,7 +1,8 @@
 """The online store in Redis.
 
-Keys, all under `tenon:features:<tenant>:<view>:`
+Keys, all under `tenon:features:<tenant>:<view>:`, and for a definition that a model keeps `…:<view>@<digest>:`
 
+    asked              which definitions were asked for by digest, and when last
     serving            which plan is served, and what is held of it (JSON); written last, so it is the switch
     <plan>:plan        the documents the plan is made of (JSON)
     <plan>:entities    a set of all blob keys' last parts
@@ -212,6 +213,27 @@ class RedisOnlineStore:
             self._writer.srem(plans, digest)
             log.info("retired online values removed", view=view, plan=digest[:16])
 
+    def retire(self, tenant: TenantId, view: str) -> None:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("remove online values"):
+            self._writer.delete(_serving_key(tenant, view))
+            self._remove_retired(tenant, view, "")
+
+    def asked(self, tenant: TenantId, view: str) -> dict[str, int]:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("read which definitions are asked for"):
+            found: Any = self._writer.hgetall(f"{_prefix(tenant, view)}asked")
+        return {digest.decode(): int(at) for digest, at in found.items()}
+
+    def note_asked(self, tenant: TenantId, view: str, digest: str, at: int) -> None:
+        """See `ports.OnlineStore`."""
+        key = f"{_prefix(tenant, view)}asked"
+        with reaching_redis("note which definition is asked for"):
+            if at:
+                self._reader.hset(key, digest, at)
+            else:
+                self._writer.hdel(key, digest)
+
     def lock(self, tenant: TenantId, view: str) -> RedisLock:
         """See `ports.OnlineStore`."""
         return RedisLock(self._writer, f"{_prefix(tenant, view)}lock")
@@ -224,8 +246,9 @@ class RedisOnlineStore:
         if believed is not None and believed[0] == pointer:
             return believed[1]
         try:
-            state = OnlineState(**json.loads(pointer))
-        except (ValueError, TypeError):
+            read = json.loads(pointer)
+            state = OnlineState(**read | {"same": tuple(read["same"])})
+        except (ValueError, TypeError, KeyError):
             # Written by another version of the program: rebuilt as if nothing were there.
             log.warning("online state is unreadable", view=view)
             return None

@@ -32,6 +32,10 @@ class SqlViews:
         """See `ports.Views`."""
         return _view(self._specs.get(tenant, name))
 
+    def with_digest(self, tenant: TenantId, name: str, digest: str) -> View:
+        """See `ports.Views`."""
+        return _view(self._specs.with_digest(tenant, name, digest))
+
     def list(self, tenant: TenantId) -> Sequence[View]:
         """See `ports.Views`."""
         return [_view(stored) for stored in self._specs.list(tenant)]

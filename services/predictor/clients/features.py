@@ -83,7 +83,7 @@ class FeaturesClient:
             self._on_call("skipped", 0.0)
             return None
         started = time.perf_counter()
-        request = pb.GetOnlineFeaturesRequest(tenant=tenant.value, views=query.views)
+        request = pb.GetOnlineFeaturesRequest(tenant=tenant.value, views=query.views, view_digests=query.digests)
         for keys, at in zip(query.keys, query.at, strict=True):
             row = request.rows.add(keys=keys)
             row.at.FromMicroseconds(at)

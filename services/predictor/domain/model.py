@@ -169,6 +169,8 @@ class Served:
     """The same of its second model."""
     threshold: float | None = None
     """From this probability on the answer is yes; None: it says none."""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """By view, the digest of the definition that the model was trained on."""
     by_name: Mapping[str, Column] = field(init=False, repr=False)
     inputs: tuple[Column, ...] = field(init=False, repr=False)
     history: tuple[Column, ...] = field(init=False, repr=False)

@@ -62,11 +62,12 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """Entity keys of each row, and the time of each."""
+    """Entity keys of each row, and the time of each; `digests`: by view, the definition that the model was trained on."""
 
     views: tuple[str, ...]
     keys: Sequence[Mapping[str, str]]
     at: Sequence[int]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

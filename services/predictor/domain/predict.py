@@ -270,7 +270,8 @@ class Predictor:
             for row, text in enumerate(clean.key_texts(column, values)):
                 if text is not None:
                     keys[row][column.name] = text
-        return HistoryQuery(views, keys, times)
+        digests = {view: digest for view in views if (digest := served.definitions.get(view))}
+        return HistoryQuery(views, keys, times, digests)
 
 
 def _times(served: Served, given: Mapping[str, Values], count: int, now: int) -> list[int]:

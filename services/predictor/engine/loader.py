@@ -110,6 +110,7 @@ def _served(tenant: TenantId, model: str, version: int, bundle: Bundle) -> Serve
         output=manifest.signature.output,
         columns=columns,
         views={view: tuple(names) for view, names in manifest.signature.views.items()},
+        definitions=dict(manifest.lineage.feature_views),
         evaluator=evaluator,
         nbytes=evaluator.nbytes + (ladder.nbytes if ladder is not None else 0) + _FIXED + _OF_COLUMN * len(columns),
         ladder=ladder,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tenon/api/features/v1/features.proto\x12\x15tenon.api.features.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\x15GetFeatureViewRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\t\"J\n\x16GetFeatureViewResponse\x12\x30\n\x04view\x18\x01 \x01(\x0b\x32\".tenon.api.features.v1.FeatureView\")\n\x17ListFeatureViewsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"M\n\x18ListFeatureViewsResponse\x12\x31\n\x05views\x18\x01 \x03(\x0b\x32\".tenon.api.features.v1.FeatureView\"`\n\x0b\x46\x65\x61tureView\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\tspec_json\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\"X\n\x17\x42uildTrainingSetRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05spine\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\r\n\x05views\x18\x04 \x03(\t\"\x83\x03\n\x18\x42uildTrainingSetResponse\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x13\n\x0b\x66ile_sha256\x18\x04 \x01(\t\x12^\n\x10\x64\x61taset_versions\x18\x05 \x03(\x0b\x32\x44.tenon.api.features.v1.BuildTrainingSetResponse.DatasetVersionsEntry\x12V\n\x0cview_digests\x18\x06 \x03(\x0b\x32@.tenon.api.features.v1.BuildTrainingSetResponse.ViewDigestsEntry\x1a\x36\n\x14\x44\x61tasetVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10ViewDigestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"y\n\x18GetOnlineFeaturesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05views\x18\x02 \x03(\t\x12.\n\x04rows\x18\x03 \x03(\x0b\x32 .tenon.api.features.v1.EntityRow\x12\x0e\n\x06packed\x18\x04 \x01(\x08\"\x9a\x01\n\tEntityRow\x12\x38\n\x04keys\x18\x01 \x03(\x0b\x32*.tenon.api.features.v1.EntityRow.KeysEntry\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc6\x01\n\x19GetOnlineFeaturesResponse\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\t\x12/\n\x04rows\x18\x02 \x03(\x0b\x32!.tenon.api.features.v1.FeatureRow\x12.\n\ndata_until\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x07\x63olumns\x18\x04 \x01(\x0b\x32%.tenon.api.features.v1.PackedFeatures\"G\n\x0ePackedFeatures\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x10\n\x08statuses\x18\x02 \x01(\x0c\x12\x13\n\x0bknown_until\x18\x03 \x01(\x0c\"\x85\x01\n\nFeatureRow\x12\x0e\n\x06values\x18\x01 \x03(\x01\x12\x36\n\x08statuses\x18\x02 \x03(\x0e\x32$.tenon.api.features.v1.FeatureStatus\x12/\n\x0bknown_until\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp*\xad\x01\n\rFeatureStatus\x12\x1e\n\x1a\x46\x45\x41TURE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_PRESENT\x10\x01\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_MISSING\x10\x02\x12!\n\x1d\x46\x45\x41TURE_STATUS_UNKNOWN_ENTITY\x10\x03\x12!\n\x1d\x46\x45\x41TURE_STATUS_BEFORE_HORIZON\x10\x04\x32\xe1\x03\n\x0e\x46\x65\x61tureService\x12m\n\x0eGetFeatureView\x12,.tenon.api.features.v1.GetFeatureViewRequest\x1a-.tenon.api.features.v1.GetFeatureViewResponse\x12s\n\x10ListFeatureViews\x12..tenon.api.features.v1.ListFeatureViewsRequest\x1a/.tenon.api.features.v1.ListFeatureViewsResponse\x12s\n\x10\x42uildTrainingSet\x12..tenon.api.features.v1.BuildTrainingSetRequest\x1a/.tenon.api.features.v1.BuildTrainingSetResponse\x12v\n\x11GetOnlineFeatures\x12/.tenon.api.features.v1.GetOnlineFeaturesRequest\x1a\x30.tenon.api.features.v1.GetOnlineFeaturesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tenon/api/features/v1/features.proto\x12\x15tenon.api.features.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\x15GetFeatureViewRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\t\"J\n\x16GetFeatureViewResponse\x12\x30\n\x04view\x18\x01 \x01(\x0b\x32\".tenon.api.features.v1.FeatureView\")\n\x17ListFeatureViewsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"M\n\x18ListFeatureViewsResponse\x12\x31\n\x05views\x18\x01 \x03(\x0b\x32\".tenon.api.features.v1.FeatureView\"`\n\x0b\x46\x65\x61tureView\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\tspec_json\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\"X\n\x17\x42uildTrainingSetRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05spine\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\r\n\x05views\x18\x04 \x03(\t\"\x83\x03\n\x18\x42uildTrainingSetResponse\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x13\n\x0b\x66ile_sha256\x18\x04 \x01(\t\x12^\n\x10\x64\x61taset_versions\x18\x05 \x03(\x0b\x32\x44.tenon.api.features.v1.BuildTrainingSetResponse.DatasetVersionsEntry\x12V\n\x0cview_digests\x18\x06 \x03(\x0b\x32@.tenon.api.features.v1.BuildTrainingSetResponse.ViewDigestsEntry\x1a\x36\n\x14\x44\x61tasetVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10ViewDigestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x85\x02\n\x18GetOnlineFeaturesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05views\x18\x02 \x03(\t\x12.\n\x04rows\x18\x03 \x03(\x0b\x32 .tenon.api.features.v1.EntityRow\x12\x0e\n\x06packed\x18\x04 \x01(\x08\x12V\n\x0cview_digests\x18\x05 \x03(\x0b\x32@.tenon.api.features.v1.GetOnlineFeaturesRequest.ViewDigestsEntry\x1a\x32\n\x10ViewDigestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9a\x01\n\tEntityRow\x12\x38\n\x04keys\x18\x01 \x03(\x0b\x32*.tenon.api.features.v1.EntityRow.KeysEntry\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tKeysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc6\x01\n\x19GetOnlineFeaturesResponse\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\t\x12/\n\x04rows\x18\x02 \x03(\x0b\x32!.tenon.api.features.v1.FeatureRow\x12.\n\ndata_until\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x07\x63olumns\x18\x04 \x01(\x0b\x32%.tenon.api.features.v1.PackedFeatures\"G\n\x0ePackedFeatures\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x10\n\x08statuses\x18\x02 \x01(\x0c\x12\x13\n\x0bknown_until\x18\x03 \x01(\x0c\"\x85\x01\n\nFeatureRow\x12\x0e\n\x06values\x18\x01 \x03(\x01\x12\x36\n\x08statuses\x18\x02 \x03(\x0e\x32$.tenon.api.features.v1.FeatureStatus\x12/\n\x0bknown_until\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp*\xad\x01\n\rFeatureStatus\x12\x1e\n\x1a\x46\x45\x41TURE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_PRESENT\x10\x01\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_MISSING\x10\x02\x12!\n\x1d\x46\x45\x41TURE_STATUS_UNKNOWN_ENTITY\x10\x03\x12!\n\x1d\x46\x45\x41TURE_STATUS_BEFORE_HORIZON\x10\x04\x32\xe1\x03\n\x0e\x46\x65\x61tureService\x12m\n\x0eGetFeatureView\x12,.tenon.api.features.v1.GetFeatureViewRequest\x1a-.tenon.api.features.v1.GetFeatureViewResponse\x12s\n\x10ListFeatureViews\x12..tenon.api.features.v1.ListFeatureViewsRequest\x1a/.tenon.api.features.v1.ListFeatureViewsResponse\x12s\n\x10\x42uildTrainingSet\x12..tenon.api.features.v1.BuildTrainingSetRequest\x1a/.tenon.api.features.v1.BuildTrainingSetResponse\x12v\n\x11GetOnlineFeatures\x12/.tenon.api.features.v1.GetOnlineFeaturesRequest\x1a\x30.tenon.api.features.v1.GetOnlineFeaturesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUILDTRAININGSETRESPONSE_DATASETVERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_BUILDTRAININGSETRESPONSE_VIEWDIGESTSENTRY']._loaded_options = None
   _globals['_BUILDTRAININGSETRESPONSE_VIEWDIGESTSENTRY']._serialized_options = b'8\001'
+  _globals['_GETONLINEFEATURESREQUEST_VIEWDIGESTSENTRY']._loaded_options = None
+  _globals['_GETONLINEFEATURESREQUEST_VIEWDIGESTSENTRY']._serialized_options = b'8\001'
   _globals['_ENTITYROW_KEYSENTRY']._loaded_options = None
   _globals['_ENTITYROW_KEYSENTRY']._serialized_options = b'8\001'
-  _globals['_FEATURESTATUS']._serialized_start=1618
-  _globals['_FEATURESTATUS']._serialized_end=1791
+  _globals['_FEATURESTATUS']._serialized_start=1759
+  _globals['_FEATURESTATUS']._serialized_end=1932
   _globals['_GETFEATUREVIEWREQUEST']._serialized_start=96
   _globals['_GETFEATUREVIEWREQUEST']._serialized_end=149
   _globals['_GETFEATUREVIEWRESPONSE']._serialized_start=151
@@ -58,18 +60,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUILDTRAININGSETRESPONSE_DATASETVERSIONSENTRY']._serialized_end=873
   _globals['_BUILDTRAININGSETRESPONSE_VIEWDIGESTSENTRY']._serialized_start=875
   _globals['_BUILDTRAININGSETRESPONSE_VIEWDIGESTSENTRY']._serialized_end=925
-  _globals['_GETONLINEFEATURESREQUEST']._serialized_start=927
-  _globals['_GETONLINEFEATURESREQUEST']._serialized_end=1048
-  _globals['_ENTITYROW']._serialized_start=1051
-  _globals['_ENTITYROW']._serialized_end=1205
-  _globals['_ENTITYROW_KEYSENTRY']._serialized_start=1162
-  _globals['_ENTITYROW_KEYSENTRY']._serialized_end=1205
-  _globals['_GETONLINEFEATURESRESPONSE']._serialized_start=1208
-  _globals['_GETONLINEFEATURESRESPONSE']._serialized_end=1406
-  _globals['_PACKEDFEATURES']._serialized_start=1408
-  _globals['_PACKEDFEATURES']._serialized_end=1479
-  _globals['_FEATUREROW']._serialized_start=1482
-  _globals['_FEATUREROW']._serialized_end=1615
-  _globals['_FEATURESERVICE']._serialized_start=1794
-  _globals['_FEATURESERVICE']._serialized_end=2275
+  _globals['_GETONLINEFEATURESREQUEST']._serialized_start=928
+  _globals['_GETONLINEFEATURESREQUEST']._serialized_end=1189
+  _globals['_GETONLINEFEATURESREQUEST_VIEWDIGESTSENTRY']._serialized_start=875
+  _globals['_GETONLINEFEATURESREQUEST_VIEWDIGESTSENTRY']._serialized_end=925
+  _globals['_ENTITYROW']._serialized_start=1192
+  _globals['_ENTITYROW']._serialized_end=1346
+  _globals['_ENTITYROW_KEYSENTRY']._serialized_start=1303
+  _globals['_ENTITYROW_KEYSENTRY']._serialized_end=1346
+  _globals['_GETONLINEFEATURESRESPONSE']._serialized_start=1349
+  _globals['_GETONLINEFEATURESRESPONSE']._serialized_end=1547
+  _globals['_PACKEDFEATURES']._serialized_start=1549
+  _globals['_PACKEDFEATURES']._serialized_end=1620
+  _globals['_FEATUREROW']._serialized_start=1623
+  _globals['_FEATUREROW']._serialized_end=1756
+  _globals['_FEATURESERVICE']._serialized_start=1935
+  _globals['_FEATURESERVICE']._serialized_end=2416
 # @@protoc_insertion_point(module_scope)

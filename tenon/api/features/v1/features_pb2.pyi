@@ -106,16 +106,25 @@ class BuildTrainingSetResponse(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., rows: _Optional[int] = ..., fingerprint: _Optional[str] = ..., file_sha256: _Optional[str] = ..., dataset_versions: _Optional[_Mapping[str, int]] = ..., view_digests: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GetOnlineFeaturesRequest(_message.Message):
-    __slots__ = ("tenant", "views", "rows", "packed")
+    __slots__ = ("tenant", "views", "rows", "packed", "view_digests")
+    class ViewDigestsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TENANT_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
+    VIEW_DIGESTS_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     views: _containers.RepeatedScalarFieldContainer[str]
     rows: _containers.RepeatedCompositeFieldContainer[EntityRow]
     packed: bool
-    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., packed: _Optional[bool] = ...) -> None: ...
+    view_digests: _containers.ScalarMap[str, str]
+    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., packed: _Optional[bool] = ..., view_digests: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class EntityRow(_message.Message):
     __slots__ = ("keys", "at")

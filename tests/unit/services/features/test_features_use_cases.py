@@ -81,7 +81,7 @@ class World:
             self.views, self.lake, self.lake, self.online, self.meter, slack=10 * DAY, now=lambda: self.now
         )
         self.define = DefineViews(self.views, self.lake, self.online, self.requests)
-        self.look = LookUpOnline(self.online, self.views, self.meter)
+        self.look = LookUpOnline(self.online, self.views, self.meter, self.requests, lambda: self.now)
         self.training = BuildTrainingSet(self.views, self.lake, self.lake, self.files, self.meter)
 
     def commit(self, *rows: dict[str, Any]) -> None:
@@ -186,6 +186,55 @@ def test_added_rows_are_added(batches: list[list[tuple[int, str | None, int]]], 
         for days in (90.0, 95.5, 100.25, 101.0, 104.0, 110.0):
             if micros(days) >= min(newest, one_by_one.now) - 10 * DAY:
                 assert str(one_by_one.ask(shop, days)) == str(whole.ask(shop, days))
+
+
+def test_a_model_keeps_the_definition_it_was_trained_on(world: World) -> None:
+    """Who asks by digest gets that definition's values before, while and after another takes its place, up to the lake's
+    version; nobody waits, and what nobody asks for any more is removed."""
+    rows = [sale(1, 90, "a", "1.50"), sale(2, 96, "a", "2.00")]
+    world.commit(*rows)
+    world.builds.build(NORTH, "shop_history")
+    trained_on = world.views.get(NORTH, "shop_history").digest
+
+    def kept(days: float, digest: str = trained_on) -> list[float]:
+        asked = [EntityKeys({"shop": "a"}, micros(days))]
+        return world.look.look_up(NORTH, ["shop_history"], asked, {"shop_history": digest}).rows[0].values
+
+    assert kept(97) == [1.0, 2.0]
+    wider = {**VIEW.canonical(), "aggregates": [{"functions": ["count"], "windows": ["30d"]}]}
+    world.define.apply(NORTH, FeatureViewSpec.model_validate(wider))
+    assert kept(97) == [1.0, 2.0]
+    world.builds.build(NORTH, "shop_history")
+    assert (kept(97), world.ask("a", 97)[0]) == ([1.0, 2.0], [2.0])
+    world.commit(*rows, sale(3, 96.5, "a", "4.00"))
+    world.builds.build_for(NORTH, "sales")
+    assert (kept(97), world.ask("a", 97)[0]) == ([2.0, 6.0], [3.0])
+    # Other words for the same meaning are the same values, and the older words are still answered.
+    newest = world.views.get(NORTH, "shop_history").digest
+    assert kept(97, newest) == [3.0]
+    world.define.apply(NORTH, FeatureViewSpec.model_validate({**wider, "description": "words only"}))
+    world.builds.build(NORTH, "shop_history")
+    assert kept(97, newest) == [3.0]
+    assert kept(97, world.views.get(NORTH, "shop_history").digest) == [3.0]
+    assert {name for _, name in world.online.states} == {"shop_history", f"shop_history@{trained_on[:16]}"}
+    # Back to the first definition: it is held once, and up to date.
+    world.define.apply(NORTH, VIEW)
+    world.builds.build(NORTH, "shop_history")
+    world.commit(*rows, sale(3, 96.5, "a", "4.00"), sale(4, 96.6, "a", "8.00"))
+    world.builds.build_for(NORTH, "sales")
+    assert (kept(97), kept(97, newest)) == ([3.0, 14.0], [4.0])
+    assert (NORTH, f"shop_history@{trained_on[:16]}") not in world.online.states
+    world.now += 8 * DAY
+    world.builds.build(NORTH, "shop_history")
+    assert {name for _, name in world.online.states} == {"shop_history"}
+    # Asked for again it is built again, and what never was is refused.
+    with pytest.raises(Unavailable, match="being built"):
+        kept(105, newest)
+    for tenant, name in world.requests.take():
+        world.builds.build(tenant, name)
+    assert kept(105, newest) == [4.0]
+    with pytest.raises(NotFound):
+        kept(105, "0" * 64)
 
 
 def test_more_slack_builds_whole(world: World) -> None:
