@@ -1,0 +1,173 @@
+"""Every panel of every dashboard shows something, on a real platform with traffic that a real Prometheus has read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from examples.hospital.world import TENANTS
+from tests.support.observability import DASHBOARDS, alerts, panels
+from tests.support.platform import Platform, eventually, running_platform
+from tests.support.prometheus import Prometheus, needs_prometheus, running_prometheus
+from tests.support.redis import free_port
+from tests.support.service_process import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500), needs_prometheus]
+
+EMPTY_ON_PURPOSE = {
+    ("platform", "When certificates end"): "the platform of the test speaks without TLS",
+}
+"""Panels that rightly show nothing here: why."""
+
+_TENANTS = ("lakeside", *TENANTS)
+"""The one that drifts first; another shows what its part of the story lacks (few of its requests need history)."""
+_KILL = """
+import json, os, pathlib, signal, sys
+services = json.loads(pathlib.Path(sys.argv[1], "platform.json").read_text())["services"]
+os.kill(services[sys.argv[2]]["pid"], signal.SIGKILL)
+"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A platform that has told its whole story while Prometheus looked on."""
+
+    prometheus: Prometheus
+    began: float
+    ended: float
+
+    def values(self, expression: str, *, instant: bool) -> list[float]:
+        """Every figure that a panel with this query shows, for the first hospital that has any."""
+        for tenant in _TENANTS if "$tenant" in expression else _TENANTS[:1]:
+            if found := self._values(expression, tenant, instant=instant):
+                return found
+        return []
+
+    def _values(self, expression: str, tenant: str, *, instant: bool) -> list[float]:
+        chosen = {"$__rate_interval": "1m", "$tenant": tenant, "$model": ".*", "$instance": ".*"}
+        for name, value in chosen.items():
+            expression = expression.replace(name, value)
+        assert "$" not in expression, expression
+        if instant:
+            shown = [one["value"][1] for one in self.prometheus.series(expression)]
+        else:
+            times = {"start": str(self.began), "end": str(self.ended), "step": "5s"}
+            found = self.prometheus.get("query_range", query=expression, **times)["result"]
+            shown = [value for one in found for _, value in one["values"]]
+        return [value for value in map(float, shown) if not math.isnan(value)]
+
+
+def tell_the_story(platform: Platform, folder: Path) -> None:
+    """The hospital demo: dirty files, training, releases, a canary, an outage of features, labels, drift."""
+    target = folder / "target.env"
+    lines = [f"TENON_{name.upper()}_URL={url}" for name, url in platform.urls.items()]
+    lines += [f"TENON_PREDICTOR_GRPC={platform.targets['predictor']}", f"TENON_API_KEY={platform.admin_key}"]
+    target.write_text("\n".join(lines))
+    kill = shlex.join([sys.executable, "-c", _KILL, str(platform.folder)])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "examples.hospital.demo", "--scale", "0.25", "--target", str(target),
+            "--kill", kill, "--start", "true",
+        ],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Everything runs, the story is told, and what is looked at only now and then has been looked at."""
+    folder = tmp_path_factory.mktemp("watched")
+    worker = free_port()
+    with running_platform(folder / "platform", {"TENON_WORKER_METRICS_PORT": str(worker)}) as platform:
+        targets = {name: url.removeprefix("http://") for name, url in platform.urls.items()}
+        targets["trainer-worker"] = f"127.0.0.1:{worker}"
+        with running_prometheus(folder / "prometheus", targets) as prometheus:
+            began = time.time()
+            eventually(lambda: len(prometheus.series('up{job="tenon"} == 1')) == 7, "all targets are up")
+            tell_the_story(platform, folder)
+            made = platform.ask(
+                "registry", "POST", f"/v1/tenants/{_TENANTS[0]}/keys", key=platform.admin_key,
+                body={"name": "of a test", "scopes": ["read"], "expires_in": "90d"},
+            )  # fmt: skip
+            assert made.status_code == 201, made.text
+            eventually(
+                lambda: prometheus.series("tenon_registry_key_expiry_timestamp_seconds"), "the key is known", seconds=70
+            )
+            eventually(
+                lambda: prometheus.series("tenant_model:tenon_predictor_slow:ratio_rate1h"), "rules ran", seconds=70
+            )
+            eventually(
+                lambda: prometheus.series('tenon_monitor_verdict{kind="drift",verdict="drift"} == 1'),
+                "monitor looked at its models", seconds=90,
+            )  # fmt: skip
+            time.sleep(2.5)
+            yield Watched(prometheus, began, time.time())
+
+
+def every_query() -> list[Any]:
+    """Each target of each panel."""
+    found = []
+    for path in DASHBOARDS:
+        for panel in panels(json.loads(path.read_text())):
+            for target in panel["targets"]:
+                instant = bool(target.get("instant"))
+                name = f"{path.stem}: {panel['title']} {target['refId']}"
+                found.append(pytest.param(path.stem, panel["title"], target["expr"], instant, id=name))
+    return found
+
+
+@pytest.mark.parametrize(("dashboard", "panel", "expression", "instant"), every_query())
+def test_panel_shows_something(watched: Watched, dashboard: str, panel: str, expression: str, *, instant: bool) -> None:
+    """The query is well formed and gives figures; where none is right, the reason is written down above."""
+    figures = watched.values(expression, instant=instant)
+    if (dashboard, panel) in EMPTY_ON_PURPOSE:
+        assert not figures
+    else:
+        assert figures
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_choices_and_marks(watched: Watched, path: Path) -> None:
+    """Every variable has values to choose from, and what is marked on the time axis has happened."""
+    dashboard = json.loads(path.read_text())
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+            assert asked
+            selector = asked[1].replace("$tenant", _TENANTS[0])
+            names = {one.get(asked[2]) for one in watched.prometheus.get("series", **{"match[]": selector})}
+            assert names - {None, ""}, variable["name"]
+    for mark in dashboard["annotations"]["list"]:
+        if "expr" in mark:
+            assert watched.values(mark["expr"], instant=False), mark["name"]
+
+
+def test_rules_run_and_only_true_alarms_fire(watched: Watched) -> None:
+    """Every rule evaluates; after a story with one drifted hospital and one killed service nothing else is alarmed."""
+    rules = [rule for group in watched.prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    loaded = {rule["name"] for rule in rules if rule["type"] == "alerting"}
+    assert loaded == alerts().keys()
+    active = {(alert["labels"]["alertname"], alert["state"]) for alert in watched.prometheus.get("alerts")["alerts"]}
+    assert {name for name, state in active if state == "firing"} <= {"TenonRowsQuarantined"}
+    waiting = {name for name, _ in active}
+    assert "TenonModelDrifts" in waiting
+    for alert in watched.prometheus.get("alerts")["alerts"]:
+        _, _, path = alert["annotations"]["runbook_url"].partition("/user/")
+        page = httpx.get(f"{watched.prometheus.url}/user/{path}", trust_env=False)
+        assert page.text.startswith(f"# {alert['labels']['alertname']}\n")
