@@ -115,7 +115,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 lambda: prometheus.series('tenon_monitor_verdict{kind="drift",verdict="drift"} == 1'),
                 "monitor looked at its models", seconds=90,
             )  # fmt: skip
-            time.sleep(2.5)
+            eventually(lambda: prometheus.series("tenon_monitor_quality"), "labels have matured", seconds=90)
+            seen = time.time()
+            eventually(lambda: prometheus.series(f'timestamp(up{{job="tenon"}}) > {seen + 2}'), "it was read twice")
             yield Watched(prometheus, began, time.time())
 
 

@@ -109,6 +109,7 @@ _WORDS = frozenset(
         "ceil",
         "floor",
         "round",
+        "sqrt",
         "time",
         "vector",
         "scalar",

@@ -29,7 +29,8 @@ def rendered_rules(documents: dict[str, Document]) -> dict[str, list[Any]]:
 def plain(group: dict[str, Any]) -> dict[str, Any]:
     """A group without what the chart may change."""
     kept = [
-        {name: value for name, value in rule.items() if name not in ("annotations", "labels")} for rule in group["rules"]
+        {name: value for name, value in rule.items() if name not in ("annotations", "labels")}
+        for rule in group["rules"]
     ]
     return {**group, "rules": kept}
 

@@ -36,11 +36,24 @@ KINDS = {
 LIBRARY = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"}
 """What prometheus-client tells of each process, as far as we use it."""
 PROMETHEUS = {"up", "ALERTS"}
-ON_TARGETS = {"job", "service", "instance", "worker", "le", "__name__"}
+ON_TARGETS = {"job", "service", "instance", "track", "worker", "le", "__name__"}
 """Labels that every series may have: of the target, of a process among several, of histograms."""
 
 UNUSED_ON_PURPOSE: dict[str, str] = {}
 """Exported, and neither on a dashboard nor in a rule: why."""
+
+
+def words_in(node: ast.expr, named: dict[str, set[str]]) -> set[str]:
+    """The texts of a list or tuple, or of one that has a name."""
+    if isinstance(node, ast.Name):
+        return named.get(node.id, set())
+    found = set[str]()
+    for item in node.elts if isinstance(node, ast.List | ast.Tuple) else ():
+        if isinstance(item, ast.Starred):
+            found |= words_in(item.value, named)
+        elif isinstance(item, ast.Constant):
+            found.add(str(item.value))
+    return found
 
 
 def exported() -> dict[str, tuple[set[str], set[str]]]:
@@ -49,18 +62,19 @@ def exported() -> dict[str, tuple[set[str], set[str]]]:
     for path in [*(ROOT / "tenon").rglob("*.py"), *(ROOT / "services").rglob("*.py")]:
         if "prometheus_client" not in (text := path.read_text()):
             continue
-        for call in ast.walk(ast.parse(text)):
+        tree, named = ast.parse(text), dict[str, set[str]]()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                named[node.targets[0].id] = words_in(node.value, {})
+        for call in ast.walk(tree):
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in KINDS):
                 continue
             if not (call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)):
                 continue
-            name, labels = call.args[0].value, set[str]()
+            name, endings = call.args[0].value, KINDS[call.func.id]
             given = [*call.args[2:3], *(word.value for word in call.keywords if word.arg in ("labels", "labelnames"))]
-            for node in given:
-                if isinstance(node, ast.List | ast.Tuple):
-                    labels |= {str(item.value) for item in node.elts if isinstance(item, ast.Constant)}
-            base = name.removesuffix("_total") if KINDS[call.func.id] == ("_total",) else name
-            found[name] = ({base + ending for ending in KINDS[call.func.id]}, labels)
+            base = name.removesuffix("_total") if endings == ("_total",) else name
+            found[name] = ({base + ending for ending in endings}, set().union(*(words_in(one, named) for one in given)))
     return found
 
 
