@@ -93,7 +93,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Everything runs, the story is told, and what is looked at only now and then has been looked at."""
     folder = tmp_path_factory.mktemp("watched")
     worker = free_port()
-    with running_platform(folder / "platform", {"TENON_WORKER_METRICS_PORT": str(worker)}) as platform:
+    # The story wants every answer to know its history, however busy the machine is.
+    settings = {"TENON_WORKER_METRICS_PORT": str(worker), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000"}
+    with running_platform(folder / "platform", settings) as platform:
         targets = {name: url.removeprefix("http://") for name, url in platform.urls.items()}
         targets["trainer-worker"] = f"127.0.0.1:{worker}"
         with running_prometheus(folder / "prometheus", targets) as prometheus:
