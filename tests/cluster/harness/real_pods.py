@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -42,6 +43,7 @@ class RealPod:
     ready: bool = False
     ending: float = 0.0
     told: bool = False
+    ended: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ class RealPods:
         changed: Callable[[list[RealPod]], None] = lambda pods: None,
     ) -> None:
         self._client = plane.client()
-        self._folder = folder
+        self.folder = folder
         self._environment = dict(environment)
         self._changed = changed
         self._pods: dict[str, RealPod] = {}
@@ -137,12 +139,17 @@ class RealPods:
             self._changed([pod for pod in self._pods.values() if not pod.ending])
 
     def _run(self, pod: dict[str, Any]) -> RealPod:
-        folder = self._folder / pod["metadata"]["namespace"] / pod["metadata"]["name"]
+        folder = self.folder / pod["metadata"]["namespace"] / pod["metadata"]["name"]
         container = pod["spec"]["containers"][0]
         places = self._volumes(pod, container, folder)
         values = self._values(pod, container)
-        for path, place in sorted(places.items(), reverse=True):
-            values = {name: value.replace(path, str(place)) for name, value in values.items()}
+        if places:
+            paths = re.compile("|".join(re.escape(path) for path in sorted(places, reverse=True)))
+            values = {name: paths.sub(lambda at: str(places[at[0]]), value) for name, value in values.items()}
+        values = {
+            name: re.sub(r"http://([a-z0-9-]+):(\d+)", lambda at: self._service(pod, at), value)
+            for name, value in values.items()
+        }
         ports = {port["containerPort"]: free_port() for port in container.get("ports", ())}
         http, grpc_port = (
             int(values.get(f"TENON_{door}_PORT", usual)) for door, usual in (("HTTP", 8080), ("GRPC", 8081))
@@ -164,6 +171,13 @@ class RealPods:
         running = RealPod(pod, process, ports, folder)
         self._tell(running)
         return running
+
+    def _service(self, pod: dict[str, Any], at: re.Match[str]) -> str:
+        """The address of a pod that is ready behind a service of the namespace: what names and proxies do in a cluster."""
+        namespace, port = pod["metadata"]["namespace"], int(at[2])
+        if self._client.get(f"/api/v1/namespaces/{namespace}/services/{at[1]}").status_code == 404:
+            return at[0]
+        return next((f"http://{one.address(port)}" for one in self.behind(namespace, at[1])), at[0])
 
     def _values(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, str]:
         namespace, values = pod["metadata"]["namespace"], dict[str, str]()
@@ -219,6 +233,11 @@ class RealPods:
         return places
 
     def _probe(self, running: RealPod) -> None:
+        if running.process.poll() is not None and running.pod["spec"].get("restartPolicy") == "Never":
+            if not running.ended:
+                running.ended = True
+                self._tell(running)
+            return
         ready = running.process.poll() is None and self._answers(running)
         if ready != running.ready:
             running.ready = ready
@@ -268,9 +287,15 @@ class RealPods:
     def _tell(self, running: RealPod) -> None:
         """Say in the API how the pod is."""
         metadata, now = running.pod["metadata"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        phase = "Running"
+        doing: dict[str, dict[str, Any]] = {"running": {"startedAt": now}}
+        if running.ended:
+            code = running.process.returncode
+            phase = "Failed" if code else "Succeeded"
+            doing = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": now}}
         state = {"Initialized": True, "PodScheduled": True, "ContainersReady": running.ready, "Ready": running.ready}
         status = {
-            "phase": "Running",
+            "phase": phase,
             "startTime": running.pod["status"].get("startTime", now),
             "conditions": [
                 {"type": kind, "status": str(true), "lastTransitionTime": now} for kind, true in state.items()
@@ -282,7 +307,7 @@ class RealPods:
                     "imageID": "",
                     "ready": running.ready,
                     "restartCount": 0,
-                    "state": {"running": {"startedAt": now}},
+                    "state": doing,
                 }
                 for container in running.pod["spec"]["containers"]
             ],

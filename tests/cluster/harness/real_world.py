@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,10 +16,12 @@ from tests.cluster.harness.flagger import start_flagger
 from tests.cluster.harness.nodes import BROKEN
 from tests.cluster.harness.prometheus import Prometheus
 from tests.cluster.harness.real_pods import RealPod, RealPods
+from tests.cluster.harness.releases import TenantRelease
 from tests.cluster.harness.traffic import Traffic
 from tests.support.fakes_predictor import (
     ADMIN_KEY,
     KEYS,
+    PUBLIC_PEM,
     SERVICE_TOKEN,
     FakeRegistry,
     linear_bundle,
@@ -30,6 +33,18 @@ MODEL = "stay"
 GOOD, BETTER, OTHER_SIGNATURE = 1, 2, 3
 """Versions of the model: two that answer the same requests, and one that wants other columns."""
 
+VALUES: dict[str, Any] = {
+    "tenant": "acme",
+    "model": MODEL,
+    "secrets": {"redis": ""},
+    "gateway": {"routing": "host", "hosts": ["acme.example.org"]},
+    # Processes cost more than pods of KWOK.
+    "autoscaling": {"minReplicas": 1},
+    "drain": {"endpointSeconds": 2, "requestSeconds": 5},
+    "test": {"keySecret": "acme-key"},
+}
+"""What a release with real pods is told."""
+
 
 @dataclass
 class RealWorld:
@@ -39,6 +54,26 @@ class RealWorld:
     pods: RealPods
     prometheus: Prometheus
     registry: FakeRegistry
+
+    def release(self, name: str, **values: Any) -> TenantRelease:
+        """A release of the tenant's chart in a namespace `real-NAME` that has the Secrets it needs; not installed yet."""
+        release = TenantRelease(self.cluster, name, VALUES | values, kind="real")
+        self.cluster.create_namespace(release.namespace)
+        texts = {
+            "tenon-service-token": {"TENON_SERVICE_TOKEN": SERVICE_TOKEN},
+            "tenon-verify-key": {"verify.pem": PUBLIC_PEM.decode()},
+            "acme-key": {"TENON_API_KEY": KEYS["acme"]},
+        }
+        secrets = [
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": data}
+            for secret, data in texts.items()
+        ]
+        self.cluster.apply(secrets, "-n", release.namespace)
+        return release
+
+    def log(self, release: TenantRelease, pod: str) -> str:
+        """What a pod wrote, also when it is gone."""
+        return (self.pods.folder / release.namespace / pod / "log").read_text()
 
     def traffic(self, namespace: str, route: str) -> Traffic:
         """A client of the tenant that asks until it is stopped."""

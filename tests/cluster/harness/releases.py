@@ -16,20 +16,27 @@ TRACKS = ("stable", "canary")
 
 @dataclass
 class TenantRelease:
-    """One release of the chart `tenant`, in a namespace of its own."""
+    """One release of the chart `tenant`, in a namespace of its own, `tenant-NAME` or `real-NAME`."""
 
     cluster: Cluster
     name: str
     values: dict[str, Any]
+    kind: str = "tenant"
 
     @property
     def namespace(self) -> str:
         """Named after the tenant."""
-        return f"tenant-{self.name}"
+        return f"{self.kind}-{self.name}"
 
-    def install(self, version: int) -> None:
-        """The first revision; returns when its pods are ready."""
-        self._helm("install", "--set", f"stable.version={version}", "--wait")
+    def install(self, version: int, *, wait: bool = True) -> None:
+        """The first revision; returns when its pods are ready, unless somebody else (Flagger) has still to make them."""
+        self._helm("install", "--set", f"stable.version={version}", *(["--wait"] if wait else []))
+
+    def set(self, *values: str) -> None:
+        """`helm upgrade` with some values, without waiting for anything."""
+        self._helm(
+            "upgrade", "--reset-then-reuse-values", *(argument for value in values for argument in ("--set", value))
+        )
 
     def upgrade(self, *arguments: str) -> None:
         """`helm upgrade` with what was set before (`--reuse-values` could not take a canary away), returning when the pods are ready."""
@@ -42,6 +49,10 @@ class TenantRelease:
     def rollback(self, *revision: str) -> None:
         """`helm rollback`, by default to the revision before."""
         self.cluster.helm("rollback", self.name, *revision, "-n", self.namespace, "--wait")
+
+    def test(self) -> str:
+        """`helm test`. Raises `CommandFailed`."""
+        return self.cluster.helm("test", self.name, "-n", self.namespace, "--timeout=40s")
 
     def uninstall(self) -> None:
         """Take it away."""
