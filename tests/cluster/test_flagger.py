@@ -1,5 +1,5 @@
-"""Flagger's controller, a real Prometheus and real predictors: a good version is promoted, a bad one rolled back, and
-without traffic nothing is decided.
+"""Flagger's controller, a real Prometheus and real predictors: a good version is promoted, a bad one rolled back (it
+refuses, or its answers are other ones), and without traffic nothing is decided.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, RealWorld
+from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, SHIFTED, RealWorld
 from tests.cluster.harness.traffic import Traffic
 
 DECIDED = ("Succeeded", "Failed")
-WANTED = {"good": BETTER, "bad": OTHER_SIGNATURE, "silent": BETTER}
+WANTED = {"good": BETTER, "bad": OTHER_SIGNATURE, "shifted": SHIFTED, "silent": BETTER}
+ASKED = ("good", "bad", "shifted")
 
 
 @dataclass
 class Outcome:
-    """What became of three canaries that were started together."""
+    """What became of four canaries that were started together."""
 
     world: RealWorld
     asked: dict[str, Traffic]
@@ -30,8 +31,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(world: RealWorld) -> Iterator[Outcome]:
-    """Three tenants' canaries, side by side, each begun by `helm upgrade`; nobody asks the third. Given when the first two are
-    decided."""
+    """Four tenants' canaries, side by side, each begun by `helm upgrade`; nobody asks the last. Given when the others are decided."""
     cluster = world.cluster
     flagger = {
         "prometheus": world.prometheus.url,
@@ -43,6 +43,7 @@ def outcome(world: RealWorld) -> Iterator[Outcome]:
         "minRequests": 10,
         # Not what is tested, on a machine with other things to do.
         "maxLatencyMs": 5000,
+        "maxScoreShift": 1,
     }
     releases = {name: world.release(name, rollout={"strategy": "flagger"}, flagger=flagger) for name in WANTED}
 
@@ -52,10 +53,10 @@ def outcome(world: RealWorld) -> Iterator[Outcome]:
     for release in releases.values():
         release.install(GOOD, wait=False)
     cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 90)
-    asked = {name: world.traffic(f"real-{name}", name) for name in ("good", "bad")}
+    asked = {name: world.traffic(f"real-{name}", name) for name in ASKED}
     for name, version in WANTED.items():
         releases[name].set(f"stable.version={version}")
-    cluster.wait("Flagger has decided", lambda: all_are(DECIDED, tuple(asked)), 180)
+    cluster.wait("Flagger has decided", lambda: all_are(DECIDED, ASKED), 180)
     for traffic in asked.values():
         traffic.stop()
     yield Outcome(world, asked)
@@ -82,6 +83,16 @@ def test_bad_version_is_rolled_back(outcome: Outcome) -> None:
     assert asked.statuses["400"] > 0
     assert set(asked.versions) == {str(GOOD)}
     assert "advancement errors" in outcome.events("bad")
+
+
+def test_shifted_answers_are_rolled_back(outcome: Outcome) -> None:
+    """A version that answers everybody, quickly, and quite other things than the one before does not pass."""
+    assert outcome.world.phase("real-shifted", "shifted") == "Failed"
+    assert outcome.world.pinned("real-shifted", "shifted-primary") == GOOD
+    asked = outcome.asked["shifted"]
+    assert set(asked.statuses) == {"200"}
+    assert set(asked.versions) == {str(GOOD), str(SHIFTED)}
+    assert "score-shift" in outcome.events("shifted")
 
 
 def test_without_traffic_nothing_is_decided(outcome: Outcome) -> None:

@@ -30,8 +30,16 @@ from tests.support.fakes_predictor import (
 )
 
 MODEL = "stay"
-GOOD, BETTER, OTHER_SIGNATURE = 1, 2, 3
-"""Versions of the model: two that answer the same requests, and one that wants other columns."""
+GOOD, BETTER, OTHER_SIGNATURE, SHIFTED = 1, 2, 3, 4
+"""Versions of the model: two that answer alike, one that wants other columns, and one whose answers are far from theirs."""
+
+VISITS = [
+    visit_request(age=("FP64", [age]), count=("INT64", [count]), ward=("BYTES", [ward]))
+    for age in (0.1, 61.5)
+    for count in (0, 3)
+    for ward in ("east", "north", "west")
+]
+"""What clients ask; not all is answered alike."""
 
 VALUES: dict[str, Any] = {
     "tenant": "acme",
@@ -83,7 +91,7 @@ class RealWorld:
             namespace,
             route,
             f"/v2/models/{MODEL}/infer",
-            visit_request(),
+            VISITS,
             {"authorization": f"Bearer {KEYS['acme']}"},
         ).start()
 
@@ -106,6 +114,7 @@ def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
     registry.add("acme", MODEL, GOOD, visit_bundle(model=MODEL, shift=0.1))
     registry.add("acme", MODEL, BETTER, visit_bundle(model=MODEL, shift=0.2))
     registry.add("acme", MODEL, OTHER_SIGNATURE, linear_bundle(model=MODEL))
+    registry.add("acme", MODEL, SHIFTED, visit_bundle(model=MODEL, shift=3.0))
     # Signed by somebody else.
     registry.add("acme", MODEL, BROKEN, visit_bundle(model=MODEL, key=Ed25519PrivateKey.generate()))
 

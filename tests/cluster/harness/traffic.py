@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +18,14 @@ from tests.cluster.harness.real_pods import RealPods
 
 @dataclass
 class Traffic:
-    """A client that asks all the time, and what it was answered: by status, and by the version that answered."""
+    """A client that asks all the time, each time one of some bodies, and what it was answered: by status, and by the version that answered."""
 
     plane: ControlPlane
     pods: RealPods
     namespace: str
     route: str
     path: str
-    body: dict[str, Any]
+    bodies: Sequence[dict[str, Any]]
     headers: dict[str, str]
     per_second: float = 40.0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -89,7 +90,7 @@ class Traffic:
             return
         try:
             url = f"http://{random.choice(addresses)}{self.path}"
-            answer = client.post(url, json=self.body, headers=self.headers)
+            answer = client.post(url, json=random.choice(self.bodies), headers=self.headers)
         except httpx.HTTPError as err:
             self.statuses[type(err).__name__] += 1
             return

@@ -58,3 +58,14 @@ behavior:
 {{- $query := printf "vector(0) + on() (label_replace(vector(1),\"x\",\"1\",\"\",\"\") or (label_replace(vector(1),\"x\",\"2\",\"\",\"\") unless on() (%s)))" .true -}}
 {{ trimSuffix "/" .root.Values.flagger.prometheus }}/api/v1/query?query={{ urlquery $query }}
 {{- end -}}
+
+{{/* The mean answer of a track by model; no result without answers. Takes a dict of track (labels) and window. */}}
+{{- define "tenant.meanScore" -}}
+(
+  (
+    sum by (model) (rate(tenon_predictor_score_sum_total{{ "{" }}{{ .track }},sign="+"}[{{ .window }}]))
+    - sum by (model) (rate(tenon_predictor_score_sum_total{{ "{" }}{{ .track }},sign="-"}[{{ .window }}]))
+  )
+  / (sum by (model) (rate(tenon_predictor_scores_total{{ "{" }}{{ .track }}}[{{ .window }}])) > 0)
+)
+{{- end -}}
