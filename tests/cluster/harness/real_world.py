@@ -30,7 +30,7 @@ from tests.support.fakes_predictor import (
 )
 
 MODEL = "stay"
-GOOD, BETTER, OTHER_SIGNATURE, SHIFTED = 1, 2, 3, 4
+GOOD, BETTER, OTHER_SIGNATURE, SHIFTED = 1, 2, 3, 5
 """Versions of the model: two that answer alike, one that wants other columns, and one whose answers are far from theirs."""
 
 VISITS = [
