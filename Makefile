@@ -95,7 +95,7 @@ images-test: install engine ## start each image and try what it promises
 SECRETS ?= deploy/docker/secrets
 COMPOSE ?= $(if $(SANDBOX),$(DOCKER) compose,docker compose)
 DEMO_ON_compose = $(BESIDE) $(BIN)/python -m examples.hospital.demo --target $(SECRETS)/operator.env \
-  --kill "docker compose --profile core kill" --start "docker compose --profile core up --wait --no-deps"
+  --kill "docker compose --profile core kill" --start "docker compose --profile core up --wait"
 
 .PHONY: compose-secrets up-compose test-compose stand-ins
 compose-secrets: ## make the passwords and keys of docker-compose.yml, once

@@ -3,7 +3,7 @@
     python -m tests.compose.stand_ins                (make stand-ins DOCKER=../shared/tools/docker-sandbox)
 
 `base-images`, beside the sandbox, makes most of them from Debian's packages; the object store and the collector are Go
-programs, built once into ~/.cache/tenon-tools (TENON_TOOLS_CACHE). Grafana can be had neither way and is left out.
+programs, built once into ~/.cache/tenon-tools (TENON_TOOLS_CACHE), meanwhile. Grafana can be had neither way and is left out.
 An image that exists is left alone.
 """
 
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -42,23 +43,27 @@ def main(sandbox: Path) -> int:
             f"error: there is no {base_images}; stand-ins are made with it, an ordinary Docker pulls the images\n"
         )
         return 2
-    for kind, tags in IMAGES.items():
-        _run(str(base_images), kind, *tags)
-    try:
-        _make_objects(base_images)
-    except NotMadeError as err:
-        sys.stderr.write(f"error: {err}\n")
-        return 1
-    try:
-        _make_collector(base_images)
-    except NotMadeError as err:
-        # Nothing else needs it: the tests of the profile `observability` go on without.
-        sys.stderr.write(f"warning: {err}\n")
+    with ThreadPoolExecutor(1) as pool:
+        objects = pool.submit(_built, "versitygw", "install", "-trimpath", "-ldflags=-s -w", OBJECTS)
+        collector = pool.submit(
+            _built, "otelcol", "build", "-trimpath", "-ldflags=-s -w", "-o", "{target}", ".", folder=HERE / "collector"
+        )
+        for kind, tags in IMAGES.items():
+            _run(str(base_images), kind, *tags)
+        try:
+            _make_objects(base_images, objects.result())
+        except NotMadeError as err:
+            sys.stderr.write(f"error: {err}\n")
+            return 1
+        try:
+            _make_collector(base_images, collector.result())
+        except NotMadeError as err:
+            # Nothing else needs it: the tests of the profile `observability` go on without.
+            sys.stderr.write(f"warning: {err}\n")
     return 0
 
 
-def _make_objects(base_images: Path) -> None:
-    program = _built("versitygw", "install", "-trimpath", "-ldflags=-s -w", OBJECTS)
+def _make_objects(base_images: Path, program: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copy2(program, folder)
         # What the public image has beside the program and this uses: wget, for the health check.
@@ -68,10 +73,7 @@ def _make_objects(base_images: Path) -> None:
         )  # fmt: skip
 
 
-def _make_collector(base_images: Path) -> None:
-    program = _built(
-        "otelcol", "build", "-trimpath", "-ldflags=-s -w", "-o", "{target}", ".", folder=HERE / "collector"
-    )
+def _make_collector(base_images: Path, program: Path) -> None:
     _run(
         str(base_images), "custom", COLLECTOR_IMAGE, "ca-certificates", "--copy", f"{program}:/otelcol",
         "--entrypoint", '["/otelcol"]', "--user", "nobody",

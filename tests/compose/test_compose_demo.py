@@ -21,7 +21,7 @@ def test_the_demo_is_told_unchanged(composed: Composed) -> None:
         [
             sys.executable, "-m", "examples.hospital.demo", "--scale", "0.25",
             "--target", str(composed.secrets / "operator.env"),
-            "--kill", f"{compose} kill", "--start", f"{compose} up --wait --no-deps",
+            "--kill", f"{compose} kill", "--start", f"{compose} up --wait",
         ],
         cwd=ROOT, env=os.environ | composed.settings, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=400, check=False,

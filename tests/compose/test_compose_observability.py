@@ -29,7 +29,8 @@ def watched(composed: Composed) -> Iterator[Composed]:
     settings = dict(composed.settings)
     composed.settings = settings | {"TENON_OTLP_ENDPOINT": "http://collector:4317"}
     composed.up("prometheus", "alertmanager", "collector", profiles=BOTH)
-    composed.up("predictor")
+    # The others have other settings now, and stay as they are.
+    composed.compose("up", "--wait", "--no-deps", "predictor")
     yield composed
     composed.settings = settings
     # Changed settings make another container of it: now, and not while another test asks it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_only_doors_are_published_and_only_here(composed: Composed) -> None:
     assert published == doors | {name: [] for name in ("worker", *STORES)}
 
 
+def test_every_service_of_every_profile_is_limited(composed: Composed) -> None:
+    """Memory, processes and log files have a limit, the root is read-only, and what ends is started again; Grafana's too."""
+    shown = composed.compose("config", "--format", "json", profiles=("core", "observability"))
+    services = json.loads(shown)["services"]
+    assert len(services) == 16
+    for name in services.keys() - {"volumes"}:
+        service = services[name]
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["pids_limit"] == 512, name
+        assert service["logging"]["options"] == {"max-size": "20m", "max-file": "5"}, name
+        assert int(service["mem_limit"]) > 0, name
+        assert service["restart"] == ("on-failure" if name == "bucket" else "unless-stopped"), name
+
+
 @pytest.mark.parametrize(
     ("service", "host", "port", "reached"),
     [
@@ -63,7 +79,9 @@ def test_only_doors_are_published_and_only_here(composed: Composed) -> None:
 )  # fmt: skip
 def test_who_reaches_whom(composed: Composed, service: str, host: str, port: int, reached: bool) -> None:
     """The predictor asks the other services, and cannot even name the stores of tables and objects."""
-    words = ("exec", composed.container(service), "python", "-c", REACH.format(host, port))
+    # A name that nobody has is given up sooner than after the usual 10 s.
+    resolver = ("--env", "RES_OPTIONS=timeout:1 attempts:1")
+    words = ("exec", *resolver, composed.container(service), "python", "-c", REACH.format(host, port))
     if reached:
         docker(*words)
     else:

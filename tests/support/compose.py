@@ -45,9 +45,8 @@ class Composed(Platform):
         )  # fmt: skip
 
     def up(self, *services: str, profiles: Sequence[str] = ("core",)) -> None:
-        """Start what is not running and wait until all is healthy."""
-        alone = ["--no-deps"] if services else []
-        self.compose("up", "--wait", "--quiet-pull", *alone, *services, timeout=UP_SECONDS, profiles=profiles)
+        """Start what is not running, of these and what they need, and wait until all is healthy."""
+        self.compose("up", "--wait", "--quiet-pull", *services, timeout=UP_SECONDS, profiles=profiles)
 
     def container(self, service: str) -> str:
         """The container's name."""
