@@ -8,19 +8,13 @@ import pytest
 
 from tests.support.compose import Composed
 from tests.support.docker import docker, inspect
-from tests.support.kiosk import MODEL, TENANT, Load, logged
+from tests.support.kiosk import Load, all_logged
 from tests.support.platform import eventually
 
 pytestmark = pytest.mark.timeout(400)
 
 OTHERS = ("registry", "features", "trainer", "worker", "ingest", "monitor", "redis", "postgres", "objects")
 """Everything but the predictor."""
-
-
-def all_logged(composed: Composed, load: Load) -> None:
-    """Every answer of the load reaches the log, once the platform is whole again."""
-    assert len(set(load.answered)) == len(load.answered)
-    eventually(lambda: logged(composed, load.answered), "monitor knows every answered prediction", seconds=90)
 
 
 def test_the_predictor_answers_with_everything_else_dead(composed: Composed, load: Load) -> None:
@@ -67,19 +61,3 @@ def test_a_stopped_predictor_finishes_what_it_began(composed: Composed, load: Lo
     assert load.failed == []
     load.__exit__()
     all_logged(composed, load)
-
-
-def test_everything_stopped_and_started_is_as_before(composed: Composed, load: Load) -> None:
-    """`down` without `--volumes` and `up`: tenants, versions, releases, lake and log are what they were."""
-    load.__exit__()
-    all_logged(composed, load)
-    versions = composed.result("versions", MODEL, "--tenant", TENANT)["versions"]
-    history = composed.result("release", "history", MODEL, "--tenant", TENANT)["releases"]
-    composed.compose("down")
-    composed.up()
-    assert composed.result("versions", MODEL, "--tenant", TENANT)["versions"] == versions
-    assert composed.result("release", "history", MODEL, "--tenant", TENANT)["releases"] == history
-    assert logged(composed, load.answered)
-    with Load(composed.urls["predictor"], load.key) as again:
-        again.wait(10)
-    assert again.failed == []

@@ -111,3 +111,9 @@ def logged(composed: Composed, ids: Sequence[str]) -> bool:
     answer = composed.ask("monitor", "POST", path, key=composed.admin_key, body={"labels": labels})
     assert answer.status_code == 200, answer.text
     return bool(answer.json()["unmatched"] == 0)
+
+
+def all_logged(composed: Composed, load: Load) -> None:
+    """Every answer of the load reaches the log, once the platform is whole again."""
+    assert len(set(load.answered)) == len(load.answered)
+    eventually(lambda: logged(composed, load.answered), "monitor knows every answered prediction", seconds=90)
