@@ -65,6 +65,10 @@ def test_rules_and_receivers_load(watched: Composed) -> None:
     for group in prometheus(watched, "rules")["groups"]:
         for rule in group["rules"]:
             assert rule["health"] != "err", (rule["name"], rule.get("lastError"))
+    names = {rule["name"] for group in prometheus(watched, "rules")["groups"] for rule in group["rules"]}
+    assert "TenonNoAnswers" in names
+    pages = f"http://127.0.0.1:{watched.settings['PROMETHEUS_PORT']}/user"
+    assert httpx.get(f"{pages}/TenonNoAnswers.md", trust_env=False).text.startswith("# TenonNoAnswers")
     urls = [item["url"] for item in prometheus(watched, "alertmanagers")["activeAlertmanagers"]]
     assert urls == ["http://alertmanager:9093/api/v2/alerts"]
     shown = docker(
