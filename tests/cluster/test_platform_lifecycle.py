@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 from tests.cluster.harness.cluster import CHARTS, Cluster, CommandFailed
 
 CHART = CHARTS / "platform"
-pytestmark = pytest.mark.skipif(not (CHART / "Chart.yaml").exists(), reason="there is no chart for the platform yet")
 
 SERVICES = {"ingest", "features", "trainer", "worker", "registry", "monitor"}
 RELEASE, NAMESPACE = "tenon", "tenon-platform"
@@ -99,9 +99,49 @@ def test_migration_that_fails(platform_release: Platform) -> None:
     assert all(item["status"].get("readyReplicas") == item["spec"]["replicas"] for item in found.values())
 
 
+def test_rolled_back_after_a_failure(platform_release: Platform) -> None:
+    """The revision before a failed upgrade is named: without one Helm would take the failed one for the earlier."""
+    found = json.loads(platform_release.cluster.helm("history", RELEASE, "-n", NAMESPACE, "-o", "json"))
+    assert [entry["status"] for entry in found][-2:] == ["failed", "deployed"]
+    before = platform_release.cluster.state(NAMESPACE)
+    platform_release.cluster.helm("rollback", RELEASE, "1", "-n", NAMESPACE, "--wait")
+    assert platform_release.images() == {"one"}
+    after = platform_release.cluster.state(NAMESPACE)
+    assert {name: after[name] for name in before if not name.startswith("Secret/")} == {
+        name: state for name, state in before.items() if not name.startswith("Secret/")
+    }
+
+
 def test_upgraded_and_rolled_back(platform_release: Platform) -> None:
     """Every service moves to the new version, and back again."""
     platform_release.helm("upgrade", "--set", "image.tag=two")
     assert platform_release.images() == {"two"}
     platform_release.cluster.helm("rollback", RELEASE, "-n", NAMESPACE, "--wait")
     assert platform_release.images() == {"one"}
+
+
+def test_everything_bundled(cluster: Cluster, namespace: str) -> None:
+    """With the bundled stores everything is ready, no Job waits for a database that is not there yet, and uninstalling
+    leaves the stores' volumes alone."""
+    values = str(CHART / "ci/bundled-values.yaml")
+    cluster.helm("install", "all", str(CHART), "-n", namespace, "-f", values, "--wait", "--timeout=60s")
+    sets = cluster.objects("statefulsets", namespace)
+    assert {name: item["status"]["readyReplicas"] for name, item in sets.items()} == {
+        "all-postgresql": 1,
+        "all-redis": 1,
+        "all-objects": 1,
+    }
+    assert "all-predictor" in cluster.objects("deployments", namespace)
+    assert not cluster.objects("jobs", namespace)
+    cluster.helm(
+        "upgrade", "all", str(CHART), "-n", namespace, "-f", values, "--set", "image.tag=two", "--wait", "--timeout=60s"
+    )
+    cluster.helm("uninstall", "all", "-n", namespace, "--wait")
+    assert set(cluster.objects("persistentvolumeclaims", namespace)) == {
+        "data-all-postgresql-0",
+        "data-all-redis-0",
+        "data-all-objects-0",
+    }
+    assert not cluster.objects("networkpolicies,statefulsets,configmaps,poddisruptionbudgets", namespace).keys() - {
+        "ConfigMap/kube-root-ca.crt"
+    }

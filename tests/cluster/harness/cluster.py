@@ -53,9 +53,9 @@ class Cluster:
         """What kubectl answers; `text` is its standard input. Raises `CommandFailed`."""
         return self._run([self._kubectl, *arguments], text)
 
-    def helm(self, *arguments: str) -> str:
+    def helm(self, *arguments: str, seconds: float = 110) -> str:
         """The same of helm."""
-        return self._run([self._helm, *arguments], "")
+        return self._run([self._helm, *arguments], "", seconds)
 
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
         """An object. Raises `CommandFailed`."""
@@ -138,7 +138,7 @@ class Cluster:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{events[-4000:]}")
             time.sleep(0.2)
 
-    def _run(self, command: list[str], text: str) -> str:
+    def _run(self, command: list[str], text: str, seconds: float = 110) -> str:
         answer = subprocess.run(
             command,
             input=text,
@@ -146,7 +146,7 @@ class Cluster:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=seconds,
             check=False,
         )
         if answer.returncode:

@@ -20,6 +20,9 @@ BROKEN = 13
 REAL = "real-"
 """In namespaces that begin so, pods are real processes (real_pods.py), of which KWOK says nothing."""
 
+REAL_PLATFORM = "real-platform"
+"""Of them, those whose processes are a whole platform (real_platform.py)."""
+
 NODES = [
     {
         "apiVersion": "v1",

@@ -25,7 +25,7 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.cluster.harness.control_plane import ControlPlane
-from tests.cluster.harness.nodes import REAL
+from tests.cluster.harness.nodes import REAL, REAL_PLATFORM
 from tests.cluster.harness.processes import with_us
 from tests.support.redis import free_port
 
@@ -66,6 +66,8 @@ class RealPods:
         changed: Callable[[list[RealPod]], None] = lambda pods: None,
     ) -> None:
         self._client = plane.client()
+        # One client for all: making one takes longer than the question. A probe has a connection of its own.
+        self._probes = httpx.Client(timeout=1, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.folder = folder
         self._environment = dict(environment)
         self._changed = changed
@@ -103,6 +105,14 @@ class RealPods:
         wanted = spec["selector"].items()
         return [pod for pod in self.running(namespace) if pod.ready and wanted <= pod.pod["metadata"]["labels"].items()]
 
+    def _is_mine(self, namespace: str) -> bool:
+        """Whether pods of a namespace are run by this object."""
+        return namespace.startswith(REAL) and not namespace.startswith(REAL_PLATFORM)
+
+    def _program(self, container: dict[str, Any]) -> list[str]:
+        """What runs where a container names no command: its image's entry point."""
+        return ["python", "-m", "services.predictor"]
+
     def _get(self, path: str) -> dict[str, Any]:
         answer = self._client.get(path)
         answer.raise_for_status()
@@ -120,7 +130,7 @@ class RealPods:
         listed = {
             pod["metadata"]["uid"]: pod
             for pod in self._get("/api/v1/pods")["items"]
-            if pod["metadata"]["namespace"].startswith(REAL) and pod["spec"].get("nodeName")
+            if self._is_mine(pod["metadata"]["namespace"]) and pod["spec"].get("nodeName")
         }
         before = {uid: pod.ready and not pod.ending for uid, pod in self._pods.items()}
         for uid, pod in listed.items():
@@ -161,9 +171,11 @@ class RealPods:
             "TENON_GRPC_PORT": str(ports.setdefault(grpc_port, free_port())),
             **self._environment,
         }
+        if "TENON_WORKER_METRICS_PORT" in values:
+            values["TENON_WORKER_METRICS_PORT"] = str(ports[int(values["TENON_WORKER_METRICS_PORT"])])
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
         # The image's entry point, unless the pod has a command of its own.
-        command = [*(container.get("command") or ["python", "-m", "services.predictor"]), *container.get("args", ())]
+        command = [*(container.get("command") or self._program(container)), *container.get("args", ())]
         if command[0] == "python":
             command[0] = sys.executable
         with (folder / "log").open("ab") as out:
@@ -251,7 +263,7 @@ class RealPods:
             port = probe["httpGet"]["port"]
             url = f"http://{running.address(named.get(port, port))}{probe['httpGet']['path']}"
             try:
-                return httpx.get(url, timeout=1, trust_env=False).status_code == 200
+                return self._probes.get(url).status_code == 200
             except httpx.HTTPError:
                 return False
         if "grpc" in probe:

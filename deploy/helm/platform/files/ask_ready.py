@@ -1,11 +1,12 @@
-"""Asks each address whether it is ready, for at most two minutes: `python -c … http://tenon-registry:8080 …`."""
+"""Asks each address whether it is ready, for at most two minutes: ADDRESSES="http://tenon-registry:8080 …"."""
 
+import os
 import sys
 import time
 import urllib.request
 
 deadline, failed = time.monotonic() + 120, 0
-for address in sys.argv[1:]:
+for address in os.environ["ADDRESSES"].split():
     while True:
         try:
             with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - the chart's own addresses
