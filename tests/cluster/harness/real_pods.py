@@ -44,6 +44,7 @@ class RealPod:
     ending: float = 0.0
     told: bool = False
     ended: bool = False
+    failed: int = 0
 
     @property
     def name(self) -> str:
@@ -67,7 +68,7 @@ class RealPods:
     ) -> None:
         self._client = plane.client()
         # One client for all: making one takes longer than the question. A probe has a connection of its own.
-        self._probes = httpx.Client(timeout=1, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        self._probes = httpx.Client(timeout=3, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.folder = folder
         self._environment = dict(environment)
         self._changed = changed
@@ -250,7 +251,13 @@ class RealPods:
                 running.ended = True
                 self._tell(running)
             return
-        ready = running.process.poll() is None and self._answers(running)
+        alive = running.process.poll() is None
+        ready = alive and self._answers(running)
+        running.failed = 0 if ready else running.failed + 1
+        # One slow answer of a busy machine takes nobody out, as it would not with a kubelet.
+        threshold = running.pod["spec"]["containers"][0].get("readinessProbe", {}).get("failureThreshold", 3)
+        if alive and running.ready and not ready and running.failed < threshold:
+            return
         if ready != running.ready:
             running.ready = ready
             self._tell(running)
