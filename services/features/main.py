@@ -98,7 +98,7 @@ def main() -> None:
     run_service(
         app,
         settings,
-        grpc_server=door.server,
+        door=door,
         background=[
             authenticator.background,
             Builder(builds, requests, settings.features_reconcile_seconds),

@@ -96,7 +96,7 @@ def main() -> None:
     run_service(
         app,
         settings,
-        grpc_server=door.server,
+        door=door,
         background=[authenticator.background, outbox.relay, loader],
         on_stop=[database.close],
     )

@@ -108,7 +108,7 @@ def main() -> None:
     run_service(
         app,
         settings,
-        grpc_server=door.server,
+        door=door,
         background=[
             authenticator.background,
             consumer,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from prometheus_client import generate_latest
 
 from services.predictor import metrics
@@ -52,7 +51,7 @@ from services.predictor.storage.spool import Spool
 from services.predictor.storage.stream import PredictionStream
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2_grpc
-from tenon.bundle import load_verify_key
+from tenon.bundle import Verifier, load_verify_key
 from tenon.core.errors import Invalid, TenonError
 from tenon.kit.auth import RecentCallers, RememberingAuthenticator
 from tenon.kit.config import load_settings
@@ -60,7 +59,7 @@ from tenon.kit.credentials import build_authenticator
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.memory import settle
-from tenon.kit.process import Background, Periodic, run_service, starting
+from tenon.kit.process import Background, Leaving, Periodic, run_service, starting
 from tenon.kit.redis import connect
 from tenon.kit.siblings import Siblings
 from tenon.kit.telemetry import configure_telemetry, get_logger
@@ -165,6 +164,8 @@ def main() -> None:
 
     follower.on_change = changed
     hosts = HostNames(settings.predictor_host_suffix) if settings.predictor_host_suffix else None
+    leaving = Leaving()
+    ready = leaving.problems(follower.problems)
     siblings: Siblings | None = None
     if shares:
         with starting():
@@ -172,10 +173,10 @@ def main() -> None:
                 home,
                 settings.worker,
                 settings.predictor_workers,
-                follower.problems,
+                ready,
                 alive_fd=settings.workers_alive_fd,
             )
-    ready = follower.problems if siblings is None else siblings.problems
+        ready = siblings.problems
     repository = Repository(table, follower, patience, observer)
     quotas = _quotas(settings, settings.predictor_workers if shares else 1)
     declared = DeclaredQuotas(registry, QuotasFile(settings.data_dir / "quotas.json"), quotas)
@@ -231,7 +232,6 @@ def main() -> None:
         follower,
         watch,
         Periodic("quotas", declared.refresh, 2.0),
-        shadows,
         report,
         Periodic("health", signs.update, 0.5),
         Periodic("spool-sync", spool.sync, 0.2),
@@ -257,6 +257,9 @@ def main() -> None:
     else:
         log.warning("TENON_REDIS_URL is not set: predictions stay in the spool")
 
+    # The last to begin ends first: what a shadow still says is then shipped, too.
+    background.append(shadows)
+
     def leave() -> None:
         try:
             reporter.report([], leaving=True)
@@ -274,7 +277,8 @@ def main() -> None:
     run_service(
         door.app,
         settings,
-        grpc_server=grpc_door.server,
+        door=grpc_door,
+        leaving=leaving,
         background=background,
         on_stop=[leave],
         asgi=door,
@@ -306,7 +310,7 @@ def _ownerless(settings: PredictorSettings, home: Path, replica: str) -> list[Sp
     ]
 
 
-def _verify_key(settings: PredictorSettings) -> Ed25519PublicKey:
+def _verify_key(settings: PredictorSettings) -> Verifier:
     try:
         return load_verify_key(settings.verify_key_file)
     except Invalid as err:

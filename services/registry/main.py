@@ -57,7 +57,7 @@ def main() -> None:
     serving = ServingBoard(transact, now_micros)
     audit = AuditLog(transact)
     tokens = build_tokens(settings)
-    authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_key, settings.service_token), tokens)
+    authenticator = TableAuthenticator(keys, platform_credentials(settings.admin_keys, settings.service_tokens), tokens)
 
     def show_expiries() -> None:
         metrics.show_key_expiries({tenant: end / 1e6 for tenant, end in keys.next_ends().items()})
@@ -115,7 +115,7 @@ def main() -> None:
     run_service(
         app,
         settings,
-        grpc_server=_WatchesEndFirst(door.server, feed),  # type: ignore[arg-type]
+        door=door._replace(server=_WatchesEndFirst(door.server, feed)),  # type: ignore[arg-type]
         background=[refresh, *measuring, *([] if tokens is None else [tokens.background])],
         on_stop=[database.close],
     )

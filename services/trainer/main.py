@@ -96,7 +96,7 @@ def main() -> None:
     run_service(
         app,
         settings,
-        grpc_server=door.server,
+        door=door,
         background=[authenticator.background, Periodic("sweeper", sweep, settings.trainer_sweep_seconds)],
         on_stop=[database.close],
     )

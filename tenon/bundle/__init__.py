@@ -8,7 +8,7 @@ from tenon.bundle.archive import Bundle, open_bundle, write_bundle
 from tenon.bundle.contributions import Explainer, Explanation, load_explainer
 from tenon.bundle.evaluator import Evaluator, load_evaluator, load_without_history
 from tenon.bundle.forest import Forest
-from tenon.bundle.keys import generate_key_pair, load_signing_key, load_verify_key
+from tenon.bundle.keys import TrustedKeys, Verifier, generate_key_pair, load_signing_key, load_verify_key
 from tenon.bundle.lean import LeanEvaluator, lean
 from tenon.bundle.linear import Linear
 from tenon.bundle.onnx_evaluator import OnnxEvaluator
@@ -27,6 +27,8 @@ __all__ = [
     "OnnxEvaluator",
     "Ordinal",
     "Pipeline",
+    "TrustedKeys",
+    "Verifier",
     "generate_key_pair",
     "lean",
     "load_evaluator",

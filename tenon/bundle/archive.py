@@ -15,9 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from tenon.bundle.keys import Verifier
 from tenon.core.errors import Invalid, TooLarge
 from tenon.core.manifest import Manifest
 
@@ -72,7 +73,7 @@ def write_bundle(
 
 
 def open_bundle(
-    data: bytes, verify_key: Ed25519PublicKey, *, sha256: str | None = None, max_bytes: int = MAX_BUNDLE_BYTES
+    data: bytes, verify_key: Verifier, *, sha256: str | None = None, max_bytes: int = MAX_BUNDLE_BYTES
 ) -> Bundle:
     """Verify a bundle and give its parts: outer digest (when known), signature, every file's digest, and only then
     the manifest is parsed.

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tenon.core.errors import Invalid, Place
+
+_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+
+
+class Verifier(Protocol):
+    """Knows a signature that can be trusted: one public key, or several."""
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Raises `cryptography.exceptions.InvalidSignature`."""
+        ...
+
+
+class TrustedKeys:
+    """Public keys that are trusted alike: the one that signs now, and those that signed before it."""
+
+    def __init__(self, keys: Sequence[Ed25519PublicKey]) -> None:
+        self._keys = tuple(keys)
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """See `Verifier`."""
+        self.signer(signature, data)
+
+    def signer(self, signature: bytes, data: bytes) -> bytes:
+        """Which of them made the signature, as PEM. Raises `InvalidSignature`."""
+        for key in self._keys:
+            try:
+                key.verify(signature, data)
+            except InvalidSignature:
+                continue
+            return public_pem(key)
+        raise InvalidSignature
+
+
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """A public key as PEM."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def generate_key_pair() -> tuple[bytes, bytes]:
@@ -17,8 +56,7 @@ def generate_key_pair() -> tuple[bytes, bytes]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private, public
+    return private, public_pem(key.public_key())
 
 
 def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
@@ -32,15 +70,22 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
     return key
 
 
-def load_verify_key(path: str | Path) -> Ed25519PublicKey:
-    """The public key in a PEM file. Raises `Invalid` naming the file when it is not one."""
-    try:
-        key = serialization.load_pem_public_key(_read(path))
-    except (ValueError, UnsupportedAlgorithm):
-        raise _not_a_key(path, "public") from None
-    if not isinstance(key, Ed25519PublicKey):
+def load_verify_key(path: str | Path) -> TrustedKeys:
+    """The public keys in a PEM file, one behind the other. Raises `Invalid` naming the file when it holds anything else."""
+    text = _read(path)
+    blocks = _BLOCK.findall(text)
+    if not blocks or text.count(b"-----BEGIN ") != len(blocks):
         raise _not_a_key(path, "public")
-    return key
+    keys = []
+    for block in blocks:
+        try:
+            key = serialization.load_pem_public_key(block)
+        except (ValueError, UnsupportedAlgorithm):
+            raise _not_a_key(path, "public") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise _not_a_key(path, "public")
+        keys.append(key)
+    return TrustedKeys(keys)
 
 
 def _read(path: str | Path) -> bytes:

@@ -7,7 +7,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,15 +82,13 @@ def bearer(authorization: str | None) -> str:
     return key.strip()
 
 
-def platform_credentials(admin_key: str, service_token: str) -> dict[str, Credential]:
-    """The platform's own principals by hash: the operator, and the services towards each other."""
-    found = {}
-    if admin_key:
-        found[key_sha256(admin_key)] = Credential("admin", key_sha256(admin_key), None, frozenset(Scope))
-    if service_token:
-        scopes = frozenset({Scope.READ, Scope.WRITE, Scope.PREDICT})
-        found[key_sha256(service_token)] = Credential("service", key_sha256(service_token), None, scopes)
-    return found
+def platform_credentials(admin_keys: Sequence[str], service_tokens: Sequence[str]) -> dict[str, Credential]:
+    """The platform's own principals by hash: the operator, and the services towards each other. While a key is changed
+    there are two of it."""
+    services = frozenset({Scope.READ, Scope.WRITE, Scope.PREDICT})
+    found = [Credential("admin", key_sha256(key), None, frozenset(Scope)) for key in admin_keys]
+    found += [Credential("service", key_sha256(token), None, services) for token in service_tokens]
+    return {credential.key_sha256: credential for credential in found}
 
 
 def principal_from(key: str, credentials: Mapping[str, Credential]) -> Principal | None:

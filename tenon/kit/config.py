@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Every algorithm that can be allowed: none that is symmetric, none that signs nothing."""
 
 
+MAY_BE_A_FILE = "may be given as a file"
+
+
 class Settings(BaseSettings):
-    """What is read from the environment; each variable is the field's name in upper case after `TENON_`."""
+    """What is read from the environment; each variable is the field's name in upper case after `TENON_`.
+
+    A secret may stand in a file instead, which is named by the same variable with `_FILE` after it.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TENON_", extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library names them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """See `BaseSettings`."""
+        return init_settings, SecretFiles(settings_cls), env_settings
 
     def need(self, *fields: str) -> None:
         """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
@@ -26,14 +47,47 @@ class Settings(BaseSettings):
             raise SettingsError(f"{', '.join(missing)} must be set")
 
 
+def secret(description: str) -> Any:
+    """A setting that nobody may see, and that may be given as a file."""
+    return Field(default="", repr=False, description=description, json_schema_extra={MAY_BE_A_FILE: True})
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads `TENON_X_FILE` for every secret `TENON_X`: what an orchestrator mounts need not be in the environment, which
+    children inherit and error reports print."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """See `PydanticBaseSettingsSource`. Raises `SettingsError`."""
+        variable = f"TENON_{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE", "")
+        extra = field.json_schema_extra
+        if not path or not isinstance(extra, dict) or MAY_BE_A_FILE not in extra:
+            return None, field_name, False
+        if os.environ.get(variable):
+            raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one of them")
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as err:
+            why = err.strerror if isinstance(err, OSError) else "it is not text"
+            raise SettingsError(f"{variable}_FILE: {path} cannot be read: {why}") from err
+        if not text:
+            raise SettingsError(f"{variable}_FILE: {path} is empty")
+        return text, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """What was found."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
 class DatabaseSettings(Settings):
     """What it takes to reach a service's database, and all that the command `migrate` reads."""
 
-    database_url: str = Field(default="", description="sqlite:////abs/path or postgresql+psycopg://…")
+    database_url: str = secret("sqlite:////abs/path or postgresql+psycopg://…")
     database_wait_seconds: float = Field(
         default=30.0, ge=0, description="How long the start waits for a database server that does not answer yet."
     )
-    log_level: str = "INFO"
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("database_url")
     @classmethod
@@ -67,18 +121,23 @@ class ServiceSettings(DatabaseSettings):
         description="Open connections of the HTTP door; above, idle ones are closed for new ones.",
     )
     data_dir: Path = Field(description="Private folder of this process: spool, caches, snapshots.")
-    redis_url: str = Field(default="", description="redis://… ; empty where the service needs none.")
+    redis_url: str = secret("redis://… ; empty where the service needs none.")
     blob_url: str = Field(default="", description="file:///abs/path or s3://bucket/prefix")
     registry_grpc: str = Field(default="", description="host:port of the registry's gRPC door.")
-    ingest_grpc: str = ""
-    features_grpc: str = ""
-    trainer_grpc: str = ""
-    service_token: str = Field(default="", repr=False, description="What the services show each other.")
-    admin_key: str = Field(default="", repr=False, description="The operator's key; every service accepts it.")
+    ingest_grpc: str = Field(default="", description="host:port of ingest's.")
+    features_grpc: str = Field(default="", description="host:port of the features service's.")
+    trainer_grpc: str = Field(default="", description="host:port of the trainer's.")
+    service_token: str = secret(
+        "What the services show each other; several while it is changed: the first is shown, all are accepted."
+    )
+    admin_key: str = secret("The operator's key, which every service accepts; several while it is changed.")
     otlp_endpoint: str = Field(default="", description="OTLP gRPC endpoint for traces; empty: tracing exports nothing.")
     tls_cert_file: str = Field(default="", description="PEM certificate of the doors; empty: plaintext.")
-    tls_key_file: str = ""
-    tls_ca_file: str = Field(default="", description="PEM bundle to verify the other services with.")
+    tls_key_file: str = Field(default="", description="PEM private key of that certificate.")
+    tls_ca_file: str = Field(
+        default="",
+        description="PEM bundle to verify the other services' doors with; empty: they are asked in plaintext.",
+    )
     jwt_issuer: str = Field(
         default="", description="Issuer (`iss`) whose tokens are taken beside API keys; empty: none are."
     )
@@ -99,7 +158,20 @@ class ServiceSettings(DatabaseSettings):
         default=True, description="Bring the database's tables up to date at the start; false: somebody else does."
     )
     instance: str = Field(default="", description="Named by /readyz, so that who started the process knows it again.")
-    drain_seconds: float = Field(default=5.0, ge=0, description="How long running requests may finish after SIGTERM.")
+    drain_seconds: float = Field(
+        default=0.0, ge=0, description="After SIGTERM: not ready, but answering, until nobody sends anything any more."
+    )
+    finish_seconds: float = Field(default=5.0, ge=0, description="Then: how long running requests may take to finish.")
+
+    @property
+    def service_tokens(self) -> tuple[str, ...]:
+        """All that are accepted from other services; the first is shown to them."""
+        return keys_of(self.service_token)
+
+    @property
+    def admin_keys(self) -> tuple[str, ...]:
+        """All that the operator may show."""
+        return keys_of(self.admin_key)
 
     @field_validator("redis_url", "blob_url")
     @classmethod
@@ -137,9 +209,15 @@ class SettingsError(Exception):
     """A setting is missing or wrong; the text names the variable."""
 
 
+def keys_of(text: str) -> tuple[str, ...]:
+    """The keys in a secret that may hold several, separated by spaces, lines or commas."""
+    return tuple(key for key in re.split(r"[\s,]+", text) if key)
+
+
 def _checked_url(value: str) -> str:
-    if value and not urlsplit(value).scheme:
-        raise ValueError(f"{value!r} is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
+    if value and not (urlsplit(value).scheme and "://" in value):
+        # Not repeated: it may hold a password.
+        raise ValueError("this is not a URL; it needs a scheme such as redis://, sqlite:/// or file:///")
     return value
 
 

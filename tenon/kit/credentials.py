@@ -36,7 +36,7 @@ def build_authenticator(settings: ServiceSettings) -> CachedAuthenticator:
     return CachedAuthenticator(
         fetch,
         snapshot=settings.data_dir / "credentials-snapshot.json",
-        platform=platform_credentials(settings.admin_key, settings.service_token),
+        platform=platform_credentials(settings.admin_keys, settings.service_tokens),
         tokens=build_tokens(settings),
     )
 

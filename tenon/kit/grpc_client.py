@@ -44,7 +44,7 @@ def open_channel(settings: ServiceSettings, target: str, *, token: str | None = 
         channel = grpc.secure_channel(target, credentials, options)
     else:
         channel = grpc.insecure_channel(target, options)
-    return grpc.intercept_channel(channel, _ClientInterceptor(target, token or settings.service_token))
+    return grpc.intercept_channel(channel, _ClientInterceptor(target, token or next(iter(settings.service_tokens), "")))
 
 
 def retrying(call: Callable[[], Any], *, attempts: int = 3, first_pause: float = 0.1) -> Any:

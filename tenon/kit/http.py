@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
     from tenon.kit.auth import Authenticator
+    from tenon.kit.process import Leaving
 
 log = get_logger(__name__)
 
@@ -118,7 +119,8 @@ def create_app(
 
     @app.get("/readyz", include_in_schema=False)
     def readyz() -> JsonResponse:
-        problems = ready()
+        leaving: Leaving | None = getattr(app.state, "leaving", None)
+        problems = (leaving.problems(ready) if leaving else ready)()
         body: dict[str, Any] = {"ready": not problems, "problems": problems}
         if instance := getattr(app.state, "instance", ""):
             body["instance"] = instance

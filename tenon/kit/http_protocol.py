@@ -140,6 +140,8 @@ class LimitedProtocol(HttpToolsProtocol):
             raise ValueError("the head is too large")
         self.stage, self.since, self.seen = BODY, self.sweep.now, 0
         super().on_headers_complete()
+        if self.sweep.leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """See `httptools`."""
@@ -239,6 +241,12 @@ class _Sweep:
         self.now = 0.0
         self._patience = min(limits.idle_seconds, limits.unread_seconds)
         self._running = False
+        self.leaving = False
+
+    def leave(self) -> None:
+        """From now on every answer is the last of its connection and says so: whoever sends requests goes elsewhere
+        between two of them, and none meets a connection that is being closed."""
+        self.leaving = True
 
     def begin(self, first: LimitedProtocol) -> None:
         """Run as long as there are connections."""

@@ -16,7 +16,6 @@ from tenon.core.errors import TenonError
 from tenon.kit.telemetry import get_logger
 
 if TYPE_CHECKING:
-    import grpc
     from fastapi import FastAPI
 
     from tenon.kit.config import ServiceSettings
@@ -128,11 +127,50 @@ def starting() -> Iterator[None]:
         sys.exit(3)
 
 
+class GrpcDoor(Protocol):
+    """See `tenon.kit.grpc.Door`."""
+
+    @property
+    def server(self) -> Any:
+        """What serves."""
+        ...
+
+    @property
+    def health(self) -> Any:
+        """What says whether it does."""
+        ...
+
+
+class Leaving:
+    """Whether this process has been told to stop; made before the doors, so that they can say so."""
+
+    def __init__(self) -> None:
+        self._begun = threading.Event()
+        self._hurried = threading.Event()
+
+    def begin(self) -> None:
+        """From now on this process is not ready, whatever else it is."""
+        self._begun.set()
+
+    def hurry(self) -> None:
+        """Wait no longer."""
+        self._hurried.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless there is a hurry."""
+        self._hurried.wait(seconds)
+
+    def problems(self, of: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
+        """What `of` finds, and nothing but that we are leaving once we are."""
+        return lambda: {"stopping": "the process was told to stop"} if self._begun.is_set() else of()
+
+
 def run_service(
     app: FastAPI,
     settings: ServiceSettings,
     *,
-    grpc_server: grpc.Server | None = None,
+    door: GrpcDoor | None = None,
+    leaving: Leaving | None = None,
     background: Sequence[Background] = (),
     on_stop: Sequence[Callable[[], object]] = (),
     asgi: Any = None,
@@ -140,9 +178,10 @@ def run_service(
     shared_port: Callable[[Callable[[], bool]], object] | None = None,
     **uvicorn_options: Any,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: stop taking requests, let running ones finish, end the background.
+    """Serve until SIGTERM or SIGINT, then drain: say that we are not ready, and answer until nobody asks us any more
+    (`drain_seconds`); let running requests finish (`finish_seconds`); end the background. A second signal hurries.
 
-    `asgi` is asked instead of `app`, and hands on to it what it does not answer; `protocol` makes another class of the
+    Give `leaving` where readiness is said in other places than `/readyz` and the gRPC door's health. `asgi` is asked instead of `app`, and hands on to it what it does not answer; `protocol` makes another class of the
     HTTP connections' one. A port in use ends the process with one line and exit code 3.
 
     With `shared_port` other processes may have the ports as well (see `tenon.kit.workers`): it is called when the background runs, returns
@@ -164,28 +203,52 @@ def run_service(
         unread_seconds=settings.http_unread_seconds,
         connections=settings.http_connections,
     )
+    connections = limited(limits)
     sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT", shared=shared_port is not None)
     config = uvicorn.Config(
         app if asgi is None else asgi,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
+        timeout_graceful_shutdown=max(1, int(settings.finish_seconds)),
         ssl_certfile=settings.tls_cert_file or None,
         ssl_keyfile=settings.tls_key_file or None,
         server_header=False,
         ws="none",
-        **{"http": protocol(limited(limits)), **uvicorn_options},
+        **{"http": protocol(connections), **uvicorn_options},
     )
     server = uvicorn.Server(config)
-    app.state.instance = settings.instance
-    if grpc_server is not None and shared_port is None:
-        grpc_server.start()
+    leaving = leaving or Leaving()
+    app.state.instance, app.state.leaving = settings.instance, leaving
+    if door is not None and shared_port is None:
+        door.server.start()
     for work in background:
         work.start()
+    is_open = False
+    leaver: threading.Thread | None = None
+
+    def leave() -> None:
+        """On a thread of its own, while the doors go on answering."""
+        leaving.begin()
+        connections.sweep.leave()
+        if door is not None:
+            door.health.enter_graceful_shutdown()
+        leaving.pause(settings.drain_seconds)
+        if door is not None:
+            # Clients are told to go elsewhere (GOAWAY) and keep what is running.
+            door.server.stop(settings.finish_seconds)
+        server.should_exit = True
 
     def stop(signum: int, _frame: object) -> None:
+        nonlocal leaver
         log.info("stopping", signal=signal.Signals(signum).name)
-        server.should_exit = True
+        if leaver is not None:
+            leaving.hurry()
+            return
+        if not is_open:
+            server.should_exit = True
+            return
+        leaver = threading.Thread(target=leave, name="leave", daemon=True)
+        leaver.start()
 
     # uvicorn re-raises the signal it caught after shutdown, which would end us by signal instead of cleanly.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
@@ -193,14 +256,15 @@ def run_service(
     signal.signal(signal.SIGINT, stop)
     if shared_port is not None:
         shared_port(lambda: server.should_exit)
-        if grpc_server is not None:
-            grpc_server.start()
+        if door is not None:
+            door.server.start()
+    is_open = not server.should_exit
     log.info("listening", http=f"{settings.http_host}:{sock.getsockname()[1]}", grpc_port=settings.grpc_port)
     try:
         server.run(sockets=[sock])
     finally:
-        if grpc_server is not None:
-            grpc_server.stop(settings.drain_seconds).wait()
+        if door is not None:
+            door.server.stop(settings.finish_seconds).wait()
         for work in reversed(background):
             work.stop()
         for action in on_stop:

@@ -47,7 +47,9 @@ class Workers:
         self._service = module.rpartition(".")[2]
         self._environment = dict(environment)
         self._home = Path(environment.get("TENON_DATA_DIR") or ".")
-        self._drain = float(environment.get("TENON_DRAIN_SECONDS") or 5.0)
+        self._ending = float(environment.get("TENON_DRAIN_SECONDS") or 0.0) + float(
+            environment.get("TENON_FINISH_SECONDS") or 5.0
+        )
         self._workers = [_Worker() for _ in range(count)]
         self._stopping = False
         # Held open by this process alone: when it is gone, its workers read the end of it.
@@ -116,7 +118,7 @@ class Workers:
         running = [worker.process for worker in self._workers if worker.process is not None]
         for process in running:
             process.terminate()
-        until = time.monotonic() + self._drain + 15
+        until = time.monotonic() + self._ending + 15
         codes = []
         for process in running:
             try:

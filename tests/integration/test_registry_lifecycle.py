@@ -12,7 +12,7 @@ from tests.support.registry_process import GrpcClient, RegistryProcess, refusal
 
 def test_an_outage_loses_nothing(tmp_path: Path) -> None:
     """Killed and started again, the registry knows everything; SIGTERM ends it cleanly in spite of open watches."""
-    registry = RegistryProcess(tmp_path / "registry", extra={"TENON_DRAIN_SECONDS": "60"}).start()
+    registry = RegistryProcess(tmp_path / "registry", extra={"TENON_FINISH_SECONDS": "60"}).start()
     try:
         key = registry.make_tenant("clinic")
         client = GrpcClient(registry)

@@ -101,7 +101,7 @@ class IngestProcess:
             "TENON_REGISTRY_GRPC": f"127.0.0.1:{self.registry.port}",
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
-            "TENON_DRAIN_SECONDS": "1",
+            "TENON_FINISH_SECONDS": "1",
             **self.more,
         }
         with self.log.open("ab") as log:

@@ -44,7 +44,7 @@ def running_service(
         "TENON_DATABASE_URL": f"sqlite:///{folder / 'database.db'}",
         "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
         "TENON_ADMIN_KEY": ADMIN_KEY,
-        "TENON_DRAIN_SECONDS": "1",
+        "TENON_FINISH_SECONDS": "1",
         **environment,
     }
     log = folder / f"{name}.log"

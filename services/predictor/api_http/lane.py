@@ -162,9 +162,13 @@ class _Lane(LimitedProtocol):
             super().on_message_complete()
             return
         self.held, self.body = None, b""
-        self.transport.write(_answer(reply, self.server_state.default_headers))
         self.server_state.total_requests += 1
         self.stage, self.since = IDLE, self.sweep.now
+        if self.sweep.leaving:
+            self.transport.write(_answer(reply, [*self.server_state.default_headers, (b"connection", b"close")]))
+            self.end()
+            return
+        self.transport.write(_answer(reply, self.server_state.default_headers))
 
     def _is_usual(self) -> bool:
         parser, limits = self.parser, self.limits

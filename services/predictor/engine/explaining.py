@@ -15,7 +15,7 @@ from tenon.core.errors import Invalid
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from tenon.bundle.keys import Verifier
 
 _Key = tuple[str, bool]
 
@@ -28,7 +28,7 @@ class BundleExplainers:
         self,
         download: Callable[[TenantId, str, int], bytes],
         cache: Cache,
-        verify_key: Ed25519PublicKey,
+        verify_key: Verifier,
         *,
         max_bytes: int = 64 << 20,
     ) -> None:

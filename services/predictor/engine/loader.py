@@ -21,7 +21,7 @@ from tenon.core.manifest import Manifest, PredictionInterval
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from tenon.bundle.keys import Verifier
 
 
 # What a loaded version takes beside its evaluator, in bytes: measured as resident memory, with `make bench-density`.
@@ -47,9 +47,7 @@ class Cache(Protocol):
 class BundleLoader:
     """See `Loader`."""
 
-    def __init__(
-        self, download: Callable[[TenantId, str, int], bytes], cache: Cache, verify_key: Ed25519PublicKey
-    ) -> None:
+    def __init__(self, download: Callable[[TenantId, str, int], bytes], cache: Cache, verify_key: Verifier) -> None:
         self._download = download
         self._cache = cache
         self._verify_key = verify_key

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from tenon.bundle.archive import MANIFEST, open_bundle
+from tenon.bundle.keys import Verifier
 from tenon.core.errors import Unavailable
 from tenon.core.manifest import Manifest
 from tenon.core.tenancy import TenantId
@@ -31,7 +30,7 @@ class VerifiedBundle:
 class SignedBundleOpener:
     """See `ports.BundleOpener`: signature and every digest are verified before anything is parsed."""
 
-    def __init__(self, verify_key: Ed25519PublicKey, max_bytes: int) -> None:
+    def __init__(self, verify_key: Verifier, max_bytes: int) -> None:
         self._verify_key = verify_key
         self._max_bytes = max_bytes
 

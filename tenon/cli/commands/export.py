@@ -112,16 +112,18 @@ def _key_file(client: Client, named: Path | None) -> Path:
 
 
 def _verified(data: bytes, key_file: Path, sha256: str) -> tuple[Bundle, bytes]:
-    """The bundle, and the key's own text."""
+    """The bundle, and the public key that signed it, as PEM."""
     try:
         # Half a second of imports, and packages that the command alone does not need.
         from tenon.bundle import load_verify_key, open_bundle
+        from tenon.bundle.archive import MANIFEST, SIGNATURE
     except ImportError as err:
         raise Precondition(
             "EXPORT_NOT_INSTALLED", f"verifying a bundle needs {err.name}", hint="pip install 'tenon[export]'"
         ) from None
     key = load_verify_key(key_file)
-    return open_bundle(data, key, sha256=sha256), key_file.read_bytes()
+    bundle = open_bundle(data, key, sha256=sha256)
+    return bundle, key.signer(bundle.files[SIGNATURE], bundle.files[MANIFEST])
 
 
 def _write(folder: Path, files: dict[str, bytes], known: tuple[str, ...]) -> None:

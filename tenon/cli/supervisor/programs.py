@@ -87,7 +87,7 @@ def _common_environment(folder: Path, ports: Mapping[str, int], credentials: Cre
         "TENON_ADMIN_KEY": credentials.admin_key,
         "TENON_SIGNING_KEY_FILE": credentials.signing_key_file,
         "TENON_VERIFY_KEY_FILE": credentials.verify_key_file,
-        "TENON_DRAIN_SECONDS": "3",
+        "TENON_FINISH_SECONDS": "3",
     }  # fmt: skip
 
 

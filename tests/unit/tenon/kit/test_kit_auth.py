@@ -38,7 +38,7 @@ class Registry:
 
 
 def authenticator(registry: Registry, folder: Path) -> CachedAuthenticator:
-    platform = platform_credentials("admin-key", "service-token")
+    platform = platform_credentials(["admin-key"], ["service-token"])
     return CachedAuthenticator(registry.fetch, snapshot=folder / "keys.json", platform=platform)
 
 

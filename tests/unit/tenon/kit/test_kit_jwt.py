@@ -258,7 +258,7 @@ def test_claims_are_found_where_the_settings_say(
 
 def test_tokens_and_keys_live_side_by_side(issuer: Issuer, tmp_path: Path) -> None:
     """API keys and the platform's own stay what they are; where no issuer is trusted a token is an unknown key."""
-    platform = platform_credentials("ey.admin.key", "service")
+    platform = platform_credentials(["ey.admin.key"], ["service"])
     with_tokens = CachedAuthenticator(
         lambda _: (1, []), snapshot=tmp_path / "k.json", platform=platform, tokens=reader(issuer, tmp_path)
     )
