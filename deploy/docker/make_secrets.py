@@ -73,7 +73,7 @@ def _write_operator(folder: Path) -> None:
         for index, name in enumerate(SERVICES)
     }
     lines["TENON_PREDICTOR_GRPC"] = f"{address}:{settings.get('TENON_PREDICTOR_GRPC_PORT', 7815)}"
-    lines["TENON_API_KEY"] = _read(folder / "platform.env")["TENON_ADMIN_KEY"]
+    lines["TENON_API_KEY"] = _read(folder / "platform.env")["TENON_ADMIN_KEY"].replace(",", " ").split()[0]
     _write(folder / "operator.env", "".join(f"{key}={value}\n" for key, value in lines.items()), 0o600)
 
 

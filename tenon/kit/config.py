@@ -41,7 +41,11 @@ class Settings(BaseSettings):
         return init_settings, SecretFiles(settings_cls), env_settings
 
     def need(self, *fields: str) -> None:
-        """Refuse to start without the settings this service cannot do without; raises `SettingsError`."""
+        """Refuse to start without the settings this service cannot do without, or with a file that is not there; raises
+        `SettingsError`."""
+        ca_file = getattr(self, "tls_ca_file", "")
+        if ca_file and not os.access(ca_file, os.R_OK):
+            raise SettingsError(f"TENON_TLS_CA_FILE: {ca_file} cannot be read")
         missing = [f"TENON_{field.upper()}" for field in fields if not getattr(self, field)]
         if missing:
             raise SettingsError(f"{', '.join(missing)} must be set")
@@ -197,6 +201,12 @@ class ServiceSettings(DatabaseSettings):
         if value and not (safe or (parts.scheme == "file" and parts.path)):
             raise ValueError(f"{value!r} must be https://… or file:///abs/path; http:// only to this machine itself")
         return value
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("TENON_TLS_CERT_FILE and TENON_TLS_KEY_FILE need each other")
+        return self
 
     @model_validator(mode="after")
     def _check_jwt(self) -> Self:

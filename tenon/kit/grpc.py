@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -26,7 +25,9 @@ from tenon.kit import context
 from tenon.kit.disk import disk_full
 from tenon.kit.grpc_inline import AtOnce, Later, inline_pool
 from tenon.kit.http import BUCKETS, UNKNOWN_ERRORS
+from tenon.kit.process import starting
 from tenon.kit.telemetry import get_logger, incoming_context, tracer
+from tenon.kit.tls import Certificate, certificate_of
 
 if TYPE_CHECKING:
     from tenon.kit.auth import Authenticator
@@ -75,6 +76,8 @@ class Door(NamedTuple):
     health: health.HealthServicer
     listen: Callable[[], None]
     """Take the port; called already unless it is shared."""
+    certificate: Certificate | None
+    """What it shows, and the HTTP door beside it; None: both speak plaintext."""
 
 
 def create_server(
@@ -125,17 +128,18 @@ def create_server(
     reflection.enable_server_reflection(
         [item.full_name for item in servicers] + [health.SERVICE_NAME, reflection.SERVICE_NAME], framed
     )
+    with starting():
+        certificate = certificate_of(settings)
     if not shared_port:
-        _listen(server, settings)
-    return Door(server, checks, lambda: _listen(server, settings))
+        _listen(server, settings, certificate)
+    return Door(server, checks, lambda: _listen(server, settings, certificate), certificate)
 
 
-def _listen(server: grpc.Server, settings: ServiceSettings) -> None:
+def _listen(server: grpc.Server, settings: ServiceSettings, certificate: Certificate | None) -> None:
     address = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
-        if settings.tls_cert_file:
-            pair = (Path(settings.tls_key_file).read_bytes(), Path(settings.tls_cert_file).read_bytes())
-            bound = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        if certificate is not None:
+            bound = server.add_secure_port(address, certificate.grpc_credentials())
         else:
             bound = server.add_insecure_port(address)
     except RuntimeError:

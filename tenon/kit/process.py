@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tenon.kit.config import ServiceSettings
+    from tenon.kit.tls import Certificate
 
 log = get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 5.0
+CERTIFICATE_LOOK_SECONDS = 10.0
 
 
 class Background(Protocol):
@@ -140,6 +142,11 @@ class GrpcDoor(Protocol):
         """What says whether it does."""
         ...
 
+    @property
+    def certificate(self) -> Certificate | None:
+        """What both doors show; None: they speak plaintext."""
+        ...
+
 
 class Leaving:
     """Whether this process has been told to stop; made before the doors, so that they can say so."""
@@ -204,14 +211,16 @@ def run_service(
         connections=settings.http_connections,
     )
     connections = limited(limits)
+    certificate = door.certificate if door is not None else None
+    if certificate is not None:
+        background = [*background, Periodic("certificate", certificate.look, CERTIFICATE_LOOK_SECONDS)]
     sock = bind(settings.http_host, settings.http_port, "TENON_HTTP_PORT", shared=shared_port is not None)
     config = uvicorn.Config(
         app if asgi is None else asgi,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, int(settings.finish_seconds)),
-        ssl_certfile=settings.tls_cert_file or None,
-        ssl_keyfile=settings.tls_key_file or None,
+        ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
         server_header=False,
         ws="none",
         **{"http": protocol(connections), **uvicorn_options},

@@ -111,6 +111,11 @@ class Workers:
         self._say("info", "a worker was started", worker=index, process=worker.process.pid)
 
     def _stop(self, _number: int, _frame: object) -> None:
+        if self._stopping:
+            # Told twice: whoever waits for us is in a hurry, and so are the workers then.
+            for worker in self._workers:
+                if worker.process is not None and worker.process.poll() is None:
+                    worker.process.terminate()
         self._stopping = True
 
     def _end(self) -> int:

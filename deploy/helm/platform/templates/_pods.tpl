@@ -5,7 +5,8 @@
 {{- $all := dict "TENON_HTTP_HOST" "0.0.0.0" "TENON_DATA_DIR" "/var/lib/tenon" "TENON_LOG_LEVEL" $values.logLevel -}}
 {{- if .facts.doors -}}
 {{- $all = merge $all (dict "TENON_HTTP_PORT" "8080" "TENON_GRPC_HOST" "0.0.0.0" "TENON_GRPC_PORT" "8081") -}}
-{{- $_ := set $all "TENON_DRAIN_SECONDS" ($values.drain.requestSeconds | toString) -}}
+{{- $_ := set $all "TENON_DRAIN_SECONDS" ($values.drain.endpointSeconds | toString) -}}
+{{- $_ := set $all "TENON_FINISH_SECONDS" ($values.drain.requestSeconds | toString) -}}
 {{- else -}}
 {{- $_ := set $all "TENON_WORKER_METRICS_PORT" "8080" -}}
 {{- end -}}

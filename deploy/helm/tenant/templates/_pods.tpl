@@ -24,7 +24,7 @@ spec:
   serviceAccountName: {{ include "tenant.account" .root }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  terminationGracePeriodSeconds: {{ add $values.drain.endpointSeconds $values.drain.requestSeconds 10 }}
+  terminationGracePeriodSeconds: {{ add $values.drain.endpointSeconds $values.drain.requestSeconds 15 }}
   securityContext:
     runAsNonRoot: true
     runAsUser: 10001
@@ -53,7 +53,8 @@ spec:
         - {name: TENON_GRPC_HOST, value: "0.0.0.0"}
         - {name: TENON_GRPC_PORT, value: "8081"}
         - {name: TENON_DATA_DIR, value: /var/lib/tenon}
-        - {name: TENON_DRAIN_SECONDS, value: {{ $values.drain.requestSeconds | quote }}}
+        - {name: TENON_DRAIN_SECONDS, value: {{ $values.drain.endpointSeconds | quote }}}
+        - {name: TENON_FINISH_SECONDS, value: {{ $values.drain.requestSeconds | quote }}}
         - {name: TENON_LOG_LEVEL, value: {{ $values.predictor.logLevel | quote }}}
         - {name: TENON_REGISTRY_GRPC, value: {{ $values.platform.registry | quote }}}
         {{- with $values.platform.features }}
@@ -106,10 +107,6 @@ spec:
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 6
-      lifecycle:
-        preStop:
-          sleep:
-            seconds: {{ $values.drain.endpointSeconds }}
       volumeMounts:
         - {name: data, mountPath: /var/lib/tenon}
         - {name: tmp, mountPath: /tmp}
