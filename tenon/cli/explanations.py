@@ -247,6 +247,8 @@ TEXT_TOO_LARGE | A compressed file unpacks to more than the cap. | Split it.
 TIME_INVALID | This is not a time. | Write it as 2024-03-01T08:30:00Z.
 TIME_RANGE_INVALID | A span of time ends before it begins. | Swap `from` and `to`.
 TIME_WITHOUT_OFFSET | A request's time does not say in which time zone it is. | End it in Z for UTC or in an offset: 2024-03-01T09:30:00+01:00.
+TLS_FILE_INVALID | The files of the doors' certificate are not a PEM certificate and its key. | Make TENON_TLS_CERT_FILE the chain, the own certificate first, and TENON_TLS_KEY_FILE its private key, without a password.
+TLS_FILE_UNREADABLE | A file of the doors' certificate cannot be read. | The message names it; check the mount and who may read it.
 TOKEN_ALGORITHM | A JWT is signed in a way that is not allowed. | Have the issuer sign as TENON_JWT_ALGORITHMS says; symmetric signatures and none are never taken.
 TOKEN_AUDIENCE | A JWT is meant for another audience. | Ask the issuer for a token whose `aud` is TENON_JWT_AUDIENCE.
 TOKEN_EXPIRED | A JWT has expired. | Get a new one from the issuer.
