@@ -38,6 +38,12 @@ LOOKUPS = Histogram(
     "Time to read and compute online values, without the doors.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1),
 )
+AGES = Histogram(
+    "tenon_features_online_age_seconds",
+    "How long before the time asked for the newest value that counts was known; one row of every 16th lookup.",
+    ["tenant", "view"],
+    buckets=(1, 10, 60, 600, 3_600, 21_600, 86_400, 604_800, 2_592_000, 31_536_000),
+)
 LOOKUP_ROWS = Counter("tenon_features_online_lookup_rows_total", "Rows looked up online.")
 
 
@@ -65,6 +71,10 @@ class PrometheusMeter:
         """See `ports.Meter`."""
         TRAINING_SETS.labels(str(reused).lower()).observe(seconds)
         TRAINING_ROWS.inc(rows)
+
+    def aged(self, tenant: TenantId, view: str, seconds: float) -> None:
+        """See `ports.Meter`."""
+        AGES.labels(tenant.value, view).observe(seconds)
 
     def looked_up(self, rows: int, seconds: float) -> None:
         """See `ports.Meter`."""

@@ -256,6 +256,7 @@ class FakeMeter:
     builds: list[tuple[str, int]] = field(default_factory=list)
     lag: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    ages: list[tuple[str, float]] = field(default_factory=list)
 
     def built(self, tenant: TenantId, view: str, state: OnlineState, seconds: float) -> None:
         """See `ports.Meter`."""
@@ -271,6 +272,10 @@ class FakeMeter:
 
     def trained(self, rows: int, seconds: float, *, reused: bool) -> None:
         """See `ports.Meter`."""
+
+    def aged(self, tenant: TenantId, view: str, seconds: float) -> None:
+        """See `ports.Meter`."""
+        self.ages.append((view, seconds))
 
     def looked_up(self, rows: int, seconds: float) -> None:
         """See `ports.Meter`."""

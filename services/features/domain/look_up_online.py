@@ -20,6 +20,7 @@ from tenon.windows.program import NOTHING_KNOWN, Answer
 MAX_ROWS = 10_000
 MAX_VIEWS = 50
 _NOTED_EVERY = 60_000_000
+_AGED_EVERY = 16
 _REMEMBERED = 100_000
 
 
@@ -64,6 +65,8 @@ class LookUpOnline:
     ) -> None:
         self._online, self._views, self._meter, self._request_build = online, views, meter, request_build
         self._now = now
+        # Two threads may count as one; nothing but the share of lookups whose age is measured hangs on it.
+        self._count = 0
         # Whether a definition was last found under its own name, and when it was last noted that it is asked for.
         self._beside: dict[tuple[TenantId, str, str], bool] = {}
         self._noted: dict[tuple[TenantId, str, str], int] = {}
@@ -120,6 +123,11 @@ class LookUpOnline:
             blobs = [b"" if text is None else view.blobs.get(text) for text in texts[view.plan.view]]
             answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, blobs, at)))
         self._meter.looked_up(len(rows), perf_counter() - began)
+        self._count += 1
+        if rows and self._count % _AGED_EVERY == 0:
+            for of_it in answers:
+                if (known := int(of_it.answer.known[0])) != NOTHING_KNOWN:
+                    self._meter.aged(tenant, of_it.plan.view, (rows[0].at - known) / 1e6)
         return answers
 
     def _served(

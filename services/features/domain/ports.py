@@ -213,6 +213,10 @@ class Meter(Protocol):
         """A training set was asked for."""
         ...
 
+    def aged(self, tenant: TenantId, view: str, seconds: float) -> None:
+        """How long before the time asked for the newest value that counts was known, of one row of some lookups."""
+        ...
+
     def looked_up(self, rows: int, seconds: float) -> None:
         """Online values were given."""
         ...

@@ -290,6 +290,16 @@ def test_a_lookup_says_how_far_the_data_go(world: World) -> None:
     assert answer.data_until == [micros(50)]
 
 
+def test_the_age_of_what_is_answered_is_measured(world: World) -> None:
+    """Of every 16th lookup, from when the newest value that counts was known to the time asked for; nothing of nobody's."""
+    world.commit(sale(1, 50, "a", "1.00", late=1))
+    world.builds.build(NORTH, "shop_history")
+    for shop in ("a", "nobody"):
+        for _ in range(16):
+            world.ask(shop, 51.5)
+    assert world.meter.ages == [("shop_history", 43_200.0)]
+
+
 def test_events_ahead_of_the_clock_do_not_move_the_horizon(world: World) -> None:
     """With events scheduled far ahead, values at the present time can still be asked for."""
     world.now = micros(60)
