@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ from deltalake import write_deltalake
 
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.frames import codes_of, events_of
-from services.features.domain.model import LakeTable, LoadedFile
+from services.features.domain.model import LakeTable
 from services.features.domain.plan import compile_view
 from services.features.storage.lake import DeltaLake
 from services.features.storage.training_files import BlobTrainingFiles
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import open_blobs
-from tests.bench import features_online, frame
+from tests.bench import features_feast, features_online, frame
+from tests.bench.tables import Tables
 from tests.support.features_fakes import FakeMeter, FakeViews
 
 EVENTS, ROWS = 5_000_000, 200_000
@@ -59,25 +59,6 @@ VIEWS = [
 ]  # fmt: skip
 
 
-@dataclass
-class Tables:
-    """The data sets' tables: see `ports.Datasets`."""
-
-    tables: dict[str, LakeTable]
-
-    def definition(self, tenant: TenantId, dataset: str) -> DatasetSpec:
-        """See `ports.Datasets`."""
-        return self.tables[dataset].spec
-
-    def table(self, tenant: TenantId, dataset: str) -> LakeTable:
-        """See `ports.Datasets`."""
-        return self.tables[dataset]
-
-    def files(self, tenant: TenantId, dataset: str) -> Sequence[LoadedFile]:
-        """See `ports.Datasets`."""
-        return []
-
-
 def main(events: int = EVENTS, rows: int = ROWS) -> None:
     """Measure and report."""
     figures = []
@@ -85,6 +66,8 @@ def main(events: int = EVENTS, rows: int = ROWS) -> None:
         frame.tell(f"{name} keys: {events:,} events")
         with tempfile.TemporaryDirectory(prefix="tenon-bench-features-") as folder:
             figures += _case(name, keys, events, rows, Path(folder))
+    frame.tell("daily values, with Feast")
+    figures += features_feast.offline()
     frame.tell("online")
     figures += features_online.figures()
     frame.report("features", "48 features: training sets in processor time, and lookups", figures)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ import redis
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.specs import DatasetSpec
-from tests.bench import frame
+from tests.bench import features_feast, frame
 from tests.support.fake_ingest import lake_frame, running_ingest
 from tests.support.redis import free_port, running_redis
 from tests.support.service_process import ADMIN_KEY, running_service
@@ -70,11 +70,30 @@ def figures() -> list[frame.Figure]:
             }  # fmt: skip
             with running_service("features", folder / "features", environment) as service, _bare(store.url) as bare:
                 _apply(service.http)
+                rates = {}
                 for asked in (1, 100):
                     ours = _measure(service.process.pid, service.grpc, _ours(asked))
                     theirs = _measure(bare[0], bare[1], _theirs(asked))
+                    rates[asked] = 1e6 / ours[0]
                     found += _lines(asked, ours, theirs)
+        found += _feast(store.url, rates)
     return found
+
+
+def _feast(redis_url: str, rates: dict[int, float]) -> list[frame.Figure]:
+    """Our rates beside those of Feast's feature server, which looks up values that were aggregated before."""
+    with features_feast.serving(redis_url, ENTITIES) as feast:
+        if feast is None:
+            return []
+        lines = []
+        for asked, rate in rates.items():
+            on = features_feast.asking(feast[1], asked, ENTITIES)
+            spent, _ = _measured(feast[0], [on() for _ in range(CONNECTIONS)], 100)
+            label = f"{asked} {'entity' if asked == 1 else 'entities'} × 3 views"
+            goal = {} if asked == 1 else {"at_least": 50 * 1e6 / spent}
+            yardstick = ("Feast 0.67's feature server", 1e6 / spent)
+            lines.append(frame.figure(f"requests a second a core, {label} ", rate, "/s", yardstick=yardstick, **goal))
+        return lines
 
 
 def _lines(asked: int, ours: tuple[float, float], theirs: tuple[float, float]) -> list[frame.Figure]:
@@ -142,11 +161,17 @@ def _theirs(asked: int) -> Callable[[grpc.Channel], Callable[[int], Any]]:
 def _measure(pid: int, target: str, on: Callable[[grpc.Channel], Callable[[int], Any]]) -> tuple[float, float]:
     """(µs of the server's processor time a request with several connections, p50 in ms with one)."""
     channels = [grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(CONNECTIONS)]
-    asks = [on(channel) for channel in channels]
+    found = _measured(pid, [on(channel) for channel in channels], 500)
+    for channel in channels:
+        channel.close()
+    return found
+
+
+def _measured(pid: int, asks: Sequence[Callable[[int], Any]], alone: int) -> tuple[float, float]:
     for ask in asks:
         ask(0)
     taken = []
-    for number in range(500 if asks else 0):
+    for number in range(alone):
         began = time.perf_counter()
         asks[0](number)
         taken.append(time.perf_counter() - began)
@@ -163,8 +188,6 @@ def _measure(pid: int, target: str, on: Callable[[grpc.Channel], Callable[[int],
     with futures.ThreadPoolExecutor(CONNECTIONS) as pool:
         count = sum(pool.map(keep_asking, asks))
     spent = frame.cpu_seconds(pid) - before
-    for channel in channels:
-        channel.close()
     return spent / count * 1e6, statistics.median(taken) * 1e3
 
 
