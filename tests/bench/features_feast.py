@@ -51,7 +51,7 @@ def offline() -> list[frame.Figure]:
         tables = _daily(folder)
         ours, made = _ours(tables, folder)
         command = [str(python), str(SCRIPT), "offline", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
         theirs = json.loads(done.stdout.strip().splitlines()[-1])
         _compare(made, pl.read_parquet(folder / "feast.parquet"))
     label = f"48 daily values, {ROWS:,} rows, {KEYS * DAYS:,} days a view"
@@ -139,7 +139,10 @@ def serving(redis_url: str, entities: int) -> Iterator[tuple[int, str] | None]:
         port = free_port()
         store = redis_url.removeprefix("redis://").partition("/")[0]
         process = subprocess.Popen(
-            [str(python), str(SCRIPT), "serve", name, f"{store},db=3", str(port)], stdout=subprocess.PIPE, text=True
+            [str(python), str(SCRIPT), "serve", name, f"{store},db=3", str(port)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=name,
         )
         try:
             assert process.stdout is not None
