@@ -46,10 +46,10 @@ class BuildTrainingSet:
         for view in stored:
             if view.spec.dataset not in tables:
                 tables[view.spec.dataset] = self._table(tenant, view.spec.dataset)
-        carried = _carried_columns(tables[spine].spec, columns)
+        carried = carried_columns(tables[spine].spec, columns)
         plans = [compile_view(view.spec, tables[view.spec.dataset].spec) for view in stored]
         for plan in plans:
-            _check_entity(plan, tables[spine].spec)
+            check_entity(plan, tables[spine].spec)
         fingerprint = _fingerprint(spine, tables, carried, stored, plans)
         found = self._files.find(tenant, fingerprint)
         if found is not None:
@@ -109,7 +109,7 @@ def _features(
     ]
 
 
-def _carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:
+def carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:
     """Primary key, event time, then the asked columns with their knownAt columns, in the order of the data set."""
     for name in asked:
         if name not in spine.columns:
@@ -127,7 +127,8 @@ def _carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:
     )
 
 
-def _check_entity(plan: Plan, spine: DatasetSpec) -> None:
+def check_entity(plan: Plan, spine: DatasetSpec) -> None:
+    """Raises `Invalid` for a spine without the view's entity."""
     for column in plan.entity:
         found = spine.columns.get(column.name)
         if found is None or found.type is not column.type or (found.scale or 0) != column.scale:

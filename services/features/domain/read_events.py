@@ -16,6 +16,7 @@ from services.features.domain.frames import micros, until_name
 from services.features.domain.model import LakeTable
 from services.features.domain.plan import Plan
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Lake
+from tenon.core.specs import DatasetSpec
 
 
 def read_events(lake: Lake, table: LakeTable, plans: Sequence[Plan], *, since: int | None = None) -> pl.DataFrame:
@@ -30,8 +31,7 @@ def read_events(lake: Lake, table: LakeTable, plans: Sequence[Plan], *, since: i
         rows = lake.read_since(table, columns, spec.event_time, since)
     if replaced.is_empty():
         return rows
-    known_ats = list(dict.fromkeys([(), *(column.known_at for plan in plans for column in plan.columns)]))
-    moments = [spec.event_time, *dict.fromkeys(name for known_at in known_ats for name in known_at)]
+    known_ats, moments = moments_of(plans, spec)
     present = lake.read(table, list(dict.fromkeys([*spec.primary_key, *moments])))
     before = believed_before(known_ats, spec.primary_key, spec.event_time, replaced, present)
     if since is not None:
@@ -41,6 +41,12 @@ def read_events(lake: Lake, table: LakeTable, plans: Sequence[Plan], *, since: i
     untils = [until_name(known_at) for known_at in known_ats]
     before = before.select(*(pl.col(name).cast(rows.schema[name]) for name in columns), *untils)
     return pl.concat([rows, before], how="diagonal")
+
+
+def moments_of(plans: Sequence[Plan], spec: DatasetSpec) -> tuple[list[tuple[str, ...]], list[str]]:
+    """By which columns the plans' values are known, each combination once; and all those columns."""
+    known_ats = list(dict.fromkeys([(), *(column.known_at for plan in plans for column in plan.columns)]))
+    return known_ats, list(dict.fromkeys([spec.event_time, *(name for known_at in known_ats for name in known_at)]))
 
 
 def believed_before(

@@ -125,6 +125,11 @@ class DeltaLake:
             spans[-1:] = [(spans[-1][0], version)] if joined else [*spans[-1:], (version, version)]
         return spans
 
+    def files(self, table: LakeTable) -> list[str]:
+        """The Parquet files of the table at its version, for whoever reads them otherwise."""
+        options = self._blobs.storage_options()
+        return sorted(DeltaTable(table.uri, version=table.version, storage_options=options).file_uris())
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         return self._collect(table, self._scan(table, columns).select(columns).unique())

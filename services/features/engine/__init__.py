@@ -1,0 +1,1 @@
+"""Training sets on Spark, for what one machine cannot hold."""
