@@ -21,7 +21,7 @@ from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import Column, IntArray
 
-FORMAT = 2
+FORMAT = 3
 """Counted up when the same inputs would give another file."""
 
 
@@ -147,7 +147,9 @@ def _carried(rows: pl.DataFrame, name: str, spine: DatasetSpec) -> pl.Series:
             return rows.select(micros(name)).to_series()
         case ColumnType.DECIMAL:
             scaled = rows.select(scaled_integers(name, column.scale or 0, rows.schema[name])).to_series()
-            return scaled.cast(pl.Float64) / float(10 ** (column.scale or 0))
+            # Polars would multiply by the reciprocal, which rounds twice: 35 / 100 is 0.35, not 0.35000000000000003.
+            units = scaled.cast(pl.Float64).to_numpy() / float(10 ** (column.scale or 0))
+            return pl.Series(name, units).fill_nan(None)
         case _:
             return rows[name]
 

@@ -344,6 +344,14 @@ def test_a_training_set_has_what_was_asked(world: World) -> None:
     assert made.view_digests == {"shop_history": world.views.get(NORTH, "shop_history").digest}
 
 
+def test_decimals_are_rounded_once(world: World) -> None:
+    """A carried decimal is the float64 nearest to it, which is what a request's JSON number is read as."""
+    world.commit(*[sale(n, 50, "a", f"{n / 100:.2f}") for n in range(1000)])
+    made = world.training.build(NORTH, "sales", ["price"], [])
+    frame = world.files.frames[NORTH, made.fingerprint].sort("id")
+    assert frame["price"].to_list() == [float(f"{n / 100:.2f}") for n in range(1000)]
+
+
 def test_a_fingerprint_stands_for_data_and_definitions(world: World) -> None:
     """The fingerprint does not depend on how the question is put, and changes with the data and the definitions."""
     world.commit(sale(1, 50, "a", "1.50"))
