@@ -27,7 +27,8 @@ from tests.support.fake_ingest import lake_frame
 from tests.support.features_fakes import FakeMeter, FakeTrainingFiles, FakeViews
 
 pytest.importorskip("pyspark", reason="Spark is not installed: pip install 'tenon[spark]'")
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'tenon[spark]'")
+for library in ("pyarrow", "pandas"):
+    pytest.importorskip(library, reason=f"{library} is not installed: pip install 'tenon[spark]'")
 pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java on this machine"),
     pytest.mark.timeout(600),
