@@ -73,7 +73,7 @@ SECRET_TEXT = {
 
 
 @pytest.mark.parametrize("values", SETS)
-def test_settings(values: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings(values: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every setting a program is given is one it knows, every one it cannot do without is given, and all can be read."""
     found = platform(values=values)
     seen = set()
@@ -96,7 +96,12 @@ def test_settings(values: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for key in [key for key in os.environ if key.startswith("TENON_")]:
                 patched.delenv(key)
             for key, value in given.items():
-                patched.setenv(key, value)
+                # What is mounted there has to be there.
+                place = tmp_path / value.lstrip("/")
+                if value.startswith("/etc/tenon/"):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.touch()
+                patched.setenv(key, str(place) if value.startswith("/etc/tenon/") else value)
             try:
                 settings = cls()
             except ValidationError as err:
