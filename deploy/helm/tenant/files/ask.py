@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 TENANT, TARGETS = os.environ["TENANT"], json.loads(os.environ["TARGETS"])
-KEY = os.environ.get("TENON_API_KEY", "")
+KEY = os.environ.get("TENON_API_KEY", "").strip()
 GIVEN = json.loads(os.environ.get("INPUTS") or "{}")
 NEUTRAL = {"BYTES": "0", "BOOL": False}
 # What the platform knows better: history is looked up, and the time is now.
