@@ -46,13 +46,14 @@ class Network:
         rules = [rule for spec in about for rule in spec.get(direction.lower()) or ()]
         side = "to" if direction == "Egress" else "from"
         return not about or any(
-            self._names(rule.get(side), there) and _has_port(rule.get("ports"), port, protocol) for rule in rules
+            self._names(rule.get(side), there, here.namespace) and _has_port(rule.get("ports"), port, protocol)
+            for rule in rules
         )
 
-    def _names(self, peers: list[Manifest] | None, pod: Pod) -> bool:
-        return not peers or any(self._is(peer, pod) for peer in peers)
+    def _names(self, peers: list[Manifest] | None, pod: Pod, home: str) -> bool:
+        return not peers or any(self._is(peer, pod, home) for peer in peers)
 
-    def _is(self, peer: Manifest, pod: Pod) -> bool:
+    def _is(self, peer: Manifest, pod: Pod, home: str) -> bool:
         if "ipBlock" in peer:
             block = peer["ipBlock"]
             return (
@@ -65,7 +66,7 @@ class Network:
         if "namespaceSelector" in peer:
             if not _selects(peer["namespaceSelector"], self._namespaces[pod.namespace]):
                 return False
-        elif pod.namespace != self._home:
+        elif pod.namespace != home:
             return False
         return _selects(peer.get("podSelector", {}), pod.labels)
 
