@@ -29,8 +29,10 @@ packed() {
 
 [ ! -e "$target" ] || fail "$target is there already"
 [ -e "$secrets/platform.env" ] || fail "there are no secrets in $secrets: run it where docker-compose.yml is"
+# Read whole before it is searched: whoever writes to a pipe that was closed early fails.
+there=$(docker compose config --services)
 for store in postgres redis objects; do
-  docker compose config --services | grep -qx "$store" || fail "$store does not run here; a store of your own is copied by its own means"
+  grep -qx "$store" <<<"$there" || fail "$store does not run here; a store of your own is copied by its own means"
 done
 project=$(docker compose config | sed -n 's/^name: //p')
 image=$(docker compose config --images | sort -u | grep 'tenon/registry:')
