@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,6 @@ import pytest
 
 from tests.support.docker import SERVICES, DockerError, docker, image, need_engine, need_image
 from tests.support.platform import Platform
-from tests.support.redis import free_port
 from tests.support.service_process import ROOT
 
 STORES = ("postgres:16", "redis:7", "versity/versitygw:v1.8.0")
@@ -92,7 +93,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 
 
 def _prepare(folder: Path) -> Composed:
-    settings = {name: str(free_port()) for name in PORTS} | {
+    settings = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)) | {
         "TENON_SECRETS": str(folder / "secrets"),
         "IMAGE_REGISTRY": os.environ.get("IMAGE_REGISTRY", ""),
         # On a busy machine a prediction waits longer for its history, so that a test is about what it is about.
@@ -115,6 +116,13 @@ def _prepare(folder: Path) -> Composed:
         secrets=folder / "secrets",
         settings=settings,
     )
+
+
+def _free_ports(count: int) -> list[str]:
+    """Ports that nobody listens on; held all at once, or one might be given twice."""
+    with ExitStack() as held:
+        doors = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(door.getsockname()[1]) for door in doors]
 
 
 def read_env(path: Path) -> dict[str, str]:
