@@ -31,7 +31,9 @@ def test_what_is_made_fits_together(make: Callable[[Path], int], tmp_path: Path)
     folder = tmp_path / "secrets"
     assert make(folder) == 0
     texts = {path.name: path.read_text() for path in folder.iterdir()}
-    assert load_signing_key(folder / "signing.pem").public_key() == load_verify_key(folder / "verify.pem")
+    load_verify_key(folder / "verify.pem").verify(
+        load_signing_key(folder / "signing.pem").sign(b"a bundle"), b"a bundle"
+    )
     password = re.findall("(?m)^INGEST_PASSWORD=(.+)$", texts["postgres.env"])[0]
     assert f"postgresql+psycopg://ingest:{password}@postgres:5432/ingest" in texts["ingest.env"]
     assert re.findall("(?m)^requirepass (.+)$", texts["redis.conf"])[0] in texts["platform.env"]
