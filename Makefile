@@ -86,7 +86,7 @@ $(IMAGES:%=image-%): image-%:
 	  --build-arg CREATED=$(CREATED) -t $(IMAGE_REGISTRY)tenon/$*:$(VERSION) .
 
 engine:
-	$(if $(SANDBOX),$(DOCKER) up)
+	$(if $(SANDBOX),tests/compose/start_engine $(DOCKER))
 
 images-test: install engine ## start each image and try what it promises
 	$(BESIDE) $(PYTEST) tests/compose/test_images.py
