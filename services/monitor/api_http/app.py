@@ -1,0 +1,19 @@
+"""All of monitor's routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.monitor.api_http.labels import add_label_routes
+from services.monitor.api_http.reports import add_report_routes
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from services.monitor.api_http.use_cases import UseCases
+
+
+def add_routes(app: FastAPI, use: UseCases) -> None:
+    """Put monitor's routes on the app."""
+    add_report_routes(app, use)
+    add_label_routes(app, use)
