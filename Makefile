@@ -47,6 +47,10 @@ test: test-unit ## all tests: unit, contract, conformance, integration, e2e
 test-unit: install ## only the unit tests, on two processes
 	$(PYTEST) -n 2 --dist loadfile tests/unit
 
+.PHONY: test-properties
+test-properties: install ## the unit tests' properties on twenty times as many examples
+	TENON_EXAMPLES=20 $(PYTEST) -n 2 --timeout=1800 -m hypothesis tests/unit
+
 # Other people's clients are installed into .cache/clients on the first run; where they cannot be had the tests skip, with
 # CI=true they fail.
 .PHONY: test-conformance conformance-table

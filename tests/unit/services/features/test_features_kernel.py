@@ -18,6 +18,7 @@ from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.windows.blob import encode_blob
 from tenon.windows.program import NOTHING_KNOWN
 from tests.support.feature_oracle import value_of
+from tests.support.properties import examples
 
 SECOND = 1_000_000
 DATASET = DatasetSpec.model_validate(
@@ -115,7 +116,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     rows=ROWS,
     windows=st.lists(st.sampled_from(["1s", "3s", "7s", "1d", "all"]), min_size=1, max_size=2, unique=True),
@@ -165,7 +166,7 @@ def offline_of(plan: Plan, known: pl.DataFrame, spine: pl.DataFrame, at: list[in
     return values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(rows=ROWS, at=MOMENTS)
 def test_what_is_known_later_never_changes_a_value(rows, at) -> None:
     """Deleting every value that was not known before t changes no feature at t: there is no leak."""

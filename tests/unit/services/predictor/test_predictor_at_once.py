@@ -28,6 +28,7 @@ from tenon.core.manifest import Signature
 from tenon.core.tenancy import Principal, Scope
 from tenon.kit.auth import RecentCallers
 from tests.support.predictor_parts import ACME, ARRIVED, PATIENT, World, served
+from tests.support.properties import examples
 
 PATH = Path("infer", None, "stay", None)
 _ID = re.compile(rb'"prediction_id":"[0-9a-f-]{36}"')
@@ -158,7 +159,7 @@ def bodies(draw: st.DrawFn, names: Sequence[str]) -> tuple[bytes, str | None]:
     return head + tail, (str(len(head)) if tail else None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(data=st.data(), is_mixed=st.booleans(), arms=st.sampled_from(["none", "canary", "other"]), keyed=st.booleans())
 def test_both_ways_answer_and_log_alike(data: st.DataObject, is_mixed: bool, arms: str, keyed: bool) -> None:
     """For models of numbers and of texts, in any order, with a canary or not: the bytes of the answer, and the log."""
@@ -245,7 +246,7 @@ LARGE = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     rows=st.integers(1, 100), form=st.sampled_from([0, 0, 0, *range(len(LARGE))]), odd=st.none() | st.sampled_from(ODD_NUMBERS),
     plain=st.lists(
@@ -335,7 +336,7 @@ def test_instances_are_answered_at_once_as_the_long_way_answers_them(usual: bool
     assert quick is None or quick == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     data=st.data(),
     is_mixed=st.booleans(),

@@ -24,6 +24,7 @@ from tenon.core.tenancy import Principal, Scope
 from tenon.kit import context
 from tenon.kit.auth import RecentCallers
 from tests.support.predictor_parts import ACME, World, served
+from tests.support.properties import examples
 
 COLUMNS = (Column("x", "float", "request", True), Column("n", "integer", "request", False),
            Column("b", "boolean", "request", True), Column("t", "string", "request", True))  # fmt: skip
@@ -135,7 +136,7 @@ def requests(draw: st.DrawFn, names: Sequence[str]) -> pb.ModelInferRequest:
     return request
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data(), texts=st.booleans(), canary=st.booleans())
 def test_both_ways_answer_and_log_alike(data: st.DataObject, texts: bool, canary: bool) -> None:
     """One row or several, a matrix or columns, with texts and a canary or not."""

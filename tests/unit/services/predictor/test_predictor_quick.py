@@ -20,6 +20,7 @@ from tenon.bundle import Evaluator, Linear, Numeric, Pipeline
 from tenon.core.errors import TenonError
 from tenon.core.manifest import Signature
 from tests.support.predictor_parts import ACME, ARRIVED, PATIENT, World, served
+from tests.support.properties import examples
 
 FLOATS = st.one_of(
     st.floats(-1e6, 1e6),
@@ -117,7 +118,7 @@ def requests(draw: st.DrawFn, version: Served) -> Ask:
     return replace(ask, columns=columns)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data())
 def test_both_ways_answer_log_and_refuse_alike(data: st.DataObject) -> None:
     """For any model of numbers and any request: the bits of the answer, the logged values, and every word of a refusal."""
@@ -175,7 +176,7 @@ def bodies(draw: st.DrawFn) -> list[dict[str, Any]]:
     return items
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(items=bodies(), types=st.permutations(["float", "integer", "boolean", "string", "string"]), canary=st.booleans())
 def test_a_row_in_json_is_read_alike(items: list[dict[str, Any]], types: list[str], canary: bool) -> None:
     """Tensors of one value become what they become one by one; also where text, a time or an entity was wanted."""

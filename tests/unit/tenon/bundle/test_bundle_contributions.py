@@ -24,8 +24,9 @@ from tenon.bundle.contributions import (
 from tenon.bundle.tree_shap import NumpyExplainer
 from tenon.core.errors import Invalid, Precondition
 from tenon.core.manifest import Signature, TrainingBaseline
+from tests.support.properties import examples
 
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def grow(random: np.random.Generator, depth: int, features: int, cover: float) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def test_any_small_forest_has_the_shapley_values_of_the_definition(
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1), depth=st.integers(1, 14), lossguide=st.booleans(),
     objective=st.sampled_from(["binary:logistic", "reg:squarederror", "reg:absoluteerror"]),
@@ -252,7 +253,7 @@ def test_a_cover_that_fits_no_forest_is_refused(monkeypatch: pytest.MonkeyPatch)
             cover_from_npy(data)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     changes=st.lists(

@@ -24,13 +24,14 @@ from tenon.bundle.kernel.build import digest_of_sources
 from tenon.bundle.pipeline import Transform
 from tenon.core.errors import Invalid
 from tenon.core.manifest import Signature
+from tests.support.properties import examples
 
 ODD = [
     0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -5e-324, 1e-40, 1.17549435e-38, 3.4028235e38, 3.4028236e38,
     -3.4028235677973366e38, 1e300, -1e300, 1.7976931348623157e308, 0.1, 0.5, 1.0, 16777217.0,
 ]  # fmt: skip
 WORDS = ["a", "b", "c", "ä", "", "a\0b", "\ud800", "日本", "None", "nan"]
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def random_tree(random: np.random.Generator, depth: int, features: int, full: float) -> tuple[list[Any], ...]:
@@ -194,7 +195,7 @@ def test_any_linear_model_has_the_bits_of_numpy(seed: int, columns: int, rows: i
     assert_same_bits(evaluator, random_columns(random, pipeline, rows), random)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32 - 1), depth=st.integers(1, 12), rounds=st.integers(1, 40), lossguide=st.booleans())
 def test_a_fitted_pipeline_and_booster_are_answered_bit_for_bit(
     seed: int, depth: int, rounds: int, lossguide: bool
@@ -326,7 +327,7 @@ def test_calls_that_make_no_sense_are_errors() -> None:
         kernel.predict_matrix(np.zeros((3, 2)), np.empty(3), False)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     changes=st.lists(

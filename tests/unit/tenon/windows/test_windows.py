@@ -18,6 +18,7 @@ from tenon.core.specs.feature_view import ALL_MICROS, COUNTS
 from tenon.windows.blob import EntityBlob, decode_blob, encode_blob
 from tenon.windows.events import Column, Events
 from tenon.windows.program import NOTHING_KNOWN, Arithmetic, Window, Windows, compiled_module
+from tests.support.properties import examples
 
 FUNCTIONS = [function for function in Function if function is not Function.EXPRESSION]
 SPANS = {"1s": 1_000_000, "3s": 3_000_000, "20s": 20_000_000, "all": ALL_MICROS}
@@ -84,7 +85,7 @@ def bits(value: float) -> bytes:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(histories(), min_size=1, max_size=3), st.randoms(use_true_random=False))
 def test_offline_online_and_definition_agree(engine: str, entities: list, seed: Any) -> None:
     """All functions over all windows, for many entities at many times from arrays, and for each from its blob."""
@@ -130,7 +131,7 @@ def test_offline_online_and_definition_agree(engine: str, entities: list, seed: 
 
 
 @pytest.mark.skipif("kernel" not in ENGINES, reason="the kernel is not built")
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), ties=st.sampled_from([0, 1, 60]), late=st.booleans(), corrected=st.booleans())
 @example(seed=1, ties=60, late=True, corrected=True)
 def test_a_hot_entity_is_no_other(seed: int, ties: int, late: bool, corrected: bool) -> None:
