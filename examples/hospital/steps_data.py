@@ -38,7 +38,7 @@ def declare(world: World) -> None:
     kinds: dict[str, int] = {}
     for document in applied["documents"]:
         kinds[document["kind"]] = kinds.get(document["kind"], 0) + 1
-    expected = {"Tenant": 3, "Dataset": 3, "FeatureView": 6, "Model": 3}
+    expected = {"Tenant": 3, "Dataset": 3, "FeatureView": 6, "Model": 3, "Monitor": 3}
     story.check(kinds == expected, ", ".join(f"{number} {kind}s" for kind, number in kinds.items()) + " created")
     again = world.command.run("apply", "-f", str(SPECS))
     story.check(again["unchanged"] == len(again["documents"]), "the same folder again changes nothing")

@@ -15,6 +15,7 @@ from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import RecordPredictions
 from services.monitor.settings import MonitorSettings
+from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from services.monitor.worker import GROUP, batch_handler
@@ -54,6 +55,7 @@ def main() -> None:
     ids = ModelIds()
     log, labels = SqlPredictionLog(database, ids), SqlLabels(database, ids)
     verdicts, manifests = SqlVerdicts(database, ids), SqlManifests(database, ids)
+    policies = SqlPolicies(database)
     registry = open_channel(settings, settings.registry_grpc)
     versions = RegistryVersions(registry, manifests)
 
@@ -98,7 +100,7 @@ def main() -> None:
         max_body_bytes=settings.max_body_mib << 20,
         description=DESCRIPTION,
     )
-    add_routes(app, UseCases(build_report, record_labels, log, verdicts, now_micros, window))
+    add_routes(app, UseCases(build_report, record_labels, log, verdicts, policies, now_micros, window))
     servicer = MonitorServicer(build_report, record_labels, now_micros, window)
     door = create_server(
         settings,

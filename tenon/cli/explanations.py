@@ -164,6 +164,7 @@ MODEL_LOADING | The model is on disk, is being loaded, and took longer than the 
 MODEL_UNAVAILABLE | The model is released, but its bundle cannot be loaded. | The message says why; it is tried again by itself. `tenon release show MODEL`, or `tenon release rollback MODEL`.
 MODEL_NOT_FOUND | There is no such model, or none of it is served. | `tenon status` lists models; `tenon release set MODEL --stable 1` serves one.
 MODEL_NOT_SEEN | Monitor has seen neither predictions nor labels of this model. | Ask for predictions first; they arrive within seconds.
+MONITOR_NOT_FOUND | No Monitor document is declared for this model; it is watched with the defaults. | `tenon apply` with a Monitor document named like the model.
 NAME_INVALID | The name has characters it may not have. | Use lower-case letters, digits and underscores, at most 63.
 NAME_MISMATCH | The document's name is not the address's. | Use one name in both places.
 NAME_TOO_LONG | The name is too long. | Use at most 100 characters.

@@ -11,12 +11,28 @@ from typing import cast
 from tenon.cli.failures import BadFile, BadUsage
 from tenon.core.documents import Document, parse_documents
 from tenon.core.errors import Invalid, NotFound, Place, TenonError, did_you_mean
-from tenon.core.specs import DatasetSpec, FeatureViewSpec, ModelSpec, Spec, check_feature_view, check_model
+from tenon.core.specs import (
+    DatasetSpec,
+    FeatureViewSpec,
+    ModelSpec,
+    MonitorSpec,
+    Spec,
+    check_feature_view,
+    check_model,
+    check_monitor,
+    model_signature,
+)
 
-ORDER = ("Tenant", "Dataset", "FeatureView", "Model")
+ORDER = ("Tenant", "Dataset", "FeatureView", "Model", "Monitor")
 """The order in which kinds are applied: each needs only what comes before it."""
 
-NOUNS = {"Tenant": "tenant", "Dataset": "data set", "FeatureView": "feature view", "Model": "model"}
+NOUNS = {
+    "Tenant": "tenant",
+    "Dataset": "data set",
+    "FeatureView": "feature view",
+    "Model": "model",
+    "Monitor": "monitor",
+}
 
 
 @dataclass(frozen=True)
@@ -164,6 +180,24 @@ def _check(item: Item, lookup: Callable[[str, str, str], Spec | None], here: Map
         }
         if spine is not None and None not in views.values():
             check_model(spec, cast("DatasetSpec", spine), cast("dict[str, FeatureViewSpec]", views))
+    elif isinstance(spec, MonitorSpec):
+        model = _find(lookup, "Model", item.tenant, spec.name, ["name"], here)
+        columns = None if model is None else _inputs(cast("ModelSpec", model), item.tenant, lookup)
+        if columns is not None:
+            check_monitor(spec, cast("ModelSpec", model), columns)
+
+
+def _inputs(model: ModelSpec, tenant: str, lookup: Callable[[str, str, str], Spec | None]) -> list[str] | None:
+    """The columns a model takes; None when a document it stands on is not at hand (which is said of the model)."""
+    try:
+        spine = lookup("Dataset", tenant, model.spine)
+        views = {name: lookup("FeatureView", tenant, name) for name in model.features.views}
+        if spine is None or None in views.values():
+            return None
+        inputs = model_signature(model, cast("DatasetSpec", spine), cast("dict[str, FeatureViewSpec]", views))
+    except (NotFound, KeyError):
+        return None
+    return [one.name for one in inputs]
 
 
 def _find(

@@ -19,6 +19,7 @@ _HOMES = {
     "Dataset": ("ingest", "datasets"),
     "FeatureView": ("features", "feature-views"),
     "Model": ("trainer", "models"),
+    "Monitor": ("monitor", "monitors"),
 }
 """Each kind's service, and its folder in the path."""
 

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
 from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.tables import metadata
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
+from tenon.core.errors import NotFound
+from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.sql import Database, migrate
 from tests.support.monitor_data import START, batch_document
@@ -41,6 +44,7 @@ class Store:
         ids = ModelIds()
         self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
         self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
+        self.policies = SqlPolicies(self.database)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -245,3 +249,16 @@ class MonitorStorageSuite:
         store.labels.record(NORTH, "cost", [Label("p", 1.0, START)])
         assert store.log.active(START) == [(NORTH, "cost", 2)]
         assert store.log.active(START + 1) == []
+
+    def test_how_a_model_is_watched_is_kept_by_tenant(self, store: Store) -> None:
+        """What nobody declared are the defaults; an equal document makes no new revision; others see nothing of it."""
+        store.clear()
+        assert store.policies.of(NORTH, "cost") == MonitorSpec(name="cost")
+        declared = parse_spec(MonitorSpec, {"name": "cost", "slices": ["ward"]})
+        assert store.policies.apply(NORTH, declared, dry_run=True)[0] == "created"
+        assert [store.policies.apply(NORTH, declared, dry_run=False)[0] for _ in range(2)] == ["created", "unchanged"]
+        assert store.policies.of(NORTH, "cost") == declared
+        assert store.policies.of(SOUTH, "cost").slices == []
+        assert [one.tenant for one in store.policies.list(None)] == [NORTH]
+        with pytest.raises(NotFound, match="no monitor 'cost'"):
+            store.policies.get(SOUTH, "cost")

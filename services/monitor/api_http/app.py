@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.monitor.api_http.labels import add_label_routes
+from services.monitor.api_http.policies import add_policy_routes
 from services.monitor.api_http.reports import add_report_routes
 
 if TYPE_CHECKING:
@@ -17,3 +18,4 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     """Put monitor's routes on the app."""
     add_report_routes(app, use)
     add_label_routes(app, use)
+    add_policy_routes(app, use)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,6 +11,25 @@ if TYPE_CHECKING:
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_labels import RecordLabels
+    from tenon.core.specs import MonitorSpec
+    from tenon.core.tenancy import TenantId
+    from tenon.kit.spec_store import Change, StoredSpec
+
+
+class PolicyDocuments(Protocol):
+    """Monitor documents as they were declared."""
+
+    def apply(self, tenant: TenantId, spec: MonitorSpec, *, dry_run: bool) -> tuple[Change, StoredSpec[MonitorSpec]]:
+        """Keep a document; an equal one makes no new revision."""
+        ...
+
+    def get(self, tenant: TenantId, model: str) -> StoredSpec[MonitorSpec]:
+        """A declared document. Raises `NotFound`."""
+        ...
+
+    def list(self, tenant: TenantId | None) -> list[StoredSpec[MonitorSpec]]:
+        """Every declared document, by tenant and name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +40,6 @@ class UseCases:
     record_labels: RecordLabels
     log: PredictionLog
     verdicts: Verdicts
+    policies: PolicyDocuments
     now: Callable[[], int]
     window: int

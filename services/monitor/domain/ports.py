@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Window,
     )
     from tenon.core.manifest import Manifest
+    from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
 
 
@@ -87,6 +88,14 @@ class Verdicts(Protocol):
 
     def history(self, tenant: TenantId, model: str, limit: int) -> list[VerdictRecord]:
         """Newest first."""
+        ...
+
+
+class Policies(Protocol):
+    """How models are watched, as their tenants declared it (`kind: Monitor`)."""
+
+    def of(self, tenant: TenantId, model: str) -> MonitorSpec:
+        """The declared document, or the defaults."""
         ...
 
 

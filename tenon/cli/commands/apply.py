@@ -138,6 +138,8 @@ def _blocked_by(item: Item, failed: set[tuple[str, str, str]]) -> str | None:
     elif item.kind == "Model":
         needs.append(("Dataset", item.tenant, spec.spine))
         needs += [("FeatureView", item.tenant, name) for name in spec.features.views]
+    elif item.kind == "Monitor":
+        needs.append(("Model", item.tenant, spec.name))
     return next((f"{kind} {name}" for kind, owner, name in needs if (kind, owner, name) in failed), None)
 
 

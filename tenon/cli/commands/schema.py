@@ -8,11 +8,11 @@ from tenon.cli.failures import BadUsage
 from tenon.cli.output import Output
 from tenon.core.errors import did_you_mean
 
-_KINDS = ("Tenant", "Dataset", "FeatureView", "Model")
+_KINDS = ("Tenant", "Dataset", "FeatureView", "Model", "Monitor")
 
 
 @click.command()
-@click.argument("kind", metavar="[Tenant|Dataset|FeatureView|Model]", required=False)
+@click.argument("kind", metavar="[Tenant|Dataset|FeatureView|Model|Monitor]", required=False)
 @click.pass_obj
 def schema(output: Output, kind: str | None) -> None:  # noqa: ARG001 - click passes it
     """Print the JSON Schema of a kind of document, or of all of them.

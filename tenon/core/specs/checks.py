@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ from tenon.core.specs.condition import Condition
 from tenon.core.specs.dataset import Column, ColumnType, DatasetSpec
 from tenon.core.specs.feature_view import COUNTS, Aggregate, FeatureViewSpec, Function
 from tenon.core.specs.model import ModelSpec, Task
+from tenon.core.specs.monitor import MonitorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,22 @@ def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, Fe
     if model.features.views:
         lookups[spine.event_time] = Input(spine.event_time, ColumnType.TIMESTAMP, "event_time", nullable=True)
     return [*inputs, *lookups.values()]
+
+
+def check_monitor(monitor: MonitorSpec, model: ModelSpec, columns: Sequence[str]) -> None:
+    """Check a Monitor document against its model, whose inputs are `columns`. Raises `Invalid` naming the field."""
+    for where, names in (("slices", monitor.slices), ("alerts.ignore", monitor.alerts.ignore)):
+        for index, name in enumerate(names):
+            if name not in columns:
+                near = did_you_mean(name, columns)
+                _refuse([*where.split("."), index], f"model {model.name!r} has no column {name!r}",
+                        f"did you mean `{near}`?" if near else f"its columns: {', '.join(columns)}")  # fmt: skip
+    if monitor.value is not None and monitor.value.task is not model.task:
+        wanted = (
+            "`perUnitOfError`" if model.task is Task.REGRESSION else "`perTruePositive`, `perFalsePositive` and so on"
+        )
+        _refuse(["value"], f"it prices the answers of task {monitor.value.task.value}; the task of model {model.name!r} is "
+                f"{model.task.value}", f"give {wanted}")  # fmt: skip
 
 
 def _column(dataset: DatasetSpec, name: str, path: list[Any]) -> Column:

@@ -13,19 +13,21 @@ from tenon.core.specs import (
     DatasetSpec,
     FeatureViewSpec,
     ModelSpec,
+    MonitorSpec,
     TenantSpec,
     check_feature_view,
     check_model,
+    check_monitor,
     model_signature,
     parse_spec,
 )
 from tests.support.hospital_documents import documents, parsed
 
 
-def of(kind: str, name: str) -> DatasetSpec | FeatureViewSpec | ModelSpec | TenantSpec:
+def of(kind: str, name: str) -> DatasetSpec | FeatureViewSpec | ModelSpec | MonitorSpec | TenantSpec:
     """One document."""
     found = documents()[kind, name]
-    assert isinstance(found, DatasetSpec | FeatureViewSpec | ModelSpec | TenantSpec)
+    assert isinstance(found, DatasetSpec | FeatureViewSpec | ModelSpec | MonitorSpec | TenantSpec)
     return found
 
 
@@ -54,6 +56,9 @@ def test_documents_pass_every_check() -> None:
         check_feature_view(view, visits())
     check_model(visit_cost(), visits(), views())
     assert set(visit_cost().features.views) == views().keys()
+    watched = of("Monitor", "visit_cost")
+    assert isinstance(watched, MonitorSpec)
+    check_monitor(watched, visit_cost(), [item.name for item in model_signature(visit_cost(), visits(), views())])
 
 
 def test_tenants_are_the_simulated_hospitals() -> None:

@@ -14,7 +14,7 @@ from tenon.core.errors import did_you_mean
 from tests.unit.tenon.cli.fake_features import feature_answer, feature_history, feature_view, online_features
 
 KEY = "the-operators-key"
-FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model"}
+FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model", "monitors": "monitor"}
 
 
 class Refusal(Exception):
@@ -109,11 +109,11 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/keys", lambda _: {"keys": []}),
             ("DELETE", r"/v1/tenants/([^/]+)/keys/([^/]+)", self._no_key),
             ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)", self._list),
-            ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)/([^/]+)", self._get),
+            ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", self._get),
             ("GET", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/(lineage|statistics|statistics.html)", feature_answer),
             ("POST", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/history", lambda _t, _v: feature_history(body)),
             ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
-            ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
+            ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/files", lambda t, d: self._load(t, d, query, body)),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/runs", self._train),
             ("GET", r"/v1/tenants/([^/]+)/runs", lambda t: {"runs": self.runs.get(t, [])}),

@@ -83,6 +83,21 @@ def test_apply_gives_general_documents_to_every_tenant(run: Run, platform: FakeP
     assert run("apply", "-f", ".", "--tenant", "south").out == "unchanged: 2 documents, 0 changes\n"
 
 
+def test_apply_knows_how_a_model_is_watched(run: Run, example: FakePlatform, clean: Path) -> None:
+    """A Monitor document is checked against its model, of the folder or of the platform, and applied after it."""
+    path = clean / "watch.yaml"
+    path.write_text("kind: Monitor\nname: returned\nslices: [chanel]\n")
+    refused = run("apply", "-f", "watch.yaml")
+    assert refused.code == 1
+    assert "watch.yaml:3:10" in refused.err
+    assert "did you mean `channel`?" in refused.err
+    path.write_text("kind: Monitor\nname: returnd\n")
+    assert "there is no model 'returnd'" in run("apply", "-f", "watch.yaml").err
+    path.write_text("kind: Monitor\nname: returned\nslices: [channel]\n")
+    assert "created Monitor corner-shop/returned" in run("apply", "-f", "watch.yaml").out
+    assert example.documents["corner-shop", "monitors", "returned"] == {"name": "returned", "slices": ["channel"]}
+
+
 def test_apply_checks_against_documents_of_the_platform(run: Run, example: FakePlatform, clean: Path) -> None:
     """A model alone in a folder is checked against the data set and view that the platform has."""
     (clean / "model").mkdir()
@@ -262,4 +277,4 @@ def test_schema_is_json_schema_of_every_kind(run: Run) -> None:
     one = json.loads(run("schema", "Dataset").out)
     assert one["properties"]["kind"] == {"const": "Dataset"}
     assert "primaryKey" in one["required"]
-    assert len(json.loads(run("schema").out)["oneOf"]) == 4
+    assert len(json.loads(run("schema").out)["oneOf"]) == 5
