@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,8 @@ class Part:
     quick: quick.Quick | None = None
     """The inputs when they came the quick way; `columns` is empty then."""
     query: HistoryQuery | None = None
-    keys: list[dict[str, str]] = field(default_factory=list)
+    keys: Sequence[Mapping[str, str]] = ()
+    """What history was looked up by, a row at a time; empty when none was."""
     footings: Footings | None = None
     ages: FloatArray | None = None
 
@@ -157,7 +158,7 @@ class Predictor:
             if part.query is not None:
                 history, served = self._history.fetch(plan.tenant, part.query), part.serving.served
                 part.footings, part.ages = self._ladders.settle(plan.tenant, served, part.columns, part.query, history)
-                part.query = None
+                part.keys, part.query = part.query.keys, None
 
     def answer(self, plan: Plan) -> list[Answer]:
         """Evaluate, log, and answer; what the shadow says is found out later."""
@@ -308,11 +309,12 @@ def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> li
     if rows is not None and served.layout is not None:
         return [Logged(served.source(role, ask.protocol), ask.request_id, ids, at, part.event_time, scores, rows)]
     head = (served, role, ask.protocol, ask.request_id)
+    columns = {**part.columns, **_entities(part)} if part.keys else part.columns
     if part.footings is None:
-        return [logged_columns(*head, ids, at, part.event_time, scores, part.columns)]
+        return [logged_columns(*head, ids, at, part.event_time, scores, columns)]
     found = []
     for place, footing in enumerate(part.footings.found):
-        known = {name: values for name, values in part.columns.items() if name not in footing.lost}
+        known = {name: values for name, values in columns.items() if name not in footing.lost}
         chosen = part.footings.rows(place)
         if chosen is None:
             found.append(logged_columns(*head, ids, at, part.event_time, scores, known, footing.level))
@@ -322,6 +324,13 @@ def _logged(part: Part, ask: Ask, ids: bytes, at: int, scores: FloatArray) -> li
         some = {name: values[chosen] for name, values in known.items()}
         found.append(logged_columns(*head, own, at, times, scores[chosen], some, footing.level))
     return found
+
+
+def _entities(part: Part) -> Mapping[str, npt.NDArray[Any]]:
+    """Whom a row is about, where the model itself does not see it: labels, erasure and a look at the same row as training
+    would make it need it."""
+    names = [column.name for column in part.serving.served.lookups if column.name not in part.columns]
+    return {name: np.array([key.get(name) for key in part.keys], object) for name in names}
 
 
 def _key(parts: Sequence[str | None], ask: Ask) -> Sequence[str]:

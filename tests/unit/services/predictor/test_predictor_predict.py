@@ -119,7 +119,8 @@ def test_history_is_fetched_in_one_call_for_all_rows() -> None:
     )
     assert abs(query.at[1] / 1e6 - time.time()) < 60
     assert (answer.feature_age_seconds, answer.fallback, here.observer.missing) == (42.0, (), 0)
-    assert "patient_id" not in here.log.entries[0].columns
+    # The model does not see whom a row is about; labels by entity, and erasure, find the row by it.
+    assert here.log.entries[0].columns["patient_id"].tolist() == ["p1", "p2"]
     assert here.log.entries[0].event_time == list(query.at)
 
 
@@ -156,7 +157,10 @@ def test_history_that_could_not_be_asked_for_is_not_logged_as_missing() -> None:
     here.predictor.predict(ACME, ask({"age": [1.0], "patient_id": ["p1"]}))
     here.history.down = False
     here.predictor.predict(ACME, ask({"age": [1.0], "patient_id": ["p1"]}))
-    assert [set(entry.columns) for entry in here.log.entries] == [{"age"}, {"age", "visits.cost"}]
+    assert [set(entry.columns) for entry in here.log.entries] == [
+        {"age", "patient_id"},
+        {"age", "visits.cost", "patient_id"},
+    ]
 
 
 def test_without_entity_and_history_the_request_is_refused() -> None:
