@@ -368,6 +368,13 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             line.known_until.add().FromMicroseconds(row.at.ToMicroseconds() - int(self.known_seconds_ago * 1e6))
         if self.data_seconds_ago is not None:
             answer.data_until.add().FromMicroseconds(int((time.time() - self.data_seconds_ago) * 1e6))
+        if request.packed:
+            table = np.array([row.values for row in answer.rows], "<f8").reshape(-1, 2)
+            answer.columns.values = table.T.tobytes()
+            answer.columns.statuses = bytes(np.where(np.isnan(table.T), 2, 1).astype(np.uint8).tobytes())
+            known = [row.known_until[0].ToMicroseconds() for row in answer.rows]
+            answer.columns.known_until = np.array(known, "<i8").tobytes()
+            answer.ClearField("rows")
         return answer
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from services.predictor.domain.ports import History, HistoryQuery
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
-from tenon.core.errors import TenonError
+from tenon.core.errors import TenonError, Unavailable
 from tenon.core.tenancy import TenantId
 from tenon.kit.telemetry import get_logger
 
@@ -83,7 +83,9 @@ class FeaturesClient:
             self._on_call("skipped", 0.0)
             return None
         started = time.perf_counter()
-        request = pb.GetOnlineFeaturesRequest(tenant=tenant.value, views=query.views, view_digests=query.digests)
+        request = pb.GetOnlineFeaturesRequest(
+            tenant=tenant.value, views=query.views, view_digests=query.digests, packed=True
+        )
         for keys, at in zip(query.keys, query.at, strict=True):
             row = request.rows.add(keys=keys)
             row.at.FromMicroseconds(at)
@@ -101,30 +103,49 @@ class FeaturesClient:
 
 
 def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> History:
-    rows = len(query.keys)
     names = list(answer.features)
-    values = np.full((rows, len(names)), np.nan)
-    age = np.full(rows, np.nan)
-    known_until = np.full((rows, len(query.views)), -1, np.int64)
-    views_of = [name.partition(".")[0] for name in names]
+    values, statuses, known = _columns(answer, query) if answer.HasField("columns") else _rows(answer, query)
+    newest = known.max(axis=0, initial=-1)
+    age = np.where(newest >= 0, (np.asarray(query.at, np.int64) - newest) / 1e6, np.nan)
     untold: dict[str, Any] = {}
-    for index, row in enumerate(answer.rows[:rows]):
-        if len(row.values) == len(names):
-            values[index] = row.values
-        if _UNTOLD in row.statuses:
-            for view, status in zip(views_of, row.statuses, strict=False):
-                if status == _UNTOLD:
-                    untold.setdefault(view, np.zeros(rows, np.bool_))[index] = True
-        if len(row.known_until) == len(query.views):
-            known_until[index] = [moment.ToMicroseconds() or -1 for moment in row.known_until]
-            known = int(known_until[index].max())
-            if known >= 0:
-                age[index] = (query.at[index] - known) / 1e6
+    told = statuses != _UNTOLD
+    if not told.all():
+        for name, rows in zip(names, ~told, strict=True):
+            view = name.partition(".")[0]
+            if rows.any():
+                untold[view] = untold.get(view, False) | rows
     until = [moment.ToMicroseconds() for moment in answer.data_until]
     return History(
-        {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)},
+        dict(zip(names, values, strict=True)),
         age,
-        {view: known_until[:, place] for place, view in enumerate(query.views)},
+        dict(zip(query.views, known, strict=True)),
         {view: moment for view, moment in zip(query.views, until, strict=False) if moment},
         untold,
     )
+
+
+def _columns(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> tuple[Any, Any, Any]:
+    """Values and statuses by feature and row, and by view and row when the newest that counts was known (-1: nothing)."""
+    features, rows, packed = len(answer.features), len(query.keys), answer.columns
+    try:
+        known = np.frombuffer(packed.known_until, "<i8").reshape(len(query.views), rows)
+        values = np.frombuffer(packed.values, "<f8").reshape(features, rows)
+        return values, np.frombuffer(packed.statuses, np.uint8).reshape(features, rows), np.maximum(known, -1)
+    except ValueError as err:
+        raise Unavailable("ANSWER_MALFORMED", "features gave columns of another length than was asked for") from err
+
+
+def _rows(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> tuple[Any, Any, Any]:
+    """The same from a service that answers row by row."""
+    rows, features = len(query.keys), len(answer.features)
+    values = np.full((features, rows), np.nan)
+    statuses = np.zeros((features, rows), np.uint8)
+    known = np.full((len(query.views), rows), -1, np.int64)
+    for index, row in enumerate(answer.rows[:rows]):
+        if len(row.values) == features:
+            values[:, index] = row.values
+        if len(row.statuses) == features:
+            statuses[:, index] = row.statuses
+        if len(row.known_until) == len(query.views):
+            known[:, index] = [moment.ToMicroseconds() or -1 for moment in row.known_until]
+    return values, statuses, known

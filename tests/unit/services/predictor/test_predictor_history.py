@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from services.predictor.clients.features import _history
 from services.predictor.domain.ports import HistoryQuery
 from tenon.api.features.v1 import features_pb2 as pb
+from tenon.core.errors import Unavailable
 
 SECOND = 1_000_000
 NOON = 1_700_000_000 * SECOND
@@ -33,6 +35,28 @@ def test_ages_ends_and_what_cannot_be_told() -> None:
     assert found.known_until["visits"].tolist() == [NOON - 40 * SECOND, -1]
     assert dict(found.data_until) == {"visits": NOON - SECOND}
     assert {view: rows.tolist() for view, rows in found.untold.items()} == {"visits": [False, True]}
+
+
+def test_columns_say_what_rows_say() -> None:
+    """A packed answer means the same; one that is cut short is no answer."""
+    answer = pb.GetOnlineFeaturesResponse(features=["visits.cost", "visits.count", "stays.count"])
+    answer.columns.values = np.array([[1, np.nan], [2, np.nan], [3, 0]], "<f8").tobytes()
+    answer.columns.statuses = bytes([1, 4, 1, 4, 1, 3])
+    nothing = np.iinfo(np.int64).min
+    answer.columns.known_until = np.array(
+        [[NOON - 40 * SECOND, nothing], [NOON - 10 * SECOND, nothing]], "<i8"
+    ).tobytes()
+    query = HistoryQuery(("visits", "stays"), [{}, {}], [NOON, NOON])
+    found = _history(answer, query)
+    assert [found.values[name][0] for name in answer.features] == [1.0, 2.0, 3.0]
+    assert found.values["stays.count"][1] == 0.0
+    assert found.age_seconds[0] == 10.0
+    assert np.isnan(found.age_seconds[1])
+    assert found.known_until["stays"].tolist() == [NOON - 10 * SECOND, -1]
+    assert {view: rows.tolist() for view, rows in found.untold.items()} == {"visits": [False, True]}
+    answer.columns.values = answer.columns.values[:-1]
+    with pytest.raises(Unavailable):
+        _history(answer, query)
 
 
 def test_a_features_service_of_before_says_less() -> None:
