@@ -7,10 +7,13 @@ import time
 from services.monitor import metrics
 from services.monitor.api_grpc import FULL_NAME, MonitorServicer
 from services.monitor.api_http import UseCases, add_routes
+from services.monitor.api_http.pages.session import Sessions
 from services.monitor.clients.registry import RegistryVersions
+from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
+from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import RecordPredictions
@@ -58,6 +61,7 @@ def main() -> None:
     policies = SqlPolicies(database)
     registry = open_channel(settings, settings.registry_grpc)
     versions = RegistryVersions(registry, manifests)
+    releases = RegistryReleases(registry, now_micros)
 
     build_report = BuildReport(
         log,
@@ -76,6 +80,9 @@ def main() -> None:
     window = parse_duration(settings.monitor_window)
     record = RecordPredictions(log, lambda batch: metrics.count_predictions(batch, now_micros()))
     evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
+
+    look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros)
+    sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
     consumer = Consumer(
         settings.redis_url,
@@ -100,7 +107,18 @@ def main() -> None:
         max_body_bytes=settings.max_body_mib << 20,
         description=DESCRIPTION,
     )
-    add_routes(app, UseCases(build_report, record_labels, log, verdicts, policies, now_micros, window))
+    use = UseCases(
+        build_report=build_report,
+        record_labels=record_labels,
+        log=log,
+        verdicts=verdicts,
+        policies=policies,
+        look_over=look_over,
+        sessions=sessions,
+        now=now_micros,
+        window=window,
+    )
+    add_routes(app, use)
     servicer = MonitorServicer(build_report, record_labels, now_micros, window)
     door = create_server(
         settings,

@@ -146,6 +146,12 @@ class CachedAuthenticator:
             raise Unauthenticated("KEY_INVALID", "the API key is not valid")
         return found
 
+    def named(self, key_id: str) -> list[Credential]:
+        """The valid keys of this id: several only while the operator's key is changed."""
+        known = [*self._platform.values(), *self._known.values()]
+        now = time.time()
+        return [one for one in known if one.key_id == key_id and (one.expires_at is None or one.expires_at > now)]
+
     def _refresh_for_stranger(self, key: str) -> None:
         """Refresh once for everybody who came before it began; at most fifty times a second, for which the last wait."""
         arrived = time.monotonic()

@@ -37,12 +37,16 @@ def free_port() -> int:
 
 
 @dataclass
-class FakeRegistry(registry_pb2_grpc.CredentialServiceServicer, registry_pb2_grpc.VersionServiceServicer):
-    """Answers what monitor asks: credentials and manifests."""
+class FakeRegistry(
+    registry_pb2_grpc.CredentialServiceServicer, registry_pb2_grpc.VersionServiceServicer,
+    registry_pb2_grpc.TenantServiceServicer, registry_pb2_grpc.ReleaseServiceServicer,
+):  # fmt: skip
+    """Answers what monitor asks: credentials, manifests, tenants and releases."""
 
     keys: dict[str, str] = field(default_factory=dict)  # tenant to key
     manifests: dict[tuple[str, str, int], Manifest] = field(default_factory=dict)
     version_calls: int = 0
+    releases: list[registry_pb2.Release] = field(default_factory=list)  # the newest of a model last
 
     def ListCredentials(self, request: Any, context: grpc.ServicerContext) -> Any:
         credentials = [
@@ -67,11 +71,27 @@ class FakeRegistry(registry_pb2_grpc.CredentialServiceServicer, registry_pb2_grp
             )
         )  # fmt: skip
 
+    def ListTenants(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return registry_pb2.ListTenantsResponse(tenants=[registry_pb2.Tenant(name=name) for name in self.keys])
+
+    def WatchReleases(self, request: Any, context: grpc.ServicerContext) -> Any:
+        newest = {(one.tenant, one.model): one for one in self.releases}
+        for release in newest.values():
+            if not request.tenants or release.tenant in request.tenants:
+                yield registry_pb2.WatchReleasesResponse(release=release)
+        yield registry_pb2.WatchReleasesResponse(synced=True)
+
+    def ListReleaseHistory(self, request: Any, context: grpc.ServicerContext) -> Any:
+        of_it = [one for one in self.releases if (one.tenant, one.model) == (request.tenant, request.model)]
+        return registry_pb2.ListReleaseHistoryResponse(releases=of_it[::-1])
+
     def start(self) -> tuple[grpc.Server, int]:
         """A server on a free port."""
         server = grpc.server(futures.ThreadPoolExecutor(4))
         registry_pb2_grpc.add_CredentialServiceServicer_to_server(self, server)
         registry_pb2_grpc.add_VersionServiceServicer_to_server(self, server)
+        registry_pb2_grpc.add_TenantServiceServicer_to_server(self, server)
+        registry_pb2_grpc.add_ReleaseServiceServicer_to_server(self, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         return server, port

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.monitor.api_http.labels import add_label_routes
+from services.monitor.api_http.pages.routes import add_pages
 from services.monitor.api_http.policies import add_policy_routes
 from services.monitor.api_http.reports import add_report_routes
 
@@ -19,3 +20,4 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     add_report_routes(app, use)
     add_label_routes(app, use)
     add_policy_routes(app, use)
+    add_pages(app, use)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.monitor.api_http.pages.session import Sessions
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_labels import RecordLabels
     from tenon.core.specs import MonitorSpec
@@ -43,3 +45,5 @@ class UseCases:
     policies: PolicyDocuments
     now: Callable[[], int]
     window: int
+    look_over: LookOver
+    sessions: Sessions

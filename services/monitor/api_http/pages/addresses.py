@@ -1,0 +1,16 @@
+"""Where each page is."""
+
+from __future__ import annotations
+
+HOME = "/pages"
+SIGN_IN = f"{HOME}/sign-in"
+
+
+def tenant_url(tenant: str) -> str:
+    """The address of a tenant's page."""
+    return f"{HOME}/tenants/{tenant}"
+
+
+def model_url(tenant: str, model: str) -> str:
+    """The address of a model's page."""
+    return f"{HOME}/tenants/{tenant}/models/{model}"

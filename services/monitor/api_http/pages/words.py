@@ -1,0 +1,89 @@
+"""Figures, times and verdicts as people read them."""
+
+from __future__ import annotations
+
+import re
+
+from markupsafe import Markup, escape
+
+from services.monitor.api_http.pages.html import join, tag
+from services.monitor.domain.model import Drift, Quality
+from tenon.core.timestamps import MICROS_PER_SECOND, rfc3339
+
+WORDS = {
+    "drift": "drift", "no_drift": "no drift", "not_enough_evidence": "not enough evidence",
+    "worse": "worse", "as_expected": "as expected", "better": "better",
+}  # fmt: skip
+_TONES = {
+    "drift": "bad", "worse": "bad", "no_drift": "good", "as_expected": "good", "better": "good",
+    "not_enough_evidence": "open",
+}  # fmt: skip
+_MARKS = {"bad": "▲", "good": "●", "open": "○"}
+
+
+def verdict_mark(verdict: Drift | Quality) -> Markup:
+    """A verdict with a sign beside the colour, for those who see no colours."""
+    tone = _TONES[verdict.value]
+    return tag(
+        "span", tag("span", _MARKS[tone], aria_hidden="true"), " ", WORDS[verdict.value], class_=f"verdict {tone}"
+    )
+
+
+def marked(text: str) -> Markup:
+    """Text with its `names` set apart."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def minute(moment: int) -> str:
+    """A time to the minute, which is as exact as a person reads it."""
+    return f"{rfc3339(moment)[:16].replace('T', ' ')} UTC"
+
+
+def ago(moment: int | None, now: int) -> str:
+    """How long since, in the largest unit that fits."""
+    if moment is None:
+        return "never"
+    seconds = max(0, (now - moment) // MICROS_PER_SECOND)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return "just now"
+
+
+def when(moment: int | None, now: int) -> Markup:
+    """A time as an element: how long since, the moment in a tooltip."""
+    if moment is None:
+        return tag("span", "never")
+    return tag("time", ago(moment, now), datetime=rfc3339(moment), title=minute(moment))
+
+
+def share(value: float) -> str:
+    """A share of traffic; what is small keeps a digit."""
+    return f"{100 * value:.1f} %".replace(".0 %", " %")
+
+
+def table(
+    caption: str,
+    columns: list[tuple[str, str]],
+    rows: list[list[Markup | str]],
+    *,
+    class_: str = "",
+    hidden: bool = False,
+) -> Markup:
+    """A table; `columns` are (heading, class) pairs, and the first cell of a row is its heading."""
+    head = tag("tr", [tag("th", name, scope="col", class_=kind or None) for name, kind in columns])
+    body = [
+        tag("tr", [
+            tag("th" if place == 0 else "td", cell, class_=columns[place][1] or None, scope="row" if place == 0 else None)
+            for place, cell in enumerate(row)
+        ])
+        for row in rows
+    ]  # fmt: skip
+    title = tag("caption", caption, class_="unseen" if hidden else None)
+    inner = tag("table", title, tag("thead", head), tag("tbody", body), class_=class_ or None)
+    return tag("div", inner, class_="wide", role="region", aria_label=caption, tabindex="0")
+
+
+def facts(*parts: Markup | str) -> Markup:
+    """A line of small print."""
+    return tag("p", join(*parts), class_="facts")
