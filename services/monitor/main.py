@@ -7,7 +7,7 @@ import time
 from services.monitor import metrics
 from services.monitor.api_grpc import FULL_NAME, MonitorServicer
 from services.monitor.api_http import UseCases, add_routes
-from services.monitor.api_http.pages.session import Sessions
+from services.monitor.api_http.sessions import Sessions
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.build_report import BuildReport

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.monitor.api_http.pages.session import Sessions
+    from services.monitor.api_http.sessions import Sessions
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts

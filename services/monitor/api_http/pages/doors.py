@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 
 from services.monitor.api_http.pages.addresses import HOME, SIGN_IN
 from services.monitor.api_http.pages.layout import Trail, frame, problem_page
-from services.monitor.api_http.pages.session import LONGEST_SECONDS, Session, Sessions
+from services.monitor.api_http.sessions import LONGEST_SECONDS, Session, Sessions
 from tenon.core.errors import Forbidden, Invalid, Place, TenonError, Unauthenticated
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from services.monitor.api_http.pages.html import tag
 
 if TYPE_CHECKING:
-    from services.monitor.api_http.pages.session import Session
+    from services.monitor.api_http.sessions import Session
     from tenon.core.errors import TenonError
 
 Trail = Sequence[tuple[str, str]]

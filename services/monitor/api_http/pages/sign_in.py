@@ -18,7 +18,7 @@ from services.monitor.api_http.pages.doors import (
 )
 from services.monitor.api_http.pages.html import tag
 from services.monitor.api_http.pages.layout import frame, static_files
-from services.monitor.api_http.pages.session import MAX_PERSON
+from services.monitor.api_http.sessions import MAX_PERSON
 from tenon.core.errors import NotFound, TenonError
 from tenon.kit.http import STATUS
 

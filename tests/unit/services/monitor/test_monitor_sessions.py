@@ -10,7 +10,7 @@ import pytest
 
 from services.monitor.api_http.pages.doors import safe_next
 from services.monitor.api_http.pages.html import tag
-from services.monitor.api_http.pages.session import IDLE_SECONDS, LONGEST_SECONDS, Sessions
+from services.monitor.api_http.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions
 from tenon.core.errors import TenonError, Unauthenticated
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit.auth import Credential, bearer, key_sha256, principal_from
