@@ -12,6 +12,7 @@ from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.look_up_online import LookUpOnline, ViewColumns
 from services.features.domain.model import EntityKeys, View
+from services.features.domain.recompute import Recompute
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.errors import Invalid, Place
@@ -25,9 +26,15 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     """See proto/tenon/api/features/v1/features.proto."""
 
     def __init__(
-        self, views: DefineViews, training: BuildTrainingSet, online: LookUpOnline, now: Callable[[], int]
+        self,
+        views: DefineViews,
+        training: BuildTrainingSet,
+        online: LookUpOnline,
+        recompute: Recompute,
+        now: Callable[[], int],
     ) -> None:
         self._views, self._training, self._online, self._now = views, training, online, now
+        self._recompute = recompute
 
     def GetFeatureView(
         self,
@@ -91,6 +98,29 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
                 for row in answer.rows
             ],
             data_until=[_timestamp(until) for until in answer.data_until],
+        )
+
+    def GetHistoricalFeatures(
+        self,
+        request: pb.GetHistoricalFeaturesRequest,
+        context: grpc.ServicerContext,
+    ) -> pb.GetHistoricalFeaturesResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.PREDICT)
+        now = self._now()
+        rows = [
+            EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
+            for index, row in enumerate(request.rows)
+        ]
+        found = self._recompute(
+            tenant, list(request.views), rows, dict(request.view_digests),
+            as_of=request.as_of.ToMicroseconds() if request.HasField("as_of") else None,
+            commits_before=request.commits_before,
+        )  # fmt: skip
+        return pb.GetHistoricalFeaturesResponse(
+            features=found.features,
+            values=found.values.astype("<f8", copy=False).tobytes(),
+            table_versions=found.table_versions,
         )
 
 

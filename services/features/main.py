@@ -14,6 +14,7 @@ from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.describe_features import DescribeFeatures
 from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.recompute import Recompute
 from services.features.metrics import PrometheusMeter
 from services.features.settings import FeaturesSettings
 from services.features.storage.lake import DeltaLake
@@ -88,7 +89,7 @@ def main() -> None:
     app.include_router(feature_routes(defining, looking_up, _now))
     app.include_router(feast_routes(looking_up, _now))
     app.include_router(show_routes(DescribeFeatures(views, datasets, lake), _now))
-    servicer = FeatureServicer(defining, training, looking_up, _now)
+    servicer = FeatureServicer(defining, training, looking_up, Recompute(views, datasets, lake), _now)
     door = create_server(
         settings,
         authenticator,

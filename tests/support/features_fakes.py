@@ -124,6 +124,11 @@ class FakeLake:
             found.append(gone.select(*columns, pl.lit(version).alias(REPLACED_IN), at.alias(REPLACED_AT)))
         return pl.concat([commits[0].select(columns).clear(), *found], how="diagonal")
 
+    def version_at(self, table: LakeTable, as_of: int | None) -> int:
+        """See `ports.Lake`."""
+        times = [self.times.get((table.uri, version), version) for version in range(table.version + 1)]
+        return table.version if as_of is None else max((v for v, time in enumerate(times) if time <= as_of), default=-1)
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`."""
         return self.read(table, columns).unique()

@@ -84,6 +84,11 @@ class Lake(Protocol):
         nothing of a row that was removed since. The primary key is among the columns."""
         ...
 
+    def version_at(self, table: LakeTable, as_of: int | None) -> int:
+        """The version that was the newest at a time (microseconds; None: the table's own); -1 when there was none, or when
+        it is longer ago than is known."""
+        ...
+
     def read_distinct(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """The distinct combinations of the columns."""
         ...

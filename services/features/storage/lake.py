@@ -27,6 +27,7 @@ _DTYPES: dict[ColumnType, pl.DataType] = {
 }
 _CHANGED = ("num_target_rows_updated", "num_target_rows_deleted", "num_deleted_rows")
 """In a commit's figures: rows that it replaced or removed."""
+_COMMITS_KNOWN = 1000
 _YEAR_ONE = -62_135_596_800_000_000
 
 
@@ -124,6 +125,20 @@ class DeltaLake:
             joined = bool(spans) and spans[-1][1] == version - 1
             spans[-1:] = [(spans[-1][0], version)] if joined else [*spans[-1:], (version, version)]
         return spans
+
+    def version_at(self, table: LakeTable, as_of: int | None) -> int:
+        """See `ports.Lake`: by the times that the commits say of themselves."""
+        if as_of is None:
+            return table.version
+        try:
+            delta = DeltaTable(table.uri, version=table.version, storage_options=self._blobs.storage_options())
+            entries = delta.history(_COMMITS_KNOWN)
+        except (DeltaError, OSError) as err:
+            raise Unavailable(
+                "LAKE_UNAVAILABLE", f"the commits of {table.spec.name!r} up to version {table.version} cannot be read"
+            ) from err
+        found = [int(entry["version"]) for entry in entries if int(entry.get("timestamp", 0)) * 1000 <= as_of]
+        return max((version for version in found if version <= table.version), default=-1)
 
     def files(self, table: LakeTable) -> list[str]:
         """The Parquet files of the table at its version, for whoever reads them otherwise."""

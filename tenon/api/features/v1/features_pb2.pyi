@@ -172,3 +172,43 @@ class FeatureRow(_message.Message):
     statuses: _containers.RepeatedScalarFieldContainer[FeatureStatus]
     known_until: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
     def __init__(self, values: _Optional[_Iterable[float]] = ..., statuses: _Optional[_Iterable[_Union[FeatureStatus, str]]] = ..., known_until: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...) -> None: ...
+
+class GetHistoricalFeaturesRequest(_message.Message):
+    __slots__ = ("tenant", "views", "rows", "view_digests", "as_of", "commits_before")
+    class ViewDigestsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VIEW_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    COMMITS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    views: _containers.RepeatedScalarFieldContainer[str]
+    rows: _containers.RepeatedCompositeFieldContainer[EntityRow]
+    view_digests: _containers.ScalarMap[str, str]
+    as_of: _timestamp_pb2.Timestamp
+    commits_before: int
+    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., view_digests: _Optional[_Mapping[str, str]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commits_before: _Optional[int] = ...) -> None: ...
+
+class GetHistoricalFeaturesResponse(_message.Message):
+    __slots__ = ("features", "values", "table_versions")
+    class TableVersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    TABLE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    values: bytes
+    table_versions: _containers.ScalarMap[str, int]
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., values: _Optional[bytes] = ..., table_versions: _Optional[_Mapping[str, int]] = ...) -> None: ...

@@ -54,6 +54,11 @@ class FeatureServiceStub:
                 request_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesResponse.FromString,
                 _registered_method=True)
+        self.GetHistoricalFeatures = channel.unary_unary(
+                '/tenon.api.features.v1.FeatureService/GetHistoricalFeatures',
+                request_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.FromString,
+                _registered_method=True)
 
 
 class FeatureServiceServicer:
@@ -86,6 +91,14 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHistoricalFeatures(self, request, context):
+        """The same values computed anew from the lake, by what makes training sets: to find out whether the values that were used
+        for an answer are those that a model would be trained on. Reads the tables: give a long deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeatureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +121,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.GetOnlineFeatures,
                     request_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesRequest.FromString,
                     response_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesResponse.SerializeToString,
+            ),
+            'GetHistoricalFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistoricalFeatures,
+                    request_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -218,6 +236,33 @@ class FeatureService:
             '/tenon.api.features.v1.FeatureService/GetOnlineFeatures',
             tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesRequest.SerializeToString,
             tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetOnlineFeaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistoricalFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.features.v1.FeatureService/GetHistoricalFeatures',
+            tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.SerializeToString,
+            tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

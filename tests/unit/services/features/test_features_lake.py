@@ -146,3 +146,17 @@ def test_training_files_are_found_again(folder: Path) -> None:
     assert files.find(TenantId("south"), "f1") is None
     blobs.delete("features/north/training/f1.parquet")
     assert files.find(tenant, "f1") is None
+
+
+def test_which_version_was_the_newest_at_a_time(tmp_path: Path) -> None:
+    """By the commits' own times; before the first there was none, and a pinned version never becomes a later one."""
+    blobs = open_blobs(tmp_path.as_uri())
+    uri = blobs.uri("lake/t/d")
+    write_deltalake(uri, frame(1))
+    write_deltalake(uri, frame(2), mode="append")
+    lake, new = DeltaLake(blobs), LakeTable(uri, 1, SPEC)
+    first, last = sorted(int(entry["timestamp"]) * 1000 for entry in DeltaTable(uri).history())
+    assert lake.version_at(new, None) == 1
+    assert lake.version_at(new, last) == lake.version_at(new, last + 10**9) == 1
+    assert lake.version_at(LakeTable(uri, 0, SPEC), last) == 0
+    assert lake.version_at(new, first - 1) == -1
