@@ -13,6 +13,7 @@ from services.monitor.domain.model import Role
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from tenon.core.specs.monitor_canary import CanaryRules
     from tenon.core.tenancy import TenantId
 
     Floats = npt.NDArray[np.float64]
@@ -63,11 +64,23 @@ class CanaryPolicy:
     latency_ms: float = 50.0
     slow_margin: float = 0.05
     score_shift: float = 0.3
-    auc_margin: float = 0.05
-    mae_margin: float = 0.1
-    """Relative to the stable version's mean error."""
+    quality_margin: float = 0.05
+    """Points of the area under the ROC curve (binary), share of the stable version's mean error (regression)."""
     min_class: int = 10
     """Labels of each class that each version must have before areas are compared; numbers: that many labels."""
+
+    @classmethod
+    def of(cls, rules: CanaryRules) -> CanaryPolicy:
+        """As a tenant declared it."""
+        return cls(
+            alpha=rules.wrong_rollbacks,
+            pass_alpha=rules.wrong_passes,
+            error_margin=rules.worse_errors,
+            latency_ms=rules.slow_ms,
+            slow_margin=rules.worse_latency,
+            score_shift=rules.shifted_scores,
+            quality_margin=rules.worse_quality,
+        )
 
     def alpha_of(self, question: Question) -> float:
         """The part of `alpha` that is one question's own; quality, which has the fewest rows, gets the most."""

@@ -56,7 +56,7 @@ def judge_canary(trial: Trial, evidence: Evidence, policy: CanaryPolicy, now: in
         ]  # fmt: skip
     asked += [_scores(evidence, policy), _quality(evidence, policy)]
     verdict, why = _together(trial, asked)
-    needed = [one.needed for one in asked if one.question in trial.needs and _open(one)]
+    needed = [_answers_for(one, evidence) for one in asked if one.question in trial.needs and _open(one)]
     more = max(one for one in needed if one is not None) if needed and None not in needed else None
     answers = max(evidence.total(what)[1] for what in ("answers", "scored"))
     requests, seconds = _reach(trial, answers, more, now)
@@ -65,6 +65,14 @@ def judge_canary(trial: Trial, evidence: Evidence, policy: CanaryPolicy, now: in
     last = evidence.stages[-1][1] if evidence.stages else None
     stage = 0 if last is None else max(last.answers, last.scored)
     return CanaryJudgement(trial, verdict, now, tuple(asked), answers, stage, more, requests, seconds, why)
+
+
+def _answers_for(one: Judgement, evidence: Evidence) -> int | None:
+    """How many more answers bring what a question needs: not every answer gets a label."""
+    answers = max(evidence.total(what)[1] for what in ("answers", "scored"))
+    if one.needed is None or one.question is not Question.QUALITY or not one.rows or not answers:
+        return one.needed
+    return math.ceil(one.needed * max(1.0, answers / one.rows))
 
 
 def _open(one: Judgement) -> bool:
@@ -79,7 +87,9 @@ def _together(trial: Trial, asked: list[Judgement]) -> tuple[CanaryVerdict, str]
     needed = [one for one in asked if one.question in trial.needs]
     told = {one.question for one in needed}
     if open_ := [one for one in needed if _open(one)]:
-        return CanaryVerdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence on {who}: " + "; ".join(one.text for one in open_)
+        return CanaryVerdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence on {who}: " + "; ".join(
+            one.text for one in open_
+        )
     undecided = [one for one in asked if one.finding is Finding.UNDECIDED]
     if undecided:
         return CanaryVerdict.HOLD, f"hold {who}: " + "; ".join(one.text for one in undecided)
@@ -156,8 +166,8 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     alpha = policy.alpha_of(Question.QUALITY)
     metric = "roc_auc" if binary else "mae"
     if not information:
-        margin = policy.auc_margin
-        enough = _labels_needed(evidence, trial_ratio(evidence), 2 * margin, alpha) if binary else math.inf
+        margin = policy.quality_margin
+        enough = _labels_needed(evidence, _ratio(evidence), 2 * margin, alpha) if binary else math.inf
         each = f"{policy.min_class} of each class" if binary else f"{policy.min_class}"
         text = f"{own_rows:,} labels; both versions need {each}"
         if math.isfinite(enough):
@@ -166,7 +176,7 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
         return Judgement(Question.QUALITY, Finding.NOT_ENOUGH_EVIDENCE, text, own_rows, stable_rows, None, None, needed)
     loss = sum(found / variance for found, variance, _, _ in compared) / information
     own, other = (sum(one[place] / one[1] for one in compared) / information for place in (2, 3))
-    margin = policy.auc_margin if binary else policy.mae_margin * max(other, 1e-12)
+    margin = policy.quality_margin * (1 if binary else max(other, 1e-12))
     surely = _surely(against_difference(loss, 1 / information, scale=2 * margin), alpha)
     passes = _surely(against_difference(margin - loss, 1 / information, scale=margin), policy.pass_alpha)
     enough = own_rows * information_needed(margin, policy.pass_alpha) / information
@@ -178,7 +188,7 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     )  # fmt: skip
 
 
-def trial_ratio(evidence: Evidence) -> float:
+def _ratio(evidence: Evidence) -> float:
     """How many answers of the stable version there are for each of the candidate's."""
     stable, own = evidence.total("scored")
     if not own:
@@ -227,7 +237,7 @@ def _labels_needed(evidence: Evidence, ratio: float, loss: float, alpha: float) 
     wanted, ups = information_needed(loss, alpha), min(max(evidence.positives, 0.001), 0.999)
     auc = evidence.expected_auc
 
-    def finds(rows: Floats) -> Floats:
+    def finds(rows: Floats) -> npt.NDArray[np.bool_]:
         own = area_variance(auc - loss, rows * ups, rows * (1 - ups))
         other = area_variance(auc, ratio * rows * ups, ratio * rows * (1 - ups))
         return 1 / (own + other) >= wanted
@@ -283,7 +293,11 @@ def _horizon(trial: Trial, more: int, requests: int | None, seconds: float | Non
     text = f"; about {more:,} more answers of version {trial.candidate} are needed"
     share = trial.stages[-1].share if trial.stages else 0
     if requests is not None and share < 1:
-        text += f" ({requests:,} requests at {share:.3g} of them)" if share < 0.001 else f" ({requests:,} requests at {share:.1%})"
+        text += (
+            f" ({requests:,} requests at {share:.3g} of them)"
+            if share < 0.001
+            else f" ({requests:,} requests at {share:.1%})"
+        )
     return text if seconds is None else f"{text}, {_spell(seconds)} at this rate"
 
 

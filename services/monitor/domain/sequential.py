@@ -26,6 +26,7 @@ functions take totals, not histories: who restarts, or counts in another order, 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _PRIOR = 0.5
 _PRIOR_LOG_BETA = float(special.betaln(_PRIOR, _PRIOR))
-_NARROWINGS = 60
+_NARROWINGS = 25
 _USUAL_QUANTILE = float(special.ndtri(0.8))
 """What is found in 80 of 100 runs is found where the estimate is so many standard errors below what is true."""
 
@@ -73,6 +74,11 @@ def against_shares(
     seen = own > other + above if worse else own < other + above
     # Inside the hypothesis: the likeliest of its points is what was seen.
     inside = against_share(hits, rows, own) + against_share(others_hits, others_rows, other)
+    if above == 0:
+        # The likeliest point of the edge is the share of both together.
+        both = (hits + others_hits) / np.maximum(rows + others_rows, 1)
+        edge = against_share(hits, rows, both) + against_share(others_hits, others_rows, both)
+        return np.where((rows > 0) & (others_rows > 0), np.where(seen, edge, inside), 0.0)
     low, high = max(0.0, -above), min(1.0, 1.0 - above)
     ends = np.clip(other, low, high), np.clip(own - above, low, high)
     left, right = np.minimum(*ends), np.maximum(*ends)
@@ -140,12 +146,13 @@ def area_variance(auc: Any, positives: Any, negatives: Any) -> Floats:
     auc = np.clip(auc, 0.5, 0.97)
     ups, downs = np.asarray(positives, float), np.asarray(negatives, float)
     both, twice = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    found: Floats = (
-        auc * (1 - auc) + (ups - 1) * (both - auc**2) + (downs - 1) * (twice - auc**2)
-    ) / np.maximum(ups * downs, 1e-9)
+    found: Floats = (auc * (1 - auc) + (ups - 1) * (both - auc**2) + (downs - 1) * (twice - auc**2)) / np.maximum(
+        ups * downs, 1e-9
+    )
     return found
 
 
+@functools.lru_cache(maxsize=1024)
 def information_needed(loss: float, alpha: float) -> float:
     """How much information (1 / variance of the difference) finds a loss in 80 of 100 runs.
 
@@ -154,7 +161,7 @@ def information_needed(loss: float, alpha: float) -> float:
     """
     wanted = math.log(1 / alpha)
 
-    def finds(roots: Floats) -> Floats:
+    def finds(roots: Floats) -> npt.NDArray[np.bool_]:
         return against_difference(loss - _USUAL_QUANTILE / roots, roots**-2, scale=loss) >= wanted
 
     return least(finds, 1 / loss, 100 / loss) ** 2
@@ -163,9 +170,14 @@ def information_needed(loss: float, alpha: float) -> float:
 def rows_needed(share: float, ratio: float, *, above: float, alpha: float) -> float:
     """How many answers of a canary show in 80 of 100 runs that its share is not above the other's by `above`, when both
     have this share and there are `ratio` answers of the other for each of it."""
-    wanted, share = math.log(1 / alpha), min(max(share, 1e-6), 1 - 1e-6)
+    return _rows_needed(float(f"{min(max(share, 1e-6), 1 - 1e-6):.1e}"), float(f"{ratio:.1e}"), above, alpha)
 
-    def shows(rows: Floats) -> Floats:
+
+@functools.lru_cache(maxsize=4096)
+def _rows_needed(share: float, ratio: float, above: float, alpha: float) -> float:
+    wanted = math.log(1 / alpha)
+
+    def shows(rows: Floats) -> npt.NDArray[np.bool_]:
         unlucky = _USUAL_QUANTILE * np.sqrt(rows * share * (1 - share) * (1 + 1 / ratio))
         hits = np.minimum(rows * share + unlucky, rows)
         return against_shares(hits, rows, ratio * rows * share, ratio * rows, above=above, worse=False) >= wanted
@@ -173,10 +185,14 @@ def rows_needed(share: float, ratio: float, *, above: float, alpha: float) -> fl
     return least(shows, 1.0, 1e8)
 
 
-def least(holds: Callable[[Floats], Floats], low: float, high: float, steps: int = 400) -> float:
-    """The least value from which on something holds, on a grid; infinity when it does not hold at the end."""
-    grid = np.geomspace(low, high, steps)
-    fails = np.flatnonzero(~np.asarray(holds(grid), bool))
-    if not len(fails):
-        return low
-    return math.inf if fails[-1] == steps - 1 else float(grid[fails[-1] + 1])
+def least(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: float, high: float, steps: int = 50) -> float:
+    """The least value from which on something holds, within a hundredth; infinity when it does not hold at the end."""
+    for _ in range(2):
+        grid = np.geomspace(low, high, steps)
+        fails = np.flatnonzero(~holds(grid))
+        if not len(fails):
+            return low
+        if fails[-1] == steps - 1:
+            return math.inf
+        low, high = float(grid[fails[-1]]), float(grid[fails[-1] + 1])
+    return high

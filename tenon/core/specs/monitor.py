@@ -6,7 +6,7 @@
     value: {unit: EUR, perUnitOfError: -0.05}
     retrain: {automatic: true, coolDown: 14d, reasons: [quality, drift]}
     alerts: {webhooks: [ward_chat], quiet: {from: "20:00", to: "07:00", timezone: Europe/Vienna}}
-    canary: {horizon: 7d}
+    canary: {worseQuality: 0.03}
 
 Every section may be left out; a model without a document is watched with the defaults.
 """

@@ -31,7 +31,7 @@ alerts:
   routes: [{severity: critical, webhooks: [pager]}, {kinds: [inputs], webhooks: []}]
   quiet: {from: "20:00", to: "07:00", timezone: Europe/Vienna}
   ignore: [history.count_1y]
-canary: {horizon: 7d}
+canary: {worseQuality: 0.03}
 """
 
 
