@@ -18,6 +18,7 @@ from tenon.core.manifest import (
     Signature,
     TrainingBaseline,
 )
+from tenon.histograms import count_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,13 @@ def numeric_baseline(values: npt.NDArray[np.float64], bins: int = 256) -> Numeri
         rows=len(values), missing=len(values) - len(present), edges=edges.tolist(), counts=counts.tolist(),
         mean=float(present.mean()), iqr=float(upper - lower),
     )  # fmt: skip
+
+
+def counted(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Numbers without missing ones, counted into bins."""
+    counts = np.zeros(len(edges) + 2, dtype=np.int64)
+    count_numbers(values, edges, counts)
+    return counts[:-1]
 
 
 def categorical_baseline(values: Sequence[str | None]) -> CategoricalBaseline:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.monitor.domain.drift import DriftPolicy, DriftTally, overall
+from services.monitor.domain.drift import DriftPolicy, judge_drift, overall
 from services.monitor.domain.model import (
     ColumnReport,
-    NumericColumn,
     Quality,
     QualityFigure,
     Report,
@@ -17,6 +16,7 @@ from services.monitor.domain.model import (
     VersionReport,
 )
 from services.monitor.domain.quality import QualityPolicy, judge_quality
+from services.monitor.domain.sketch import Layout, Sketch
 from services.monitor.domain.summary import summarise
 from tenon.core.errors import NotFound, Place, Unavailable, did_you_mean
 from tenon.core.levels import Level
@@ -113,10 +113,10 @@ class BuildReport:
     ) -> tuple[ColumnReport, ...]:  # fmt: skip
         if manifest is None:
             return ()
-        tally = DriftTally(manifest.baseline)
+        sketch = Sketch(Layout.of(manifest.baseline))
         for rows in self._log.rows(tenant, model, window, version, [role] if role else []):
-            tally.add(rows.columns, NumericColumn(rows.score))
-        return tally.judge(self._drift)
+            sketch.add(rows.columns, rows.score)
+        return judge_drift(sketch, self._drift)
 
     def _judge_versions(
         self, manifests: Mapping[int, Manifest], labelled: Mapping[tuple[int, Role], LabelledRows], traffic: Traffic,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from services.monitor.domain.model import SCORE, ColumnReport, Drift, Histogram
+from services.monitor.domain.model import SCORE, Change, ColumnReport, Drift, Histogram
 from services.monitor.domain.statistics import (
     benjamini_hochberg,
     chi_squared,
@@ -19,17 +19,20 @@ from services.monitor.domain.statistics import (
     smallest_ks,
     smallest_total_variation,
 )
-from services.monitor.domain.tally import NumericTally, tally_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from services.monitor.domain.model import Column
-    from services.monitor.domain.tally import Tallied
-    from tenon.core.manifest import TrainingBaseline
+    from services.monitor.domain.sketch import Sketch, Tallied
 
 DRAWN_BINS = 16
 DRAWN_LEVELS = 10
+_DIRECTIONS: dict[Change, str] = {
+    "none": "no values to compare",
+    "higher": "values are higher than in training",
+    "lower": "values are lower than in training",
+    "spread": "values are spread differently",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +85,21 @@ class _Finding:
         )
 
 
-class DriftTally:
-    """Counts a window of one version's rows against that version's training baseline."""
+def judge_drift(sketch: Sketch, policy: DriftPolicy) -> tuple[ColumnReport, ...]:
+    """Every column of one version's window against that version's training, worst first."""
+    seen = {sketch.layout.shown[name] for name in sketch.layout.columns if sketch.seen(name)} | {SCORE}
+    tallied = sketch.tallied()
+    judged = judge_columns({name: one for name, one in tallied.items() if name in seen}, policy)
+    return judged + tuple(_unlogged(name) for name in tallied if name not in seen)
 
-    def __init__(self, baseline: TrainingBaseline) -> None:
-        # An input that is called as we call the model's answers is told apart from them.
-        self._shown = {name: f"{name} (input)" if name == SCORE else name for name in baseline.columns}
-        self._columns = {name: tally_for(column) for name, column in baseline.columns.items()}
-        self._seen: set[str] = set()
-        self._score = NumericTally(baseline.score)
 
-    def add(self, columns: Mapping[str, Column], score: Column) -> None:
-        """Count one chunk of rows. Columns that training did not have are left out."""
-        for name, tally in self._columns.items():
-            if name in columns:
-                tally.add(columns[name])
-                self._seen.add(name)
-        self._score.add(score)
-
-    def judge(self, policy: DriftPolicy) -> tuple[ColumnReport, ...]:
-        """Every column's verdict, worst first."""
-        tallies = {name: self._columns[name].result() for name in self._columns if name in self._seen}
-        count = len(tallies) + 1
-        findings = [
-            _examine(self._shown[name], tallied, isinstance(self._columns[name], NumericTally), policy, count)
-            for name, tallied in tallies.items()
-        ]
-        findings.append(_examine(SCORE, self._score.result(), True, policy, count))
-        adjusted = benjamini_hochberg([finding.p_value for finding in findings])
-        judged = [
-            (finding.severity(policy), _judge(finding, p_value, policy))
-            for finding, p_value in zip(findings, adjusted, strict=True)
-        ]
-        rank = {Drift.DRIFT: 0, Drift.NO_DRIFT: 1, Drift.NOT_ENOUGH_EVIDENCE: 2}
-        judged.sort(key=lambda pair: (rank[pair[1].verdict], -pair[0], pair[1].column))
-        unlogged = [_unlogged(self._shown[name]) for name in self._columns if name not in self._seen]
-        return tuple([report for _, report in judged] + unlogged)
+def judge_columns(tallied: Mapping[str, Tallied], policy: DriftPolicy) -> tuple[ColumnReport, ...]:
+    """The verdict of each column given, worst first; false discoveries are controlled over all of them."""
+    findings = [_examine(name, one, policy, len(tallied)) for name, one in tallied.items()]
+    adjusted = benjamini_hochberg([finding.p_value for finding in findings])
+    judged = [_judge(finding, p_value, policy) for finding, p_value in zip(findings, adjusted, strict=True)]
+    rank = {Drift.DRIFT: 0, Drift.NO_DRIFT: 1, Drift.NOT_ENOUGH_EVIDENCE: 2}
+    return tuple(sorted(judged, key=lambda report: (rank[report.verdict], -report.severity, report.column)))
 
 
 def overall(columns: Iterable[ColumnReport]) -> Drift:
@@ -128,15 +110,16 @@ def overall(columns: Iterable[ColumnReport]) -> Drift:
     return Drift.NO_DRIFT if Drift.NO_DRIFT in verdicts else Drift.NOT_ENOUGH_EVIDENCE
 
 
-def _examine(name: str, tallied: Tallied, numeric: bool, policy: DriftPolicy, columns: int) -> _Finding:
+def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> _Finding:
     """Compare values and the share of missing ones; a column's p-value is the smaller of the two, doubled (Bonferroni)."""
     alpha = policy.false_discovery_rate / columns
     window_rows, baseline_rows = int(tallied.window.sum()), int(tallied.baseline.sum())
+    numeric = tallied.edges is not None
     if numeric:
         values = kolmogorov_smirnov(tallied.baseline, tallied.window)
         psi = population_stability(*coarsen(tallied.baseline, tallied.window))
         smallest = smallest_ks(window_rows, baseline_rows, alpha)
-        change = _numeric_change(tallied)
+        change = _DIRECTIONS[_direction(tallied)]
     else:
         baseline, window = pool_rare(tallied.baseline, tallied.window)
         values = chi_squared(baseline, window)
@@ -197,6 +180,9 @@ def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnRepo
         smallest_effect=finding.smallest_effect,
         summary=summary,
         histogram=_draw(tallied, finding.test == "ks"),
+        raw_p_value=finding.p_value,
+        severity=finding.severity(policy),
+        change=_main_change(finding, policy),
     )
 
 
@@ -235,15 +221,26 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _numeric_change(tallied: Tallied) -> str:
+def _direction(tallied: Tallied) -> Change:
     """Where the mass went, from the two distribution functions."""
     if not tallied.window.any() or not tallied.baseline.any():
-        return "no values to compare"
+        return "none"
     gap = np.cumsum(tallied.baseline) / tallied.baseline.sum() - np.cumsum(tallied.window) / tallied.window.sum()
     up, down = float(gap.max()), float(-gap.min())
     if min(up, down) > 0.5 * max(up, down):
-        return "values are spread differently"
-    return "values are higher than in training" if up > down else "values are lower than in training"
+        return "spread"
+    return "higher" if up > down else "lower"
+
+
+def _main_change(finding: _Finding, policy: DriftPolicy) -> Change:
+    """What changed most, in units of the floor from which it matters."""
+    by_values = max(finding.effect / policy.effect_floor, finding.psi / policy.psi_floor)
+    missing, unseen = finding.missing_shift / policy.share_floor, finding.unseen_ratio / policy.share_floor
+    if missing > max(by_values, unseen):
+        return "missing"
+    if finding.test == "ks":
+        return _direction(finding.tallied)
+    return "unseen" if unseen > by_values else "levels"
 
 
 def _level_change(tallied: Tallied) -> str:

@@ -156,6 +156,10 @@ class Histogram:
     window: tuple[float, ...]
 
 
+Change = Literal["none", "higher", "lower", "spread", "levels", "missing", "unseen"]
+"""What of a column changed most: its place, its spread, its levels' shares, its missing or its unseen values."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnReport:
     """One column against training. `statistic`, `effect` and `psi` say how much, `p_value` (adjusted) how surely."""
@@ -175,6 +179,11 @@ class ColumnReport:
     smallest_effect: float
     summary: str
     histogram: Histogram | None = field(default=None, compare=False)
+    raw_p_value: float = 1.0
+    """Before it is adjusted for the report's other columns: for those who judge many reports together."""
+    severity: float = 0.0
+    """The largest effect, in units of the floor from which it matters."""
+    change: Change = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,16 +36,6 @@ class Comparison:
     effect: float
 
 
-def bin_values(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> Counts:
-    """Count finite values into the bins of a baseline: bin i is (edges[i-1], edges[i]], open at both ends.
-
-    >>> bin_values(np.array([0.0, 1.0, 1.5, 9.0]), np.array([1.0, 2.0])).tolist()
-    [2, 1, 1]
-    """
-    places = np.searchsorted(edges, values, side="left")
-    return np.bincount(places, minlength=len(edges) + 1).astype(np.int64)
-
-
 def kolmogorov_smirnov(baseline: Counts, window: Counts) -> Comparison:
     """Two-sample Kolmogorov-Smirnov statistic between two histograms on the same bins.
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.drift import DriftPolicy, DriftTally, overall
+from services.monitor.domain.drift import DriftPolicy, judge_drift, overall
 from services.monitor.domain.model import Column, ColumnReport, Drift, NumericColumn, TextColumn
+from services.monitor.domain.sketch import Layout, Sketch
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline
 from tests.support.monitor_data import categorical_baseline, numeric_baseline
 
@@ -53,9 +54,9 @@ def column(values: Any) -> Column:
 
 def judge(baseline: TrainingBaseline, rows: dict[str, Any], score: Any) -> dict[str, ColumnReport]:
     """The columns' verdicts, by name, worst first."""
-    tally = DriftTally(baseline)
-    tally.add({name: column(values) for name, values in rows.items()}, NumericColumn(np.asarray(score)))
-    return {report.column: report for report in tally.judge(DriftPolicy())}
+    sketch = Sketch(Layout.of(baseline))
+    sketch.add({name: column(values) for name, values in rows.items()}, np.asarray(score))
+    return {report.column: report for report in judge_drift(sketch, DriftPolicy())}
 
 
 @pytest.mark.parametrize("rows", [100, 300, 1_000, 10_000])
@@ -153,11 +154,11 @@ def test_counting_in_pieces_is_counting_at_once(baseline: TrainingBaseline) -> N
     """How the log's rows are cut into chunks changes no figure."""
     rng = np.random.default_rng(12)
     rows, score = world(rng, 1_003), rng.beta(2, 5, size=1_003)
-    pieces = DriftTally(baseline)
+    pieces = Sketch(Layout.of(baseline))
     for begin in range(0, 1_003, 100):
         some = slice(begin, begin + 100)
-        pieces.add({name: column(values[some]) for name, values in rows.items()}, NumericColumn(score[some]))
-    assert {report.column: report for report in pieces.judge(DriftPolicy())} == judge(baseline, rows, score)
+        pieces.add({name: column(values[some]) for name, values in rows.items()}, score[some])
+    assert {report.column: report for report in judge_drift(pieces, DriftPolicy())} == judge(baseline, rows, score)
 
 
 def test_booleans_match_levels_written_as_words() -> None:

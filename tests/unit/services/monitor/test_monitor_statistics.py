@@ -8,7 +8,6 @@ from scipy import stats
 
 from services.monitor.domain.statistics import (
     benjamini_hochberg,
-    bin_values,
     chi_squared,
     coarsen,
     compare_shares,
@@ -17,7 +16,7 @@ from services.monitor.domain.statistics import (
     population_stability,
     smallest_ks,
 )
-from tests.support.monitor_data import numeric_baseline
+from tests.support.monitor_data import counted, numeric_baseline
 
 SHAPES = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -38,7 +37,7 @@ def test_ks_is_near_scipys(shape: str, shift: str, rows: int) -> None:
     train = SHAPES[shape](rng, 20_000)
     window = SHIFTS[shift](SHAPES[shape](rng, rows))
     baseline = numeric_baseline(train)
-    counts = bin_values(window, np.array(baseline.edges))
+    counts = counted(window, np.array(baseline.edges))
     found = kolmogorov_smirnov(np.array(baseline.counts), counts)
     exact = stats.ks_2samp(train, window, method="asymp")
     assert found.statistic == pytest.approx(exact.statistic, abs=0.02)
@@ -91,7 +90,7 @@ def test_psi_without_a_shift_is_near_nothing() -> None:
     baseline = numeric_baseline(train)
     edges = np.array(baseline.edges)
     for rows in (100, 500, 5_000):
-        pairs = [coarsen(np.array(baseline.counts), bin_values(rng.normal(size=rows), edges)) for _ in range(300)]
+        pairs = [coarsen(np.array(baseline.counts), counted(rng.normal(size=rows), edges)) for _ in range(300)]
         floor = 9 * (1 / rows + 1 / 20_000)
         corrected = np.array([population_stability(*pair) for pair in pairs])
         raw = [_raw_psi(*pair) for pair in pairs]
