@@ -15,9 +15,12 @@ from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
+from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import RecordPredictions
 from services.monitor.settings import MonitorSettings
+from services.monitor.storage.answered import SqlAnswered
+from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
@@ -77,6 +80,9 @@ def main() -> None:
         quality=QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin),
     )
     record_labels = RecordLabels(labels, log, versions, now_micros)
+    answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
+    record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
+    join_late = JoinLatePredictions(answered, keyed, SqlBookmarks(database, ids), record_labels)
     window = parse_duration(settings.monitor_window)
     record = RecordPredictions(log, lambda batch: metrics.count_predictions(batch, now_micros()))
     evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
@@ -110,6 +116,7 @@ def main() -> None:
     use = UseCases(
         build_report=build_report,
         record_labels=record_labels,
+        record_keyed_labels=record_keyed,
         log=log,
         verdicts=verdicts,
         policies=policies,
@@ -132,6 +139,7 @@ def main() -> None:
         background=[
             authenticator.background,
             consumer,
+            Periodic("label joiner", join_late, settings.monitor_join_seconds),
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
         ],
         on_stop=[registry.close, database.close],

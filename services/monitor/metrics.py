@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.monitor.domain.model import Drift, PredictionBatch, Quality, Report
 
 if TYPE_CHECKING:
+    from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.record_labels import LabelsRecorded
 
 PREDICTIONS = Counter(
@@ -63,6 +64,13 @@ def count_labels(tenant: str, model: str, recorded: LabelsRecorded) -> None:
     """Labels were taken."""
     LABELS.labels(tenant, model, "yes").inc(recorded.matched)
     LABELS.labels(tenant, model, "no").inc(recorded.unmatched)
+
+
+def count_keyed_labels(tenant: str, model: str, recorded: KeyedRecorded) -> None:
+    """Labels by entity and time were taken; those that found predictions are counted with these."""
+    LABELS.labels(tenant, model, "no").inc(len(recorded.waiting))
+    LABELS.labels(tenant, model, "yes").inc(recorded.matched)
+    LABELS.labels(tenant, model, "ambiguous").inc(len(recorded.ambiguous))
 
 
 class ReportGauges:

@@ -29,6 +29,10 @@ class MonitorSettings(ServiceSettings):
         default=60.0, gt=0, description="Idle time after which a dead consumer's log entries go to another."
     )
 
+    monitor_join_seconds: float = Field(
+        default=10.0, gt=0, description="Pause between two looks for labels of predictions that came after them."
+    )
+
     @field_validator("monitor_window")
     @classmethod
     def _check_window(cls, value: str) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts
+    from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
     from services.monitor.domain.record_labels import RecordLabels
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
@@ -40,6 +41,7 @@ class UseCases:
 
     build_report: BuildReport
     record_labels: RecordLabels
+    record_keyed_labels: RecordKeyedLabels
     log: PredictionLog
     verdicts: Verdicts
     policies: PolicyDocuments

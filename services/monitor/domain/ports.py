@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
     from services.monitor.domain.model import (
         Label,
         LabelledRows,
@@ -112,4 +113,45 @@ class Gauges(Protocol):
 
     def show(self, report: Report) -> None:
         """Set the gauges of one model."""
+        ...
+
+
+class Answered(Protocol):
+    """The log, row by row with ids: for what must find single predictions."""
+
+    def answered(
+        self, tenant: TenantId, model: str, window: Window, *, after: int = 0, ids: Collection[str] = ()
+    ) -> Iterator[AnsweredRows]:
+        """The window's rows of every version and role, a batch at a time, in the order batches were taken.
+
+        `after` leaves out batches up to that position, `ids` all other predictions.
+        """
+        ...
+
+
+class KeyedLabels(Protocol):
+    """Labels by entity and time, kept so that predictions which come late find theirs."""
+
+    def keep(self, tenant: TenantId, model: str, labels: Sequence[KeyedLabel]) -> None:
+        """Keep labels; the same one again changes nothing, another value for the same key and known-at replaces it."""
+        ...
+
+    def between(self, tenant: TenantId, model: str, first: int, last: int) -> list[KeyedLabel]:
+        """Those whose event time, give or take `within`, touches [first, last]."""
+        ...
+
+    def models(self) -> list[tuple[TenantId, str]]:
+        """Models of all tenants that have any."""
+        ...
+
+
+class Bookmarks(Protocol):
+    """How far a background work has come, a model at a time."""
+
+    def get(self, tenant: TenantId, model: str, name: str) -> int:
+        """Where it was left; 0 at first."""
+        ...
+
+    def put(self, tenant: TenantId, model: str, name: str, position: int) -> None:
+        """Leave it here."""
         ...

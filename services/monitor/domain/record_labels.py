@@ -44,6 +44,14 @@ class RecordLabels:
 
     def __call__(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> LabelsRecorded:
         """Keep labels of a model; all or, when one is not valid, none. Raises `Invalid` naming the label by its place."""
+        self.check(tenant, model, labels)
+        # Within one call the later of two labels for the same prediction and time wins, as between calls.
+        unique = {(label.prediction_id, label.known_at): label for label in labels}
+        matched = self._labels.record(tenant, model, list(unique.values()))
+        return LabelsRecorded(len({label.prediction_id for label in labels}), matched)
+
+    def check(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> None:
+        """Raises `Invalid` naming the first label that cannot be kept by its place."""
         check_resource_name(model, "model")
         if not labels:
             raise Invalid("LABELS_EMPTY", "no labels were sent", place=Place(field="labels"))
@@ -56,10 +64,6 @@ class RecordLabels:
         latest = self._now() + _AHEAD
         for place, label in enumerate(labels):
             _check(label, f"labels[{place}]", binary, latest)
-        # Within one call the later of two labels for the same prediction and time wins, as between calls.
-        unique = {(label.prediction_id, label.known_at): label for label in labels}
-        matched = self._labels.record(tenant, model, list(unique.values()))
-        return LabelsRecorded(len({label.prediction_id for label in labels}), matched)
 
     def _is_binary(self, tenant: TenantId, model: str) -> bool:
         """Whether the model answers yes or no, as far as is known: labels may be the first thing we hear of a model."""
