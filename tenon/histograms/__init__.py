@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tenon.histograms.reference import Counts, count_codes, count_numbers
+from tenon.histograms.compiled import Counts, count_codes, count_numbers
 
 __all__ = ["Counts", "count_codes", "count_numbers"]

@@ -17,6 +17,8 @@ def count_numbers(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64
     >>> counts.tolist()
     [2, 1, 1, 1]
     """
+    if len(counts) != len(edges) + 2:
+        raise ValueError("counts has a place for each bin and one for missing values")
     missing = np.isnan(values)
     places = np.searchsorted(edges, values, side="left")
     places[missing] = len(counts) - 1
@@ -31,6 +33,8 @@ def count_codes(codes: npt.NDArray[np.int32], places: npt.NDArray[np.int32], cou
     >>> counts.tolist()
     [2, 1, 1]
     """
+    if ((codes < -1) | (codes >= len(places))).any() or ((places < 0) | (places >= len(counts))).any():
+        raise ValueError("a code or a place is out of range")
     found = np.bincount(codes + np.int32(1), minlength=len(places) + 1)
     counts[-1] += found[0]
     np.add.at(counts, places, found[1:])

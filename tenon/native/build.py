@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = "_kernel.abi3.so"
-KERNELS = ("tenon/bundle/kernel", "tenon/windows/kernel")
+KERNELS = ("tenon/bundle/kernel", "tenon/windows/kernel", "tenon/histograms/kernel")
 """Every kernel's folder, from the root of the project."""
 # Fused or reordered arithmetic would change last bits; the answers are those of XGBoost.
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
