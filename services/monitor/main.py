@@ -13,6 +13,8 @@ from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
+from services.monitor.domain.history import ReadHistory, coarser
+from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
@@ -66,19 +68,15 @@ def main() -> None:
     versions = RegistryVersions(registry, manifests)
     releases = RegistryReleases(registry, now_micros)
 
-    build_report = BuildReport(
-        log,
-        labels,
-        versions,
-        drift=DriftPolicy(
-            false_discovery_rate=settings.monitor_false_discovery_rate,
-            min_rows=settings.monitor_min_rows,
-            effect_floor=settings.monitor_effect_floor,
-            psi_floor=settings.monitor_psi_floor,
-            share_floor=settings.monitor_share_floor,
-        ),
-        quality=QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin),
+    drift = DriftPolicy(
+        false_discovery_rate=settings.monitor_false_discovery_rate,
+        min_rows=settings.monitor_min_rows,
+        effect_floor=settings.monitor_effect_floor,
+        psi_floor=settings.monitor_psi_floor,
+        share_floor=settings.monitor_share_floor,
     )
+    quality = QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin)
+    build_report = BuildReport(log, labels, versions, drift=drift, quality=quality)
     record_labels = RecordLabels(labels, log, versions, now_micros)
     answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
@@ -88,6 +86,9 @@ def main() -> None:
     evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
 
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros)
+    build_point = BuildReport(log, labels, versions, drift=drift, quality=coarser(quality))
+    read_history = ReadHistory(build_point, versions, releases, drift=drift)
+    view_model = ViewModel(log, look_over, build_report, read_history, releases, now_micros)
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
     consumer = Consumer(
@@ -121,6 +122,7 @@ def main() -> None:
         verdicts=verdicts,
         policies=policies,
         look_over=look_over,
+        view_model=view_model,
         sessions=sessions,
         now=now_micros,
         window=window,

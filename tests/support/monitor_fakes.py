@@ -77,6 +77,11 @@ class MemoryLog:
         """See the port."""
         return next((seen for seen in self.seen(tenant) if seen.model == model), None)
 
+    def span(self, tenant: TenantId, model: str, by: str) -> tuple[int, int] | None:
+        """See the port."""
+        times = [getattr(batch, by) for batch in self._of(tenant, model)]
+        return (int(min(one.min() for one in times)), int(max(one.max() for one in times))) if times else None
+
     def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:
         """See the port."""
         totals: dict[tuple[int, Role], int] = {}

@@ -66,7 +66,7 @@ def pages_traffic(
         for tenant in KEYS:
             registry.releases.append(released(tenant, 1, now - 8 * DAY, {"stable": (1, 0)}))
         registry.releases.append(released("south", 2, now - 2 * DAY, {"stable": (1, 0), "canary": (2, 100)}))
-        registry.releases.append(released("north", 2, now - 4 * DAY, {"stable": (2, 0)}, "promote"))
+        registry.releases.append(released("north", 2, now - 3 * DAY - DAY // 2, {"stable": (2, 0)}, "promote"))
     for tenant in KEYS:
         for number in range(_BATCHES):
             at = now - 7 * DAY + (number + 1) * (7 * DAY // _BATCHES) - 3_600_000_000

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from services.monitor.api_http.sessions import Sessions
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.model_view import ViewModel
     from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
@@ -48,4 +49,5 @@ class UseCases:
     now: Callable[[], int]
     window: int
     look_over: LookOver
+    view_model: ViewModel
     sessions: Sessions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,6 +37,10 @@ class PredictionLog(Protocol):
 
     def seen_model(self, tenant: TenantId, model: str) -> SeenModel | None:
         """One of them."""
+        ...
+
+    def span(self, tenant: TenantId, model: str, by: Literal["at", "event_time"]) -> tuple[int, int] | None:
+        """The first and the last time in the log, None when it has nothing of the model."""
         ...
 
     def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -188,6 +188,14 @@ class SqlPredictionLog:
         )
         with self._database.session() as session:
             return [(TenantId(tenant), model, changes) for tenant, model, changes in session.execute(query)]
+
+    def span(self, tenant: TenantId, model: str, by: Literal["at", "event_time"]) -> tuple[int, int] | None:
+        """See the port; from the batches alone."""
+        first, last = getattr(t.batches.c, f"{by}_min"), getattr(t.batches.c, f"{by}_max")
+        with self._database.session() as session:
+            query = sa.select(sa.func.min(first), sa.func.max(last))
+            found = session.execute(query.where(t.batches.c.model_id == self._ids.find(session, tenant, model))).one()
+        return None if found[0] is None else (int(found[0]), int(found[1]))
 
     def traffic(self, tenant: TenantId, model: str, window: Window) -> dict[tuple[int, Role], int]:
         """Batches that lie wholly in the window count by their size, the others row by row."""

@@ -1,41 +1,116 @@
-"""One model: what serves, how it fared, and what its inputs did."""
+"""One model: what serves, how it fared over time with its releases marked, and what its inputs did."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
+from markupsafe import Markup
 
 from services.monitor.api_http.pages.addresses import model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
-from services.monitor.api_http.pages.html import tag
-from services.monitor.api_http.pages.words import facts, marked, table, verdict_mark
-from services.monitor.domain.window import window_from
+from services.monitor.api_http.pages.fleet import serves
+from services.monitor.api_http.pages.history_plots import history_plots
+from services.monitor.api_http.pages.html import join, tag
+from services.monitor.api_http.pages.model_tables import (
+    columns_table,
+    figures_table,
+    releases_table,
+    verdicts_table,
+    versions_table,
+)
+from services.monitor.api_http.pages.words import facts, marked, minute, verdict_mark, when
+from services.monitor.domain.model_view import RANGES, ModelView
+from tenon.core.errors import NotFound, Place, did_you_mean
 from tenon.core.tenancy import Scope
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
+    from services.monitor.domain.model import Report
+
+_RANGES = {"1d": "day", "7d": "week", "30d": "month", "90d": "quarter", "1y": "year", "all": "everything"}
+_MOST_VERDICTS = 30
 
 
 def add_model_page(pages: APIRouter, use: UseCases) -> None:
     """Put the page on the router."""
 
     @pages.get("/tenants/{tenant}/models/{model}")
-    def one_model(visit: Annotated[Visit, Depends(page_visit(Scope.READ))], model: str) -> Response:
+    def one_model(
+        visit: Annotated[Visit, Depends(page_visit(Scope.READ))], model: str, last: Annotated[str, Query()] = "",
+        by: Annotated[str, Query()] = "",
+    ) -> Response:  # fmt: skip
+        tenant = visit.tenant
+        view = use.view_model(tenant, model, last, by)
+        if view.line is None:
+            models = [line.model for line in use.look_over.tenant(tenant).lines]
+            near = did_you_mean(model, models)
+            raise NotFound(
+                "MODEL_NOT_SEEN", f"tenant {tenant} has no model {model[:60]!r} that is released or was asked",
+                place=Place(field="model"), hint=f"Did you mean {near}?" if near else None,
+            )  # fmt: skip
         now = use.now()
-        report = use.build_report(visit.tenant, model, window_from(None, None, "at", now=now, length=use.window))
-        rows = [
-            [column.column, verdict_mark(column.verdict), f"{column.effect:.3f}", marked(column.summary)]
-            for column in report.columns
+        body = [*_top(view, now), *_rest(view, now)]
+        if view.report is not None:
+            body.append(verdicts_table(use.verdicts.history(tenant, model, _MOST_VERDICTS)))
+        trail = [(tenant.value, tenant_url(tenant.value)), (model, model_url(tenant.value, model))]
+        return visit.page(f"{model} of {tenant}", *body, trail=trail)
+
+
+def _top(view: ModelView, now: int) -> list[Markup]:
+    """What fills the first screen."""
+    line, report = view.line, view.report
+    release = line.release if line is not None else None
+    todo = join(line.advice, " ", tag("code", line.command) if line.command else None) if line is not None else Markup()
+    if report is None:
+        return [
+            tag("h1", f"{line.model} has not been asked yet" if line is not None else ""),
+            _facts(("serves", serves(release)), ("do", todo)),
         ]
-        return visit.page(
-            model,
-            tag("h1", marked(report.summary)),
-            facts(f"{report.predictions:,} predictions, {report.labels:,} with a label"),
-            table(
-                "Columns against training, worst first",
-                [("column", ""), ("verdict", ""), ("effect", "n"), ("what", "")],
-                rows,
-            ),
-            trail=[(visit.tenant.value, tenant_url(visit.tenant.value)), (model, model_url(visit.tenant.value, model))],
-        )
+    entries = [
+        ("serves", serves(release)),
+        ("drift", verdict_mark(report.drift)),
+        ("quality", verdict_mark(report.quality)),
+        ("predictions", tag("span", f"{report.predictions:,}")),
+        ("labels", tag("span", f"{report.labels:,} ({report.label_coverage:.0%})")),
+        ("last asked", when(line.seen.last_at if line is not None and line.seen is not None else None, now)),
+        ("what to do", todo),
+    ]
+    parts = [tag("h1", marked(report.summary), class_="long"), _facts(*entries), _range(view, report)]
+    if view.history is not None:
+        parts.append(history_plots(view.history))
+    return parts
+
+
+def _rest(view: ModelView, now: int) -> list[Markup]:
+    parts = []
+    if view.report is not None:
+        report = view.report
+        parts += [columns_table(report), figures_table(report), versions_table(report)]
+        if report.levels:
+            rests = ", ".join(f"{level.replace('_', ' ')} {count:,}" for level, count in report.levels)
+            parts.append(facts(f"Answers for which history was looked up, by what they rest on: {rests}."))
+    parts.append(releases_table(view.releases, now))
+    return parts
+
+
+def _facts(*entries: tuple[str, Markup]) -> Markup:
+    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in entries], class_="strip")
+
+
+def _range(view: ModelView, report: Report) -> Markup:
+    """The window, and links to others."""
+    links = [
+        tag("a", name, href=f"?last={last}&by={view.by}", aria_current="true" if last == view.last else None)
+        for last, name in _RANGES.items()
+        if last in RANGES
+    ]
+    axes = [
+        tag("a", name, href=f"?by={by}", aria_current="true" if by == view.by else None)
+        for by, name in (("at", "when answered"), ("event_time", "when it happened"))
+    ]
+    window = f"{minute(report.window.start)} to {minute(report.window.end)}"
+    return tag(
+        "nav", tag("span", window, class_="facts"), tag("span", *links, class_="choice"), tag("span", *axes, class_="choice"),
+        aria_label="Window", class_="range",
+    )  # fmt: skip

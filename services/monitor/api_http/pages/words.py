@@ -74,7 +74,7 @@ def table(
     head = tag("tr", [tag("th", name, scope="col", class_=kind or None) for name, kind in columns])
     body = [
         tag("tr", [
-            tag("th" if place == 0 else "td", cell, class_=columns[place][1] or None, scope="row" if place == 0 else None)
+            tag("th" if place == 0 else "td", cell, data_label=columns[place][0] if class_ else None, class_=columns[place][1] or None, scope="row" if place == 0 else None)
             for place, cell in enumerate(row)
         ])
         for row in rows

@@ -1,0 +1,159 @@
+"""What the pages draw: buckets of a window, the overview's order, plots as SVG."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
+from services.monitor.domain.build_report import BuildReport
+from services.monitor.domain.drift import DriftPolicy
+from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
+from services.monitor.domain.model_view import ViewModel
+from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, LookOver
+from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.releases import Known, Release, with_shares
+from tenon.core.errors import Invalid
+from tenon.core.tenancy import TenantId
+from tests.support.monitor_data import DAY, batch_document, manifest, numeric_baseline
+from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions
+
+NORTH = TenantId("north")
+NOW = 20_000 * DAY
+RNG = np.random.default_rng(1)
+
+
+class FakeReleases:
+    """`Releases` in memory."""
+
+    def __init__(self, *releases: Release, fresh: bool = True) -> None:
+        self.known = Known(releases, ("north",), NOW if fresh else None, fresh)
+
+    def current(self, tenant: TenantId | None) -> Known:
+        """See the port."""
+        return self.known
+
+    def history(self, tenant: TenantId, model: str) -> Known:
+        """See the port."""
+        return self.known
+
+
+def release(model: str, *weights: tuple[str, int, int], at: int = NOW - 3 * DAY) -> Release:
+    """A release of north's."""
+    return Release("north", model, 1, with_shares(weights), at, "ada", "set")
+
+
+def log_with(days: int, shifted_from: int, *, event_shift: int = 0) -> MemoryLog:
+    """150 rows a day; from a day on they are shifted."""
+    log = MemoryLog()
+    for day in range(days):
+        x = RNG.normal(loc=1.5 if day >= shifted_from else 0.0, size=150)
+        at = NOW - (days - day) * DAY + 3_600_000_000
+        document = batch_document(1 / (1 + np.exp(-x)), {"x": x}, at=at, event_time=at - event_shift)
+        log.store(NORTH, batch_from_document(document))
+    return log
+
+
+def views(log: MemoryLog, releases: FakeReleases) -> tuple[ViewModel, LookOver]:
+    """The use cases on memory."""
+    x = RNG.normal(size=5_000)
+    versions = MemoryVersions({1: manifest({"x": numeric_baseline(x)}, numeric_baseline(1 / (1 + np.exp(-x))))})
+    report = BuildReport(log, log, versions)
+    look_over = LookOver(log, log, MemoryVerdicts(), releases, window=7 * DAY, now=lambda: NOW)
+    history = ReadHistory(report, versions, releases, drift=DriftPolicy())
+    return ViewModel(log, look_over, report, history, releases, lambda: NOW), look_over
+
+
+def test_the_history_shows_when_drift_began() -> None:
+    """Each bucket has its own verdict, so that the day of the shift can be read off, and the release lies beside it."""
+    view, _ = views(log_with(6, shifted_from=3), FakeReleases(release("cost", ("stable", 1, 0))))
+    shown = view(NORTH, "cost")
+    assert shown.history is not None
+    assert (shown.last, shown.by) == ("7d", "at")
+    drifted = [
+        "x" in [one.column for one in bucket.columns if one.verdict == "drift"] for bucket in shown.history.buckets
+    ]
+    judged = [flag for flag, bucket in zip(drifted, shown.history.buckets, strict=True) if bucket.predictions]
+    assert judged == sorted(judged)
+    assert 0 < sum(judged) < len(judged)
+    assert [one.revision for one in shown.history.releases] == [1]
+    assert set(shown.history.columns(2)) == {"x", "score"}
+
+
+def test_a_replay_is_shown_by_the_time_of_its_events() -> None:
+    """Rows whose events lie years back are drawn when they happened, all of them, unless somebody asks otherwise."""
+    view, _ = views(log_with(6, shifted_from=9, event_shift=2_000 * DAY), FakeReleases())
+    shown = view(NORTH, "cost")
+    assert (shown.last, shown.by) == ("all", "event_time")
+    assert shown.report is not None
+    assert shown.report.predictions == 900
+    assert view(NORTH, "cost", by="at").by == "at"
+    with pytest.raises(Invalid, match="by"):
+        view(NORTH, "cost", by="event")
+
+
+def test_a_model_that_nobody_asked_is_there() -> None:
+    """A released model has its line and its page before the first prediction, and says what to do."""
+    view, look_over = views(MemoryLog(), FakeReleases(release("cost", ("stable", 2, 0), ("canary", 3, 50))))
+    [line] = look_over.fleet().lines
+    assert (line.rank, line.tenant, line.command) == (SILENT, "north", "tenon predict cost --tenant north")
+    assert line.release is not None
+    assert [(track.version, track.share) for track in line.release.tracks] == [(2, 0.95), (3, 0.05)]
+    shown = view(NORTH, "cost")
+    assert shown.report is None
+    assert shown.line == line
+
+
+def test_the_worst_comes_first_and_what_is_not_known_is_not_claimed() -> None:
+    """Drift stands before a model without a verdict; without the registry nothing is said of releases."""
+    log = log_with(6, shifted_from=0)
+    for batch in log_with(2, shifted_from=9).batches.values():
+        log.store(
+            NORTH, batch_from_document(batch_document(batch.score, {"x": batch.score}, model="aaa", at=NOW - DAY))
+        )
+    releases = FakeReleases(fresh=False)
+    view, look_over = views(log, releases)
+    assert [line.rank for line in look_over.tenant(NORTH).lines] == [UNKNOWN, UNKNOWN]
+    assert DRIFTS < SILENT < UNKNOWN < FINE
+    shown = view(NORTH, "cost")
+    assert shown.report is not None
+    assert shown.line is not None
+    assert shown.line.release is None
+
+
+def test_buckets_are_few_and_full() -> None:
+    """A bucket is as short as the number of buckets and the rows in each allow."""
+    assert step_for(7 * DAY, 10_000_000, 200) == DAY // 4
+    assert step_for(7 * DAY, 2_000, 200) == DAY
+    assert step_for(7 * DAY, 10, 200) == DAY // 4
+    assert step_for(3_000 * DAY, 10_000_000, 200) * MOST_BUCKETS >= 3_000 * DAY
+
+
+def test_plots_are_well_formed_and_have_tables() -> None:
+    """Names cannot break out of a plot, every figure stands in a table, too, and a single value can be drawn."""
+    axis = Axis(NOW - 7 * DAY, NOW)
+    point = Point(NOW - 2 * DAY, NOW - DAY, 0.5, 0.4, 0.6, bad=True)
+    drawn = line_plot(
+        "Quality <b>", axis, [Line("v1", [None, point]), Line("<script>", [point])],
+        marks=[Mark(NOW - DAY, "v2 & more", "release")], levels=[Level(0.7, "test")],
+    )  # fmt: skip
+    root = ET.fromstring(str(drawn))
+    assert len(root.findall(".//tbody/tr")) == 3 - 1
+    assert "<script>" not in str(drawn)
+    bars = share_plot("Who", axis, [(NOW - DAY, NOW, {"v1": 3, "v2 canary": 1}), (NOW, NOW, {})])
+    assert [one.text for one in ET.fromstring(str(bars)).findall(".//tbody/tr/td")] == ["3", "1"]
+    assert "Nothing to draw" in str(line_plot("Quality", axis, []))
+
+
+@pytest.mark.parametrize("days", [0.1, 1, 7, 30, 90, 365, 3_000, 40_000])
+def test_an_axis_of_any_length_has_a_few_round_times(days: float) -> None:
+    """From hours to a century there are a few ticks, in order, none twice."""
+    axis = Axis(
+        NOW - 40_000 * DAY if days > 10_000 else NOW - int(days * DAY), NOW - 25_000 * DAY if days > 10_000 else NOW
+    )
+    ticks = [moment for moment, _ in axis.ticks()]
+    assert ticks == sorted(set(ticks))
+    assert len(ticks) <= 10
+    assert days < 1 or len(ticks) >= 3
