@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.record_labels import RecordLabels
+    from services.monitor.domain.skew import ReportSkew
+    from services.monitor.domain.skew_words import SkewReport
 
 FULL_NAME = "tenon.api.monitor.v1.MonitorService"
 
@@ -34,6 +36,7 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     record_labels: RecordLabels
     now: Callable[[], int]
     window: int
+    report_skew: ReportSkew
 
     def RecordLabels(
         self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext
@@ -67,6 +70,44 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
                 version=request.version, role=role_from(request.role), known_at=known_at,
             )  # fmt: skip
         return monitor_pb2.GetReportResponse(report=report_message(report))
+
+    def GetSkew(
+        self, request: monitor_pb2.GetSkewRequest, context: grpc.ServicerContext
+    ) -> monitor_pb2.GetSkewResponse:  # fmt: skip
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        start, end = (
+            _micros(getattr(request, field)) if request.HasField(field) else None
+            for field in ("window_start", "window_end")
+        )
+        window = window_from(start, end, "at", now=self.now(), length=self.window)
+        report = self.report_skew(tenant, request.model, window, version=request.version)
+        return monitor_pb2.GetSkewResponse(report=skew_message(report))
+
+
+def skew_message(report: SkewReport) -> monitor_pb2.SkewReport:
+    """A report on skew as a message."""
+    return monitor_pb2.SkewReport(
+        tenant=report.tenant,
+        model=report.model,
+        window_start=_timestamp(report.window.start),
+        window_end=_timestamp(report.window.end),
+        skew_verdict=report.verdict.value,
+        rows={result.value: count for result, count in report.counts.items()},
+        features=[
+            monitor_pb2.SkewedFeature(
+                feature=one.feature,
+                version=one.version,
+                rows=one.rows,
+                served=one.served,
+                trained=one.trained,
+                answered_at=_timestamp(one.at),
+            )
+            for one in report.features
+        ],
+        highest_share=report.highest_share,
+        summary=report.summary,
+    )
 
 
 def report_message(report: Report) -> monitor_pb2.Report:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from services.monitor import metrics
 from services.monitor.api_grpc import FULL_NAME, MonitorServicer
 from services.monitor.api_http import UseCases, add_routes
 from services.monitor.api_http.sessions import Sessions
+from services.monitor.clients.features import FeatureValues
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.history import ReadHistory, coarser
+from services.monitor.domain.model import PredictionBatch
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import RecordPredictions
+from services.monitor.domain.sample_rows import RowSample
+from services.monitor.domain.skew import CheckSkew, ReportSkew
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from services.monitor.worker import GROUP, batch_handler
 from tenon.api.monitor.v1 import monitor_pb2_grpc
@@ -36,7 +42,7 @@ from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.migrating import open_service_database
-from tenon.kit.process import Periodic, run_service, starting
+from tenon.kit.process import Background, Periodic, run_service, starting
 from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry
 
@@ -82,7 +88,25 @@ def main() -> None:
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
     join_late = JoinLatePredictions(answered, keyed, SqlBookmarks(database, ids), record_labels)
     window = parse_duration(settings.monitor_window)
-    record = RecordPredictions(log, lambda batch: metrics.count_predictions(batch, now_micros()))
+    # Without a features service there is nothing to compare with.
+    compares = bool(settings.features_grpc) and settings.monitor_skew_rows_per_hour > 0
+    sample = RowSample(
+        math.ceil(settings.monitor_skew_rows_per_hour * settings.monitor_skew_seconds / 3600), metrics.expect_skew
+    )
+
+    def recorded(batch: PredictionBatch) -> None:
+        metrics.count_predictions(batch, now_micros())
+        if compares:
+            sample.offer(batch)
+
+    record = RecordPredictions(log, recorded)
+    skew_checks = SqlSkewChecks(database, ids)
+    features = open_channel(settings, settings.features_grpc) if compares else None
+    background: list[Background] = []
+    if features is not None:
+        values = FeatureValues(features)
+        check_skew = CheckSkew(sample, versions, values, skew_checks, now=now_micros, counted=metrics.count_skew)
+        background.append(Periodic("skew", check_skew, settings.monitor_skew_seconds))
     evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
 
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros)
@@ -123,12 +147,13 @@ def main() -> None:
         policies=policies,
         look_over=look_over,
         view_model=view_model,
+        report_skew=ReportSkew(skew_checks),
         sessions=sessions,
         now=now_micros,
         window=window,
     )
     add_routes(app, use)
-    servicer = MonitorServicer(build_report, record_labels, now_micros, window)
+    servicer = MonitorServicer(build_report, record_labels, now_micros, window, use.report_skew)
     door = create_server(
         settings,
         authenticator,
@@ -143,6 +168,7 @@ def main() -> None:
             consumer,
             Periodic("label joiner", join_late, settings.monitor_join_seconds),
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
+            *background,
         ],
-        on_stop=[registry.close, database.close],
+        on_stop=[registry.close, *([features.close] if features is not None else []), database.close],
     )

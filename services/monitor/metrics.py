@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.monitor.domain.model import Drift, PredictionBatch, Quality, Report
+from services.monitor.domain.skew_words import SkewResult
 
 if TYPE_CHECKING:
     from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.record_labels import LabelsRecorded
+    from tenon.core.tenancy import TenantId
 
 PREDICTIONS = Counter(
     "tenon_monitor_predictions_total", "Predictions taken into the log.", ["tenant", "model", "version", "role"]
@@ -52,6 +54,23 @@ EVALUATION_FAILURES = Counter(
 REPORTS = Histogram(
     "tenon_monitor_report_duration_seconds", "Time to build one report.", buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 )
+
+SKEW_ROWS = Counter(
+    "tenon_monitor_skew_rows_total",
+    "Logged rows whose history was compared with what the training path gives for it.",
+    ["tenant", "model", "version", "result"],
+)
+
+
+def expect_skew(tenant: TenantId, model: str, version: int) -> None:
+    """Rows will be compared: a counter that begins above zero would hide its first rows from a rule."""
+    for result in SkewResult:
+        SKEW_ROWS.labels(tenant.value, model, str(version), result.value)
+
+
+def count_skew(tenant: TenantId, model: str, version: int, result: SkewResult, rows: int) -> None:
+    """Rows were compared."""
+    SKEW_ROWS.labels(tenant.value, model, str(version), result.value).inc(rows)
 
 
 def count_predictions(batch: PredictionBatch, now: int) -> None:

@@ -32,6 +32,12 @@ class MonitorSettings(ServiceSettings):
     monitor_join_seconds: float = Field(
         default=10.0, gt=0, description="Pause between two looks for labels of predictions that came after them."
     )
+    monitor_skew_seconds: float = Field(
+        default=300.0, gt=0, description="Pause between two comparisons of served with trained values."
+    )
+    monitor_skew_rows_per_hour: int = Field(
+        default=200, ge=0, le=10_000, description="Rows of each version that are compared in an hour; 0: none."
+    )
 
     @field_validator("monitor_window")
     @classmethod

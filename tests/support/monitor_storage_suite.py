@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
 from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.tables import metadata
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from tenon.core.errors import NotFound
@@ -45,6 +47,7 @@ class Store:
         self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
         self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
         self.policies = SqlPolicies(self.database)
+        self.skew = SqlSkewChecks(self.database, ids)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -238,6 +241,21 @@ class MonitorStorageSuite:
             store.manifests.put(NORTH, "cost", 1, "0" * 64, text)
         assert store.manifests.get(NORTH, "cost", 1) == b"first"
         assert store.manifests.get(SOUTH, "cost", 1) is None
+
+    def test_comparisons_are_kept_to_the_last_bit(self, store: Store) -> None:
+        """What was served may be missing; another tenant sees nothing, and what is old goes."""
+        store.clear()
+        features = (
+            SkewedFeature("v.x", 2, 3, 0.1 + 0.2, 0.3, START),
+            SkewedFeature("v.y", 2, 1, float("nan"), 1.0, START),
+        )
+        for moment in (START, START + 10):
+            check = SkewCheck("cost", 2, moment, {SkewResult.SAME: 7, SkewResult.SKEW: 3}, features)
+            store.skew.add(NORTH, check)
+        assert repr(store.skew.between(NORTH, "cost", Window(START + 1, START + 11))) == repr([check])
+        assert store.skew.between(SOUTH, "cost", ALWAYS) == []
+        assert store.skew.drop_before(START + 10) == 1
+        assert repr(store.skew.between(NORTH, "cost", ALWAYS)) == repr([check])
 
     def test_changes_are_counted_for_the_evaluator(self, store: Store) -> None:
         """A batch and a call with labels each raise the model's counter; a repeated batch does not."""

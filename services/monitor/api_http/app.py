@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.monitor.api_http.in_depth import add_in_depth_routes
 from services.monitor.api_http.labels import add_label_routes
 from services.monitor.api_http.pages.routes import add_pages
 from services.monitor.api_http.policies import add_policy_routes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def add_routes(app: FastAPI, use: UseCases) -> None:
     """Put monitor's routes on the app."""
     add_report_routes(app, use)
+    add_in_depth_routes(app, use)
     add_label_routes(app, use)
     add_policy_routes(app, use)
     add_pages(app, use)

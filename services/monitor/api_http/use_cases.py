@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
     from services.monitor.domain.record_labels import RecordLabels
+    from services.monitor.domain.skew import ReportSkew
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
     from tenon.kit.spec_store import Change, StoredSpec
@@ -50,4 +51,5 @@ class UseCases:
     window: int
     look_over: LookOver
     view_model: ViewModel
+    report_skew: ReportSkew
     sessions: Sessions

@@ -173,3 +173,68 @@ class VersionTraffic(_message.Message):
     quality_verdict: str
     summary: str
     def __init__(self, version: _Optional[int] = ..., role: _Optional[str] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., label_delay_median_seconds: _Optional[float] = ..., label_delay_p90_seconds: _Optional[float] = ..., quality_verdict: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class GetSkewRequest(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "version")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    version: int
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class GetSkewResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: SkewReport
+    def __init__(self, report: _Optional[_Union[SkewReport, _Mapping]] = ...) -> None: ...
+
+class SkewReport(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "skew_verdict", "rows", "features", "highest_share", "summary")
+    class RowsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    SKEW_VERDICT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    skew_verdict: str
+    rows: _containers.ScalarMap[str, int]
+    features: _containers.RepeatedCompositeFieldContainer[SkewedFeature]
+    highest_share: float
+    summary: str
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skew_verdict: _Optional[str] = ..., rows: _Optional[_Mapping[str, int]] = ..., features: _Optional[_Iterable[_Union[SkewedFeature, _Mapping]]] = ..., highest_share: _Optional[float] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class SkewedFeature(_message.Message):
+    __slots__ = ("feature", "version", "rows", "served", "trained", "answered_at")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_AT_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    version: int
+    rows: int
+    served: float
+    trained: float
+    answered_at: _timestamp_pb2.Timestamp
+    def __init__(self, feature: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., served: _Optional[float] = ..., trained: _Optional[float] = ..., answered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -44,6 +44,11 @@ class MonitorServiceStub:
                 request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.GetSkew = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/GetSkew',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.FromString,
+                _registered_method=True)
 
 
 class MonitorServiceServicer:
@@ -62,6 +67,13 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSkew(self, request, context):
+        """Whether the model was served the values that it was trained on: sampled rows, recomputed and compared bit for bit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.FromString,
                     response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.SerializeToString,
+            ),
+            'GetSkew': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSkew,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class MonitorService:
             '/tenon.api.monitor.v1.MonitorService/GetReport',
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.SerializeToString,
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSkew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/GetSkew',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.FromString,
             options,
             channel_credentials,
             insecure,
