@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import secrets
@@ -44,6 +45,7 @@ from services.predictor.engine.loader import BundleLoader
 from services.predictor.settings import PredictorSettings, pins_of
 from services.predictor.storage.bundle_cache import BundleCache
 from services.predictor.storage.leftovers import SUFFIX
+from services.predictor.storage.operations import OperationsTeller
 from services.predictor.storage.quotas_file import QuotasFile
 from services.predictor.storage.releases_file import ReleasesFile
 from services.predictor.storage.shipping import Shipper
@@ -240,19 +242,25 @@ def main() -> None:
     if siblings is not None:
         background.append(siblings)
     spools = [spool, *_ownerless(settings, home, replica)]
+    teller = OperationsTeller(
+        connect(settings.redis_url) if settings.redis_url else None, replica, metrics.REQUESTS.news
+    )
     if settings.redis_url:
         cap = settings.predictor_stream_max_mib << 20
         metrics.STREAM_CAP.set(cap)
         stream = PredictionStream(connect(settings.redis_url), max_bytes=cap, on_used=metrics.STREAM_BYTES.set)
         background += [
-            Shipper(
-                source,
-                stream,
-                on_shipped=metrics.SHIPPED.inc,
-                on_failed=metrics.SHIP_FAILURES.inc,
-                on_full=metrics.STREAM_FULL.set,
-            )
-            for source in spools
+            Periodic("operations", teller.tell, settings.predictor_operations_seconds),
+            *(
+                Shipper(
+                    source,
+                    stream,
+                    on_shipped=metrics.SHIPPED.inc,
+                    on_failed=metrics.SHIP_FAILURES.inc,
+                    on_full=metrics.STREAM_FULL.set,
+                )
+                for source in spools
+            ),
         ]
     else:
         log.warning("TENON_REDIS_URL is not set: predictions stay in the spool")
@@ -261,6 +269,8 @@ def main() -> None:
     background.append(shadows)
 
     def leave() -> None:
+        with contextlib.suppress(TenonError):
+            teller.tell()
         try:
             reporter.report([], leaving=True)
         except TenonError:

@@ -15,11 +15,10 @@ from prometheus_client.utils import floatToGoString
 
 from services.predictor.domain.model import FloatArray, Role, Served, ServedModel
 from services.predictor.domain.repository import Usage
+from tenon.core.operations import FAILURES, LATENCY_BOUNDS, Failure, Operations
 from tenon.core.tenancy import TenantId
 
-_FAST = (
-    0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5,
-)  # fmt: skip
+_FAST = LATENCY_BOUNDS
 _MEMORY = 256
 _GAINS = tuple(1.0 / (count + 1) for count in range(_MEMORY + 1))
 _BOUND = 1e100
@@ -34,7 +33,8 @@ class Tally:
     """
 
     __slots__ = (
-        "answers", "buckets", "last_at", "mean", "negative", "positive", "rows", "scores", "seconds", "seen", "squares",
+        "answers", "buckets", "failures", "last_at", "mean", "negative", "positive", "rows", "scores", "seconds", "seen",
+        "squares",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +42,7 @@ class Tally:
         self.rows = 0
         self.seconds = 0.0
         self.buckets = [0] * (len(_FAST) + 1)
+        self.failures = [0] * len(FAILURES)
         self.seen = 0
         self.last_at = 0.0
         self.scores = 0
@@ -86,6 +87,7 @@ class RequestMetrics:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str, str, str, str], Tally] = {}
         self._refused: dict[tuple[str, str, str], int] = {}
+        self._told: dict[tuple[str, str, str, str], list[int]] = {}
         self._lock = threading.Lock()
 
     def tally(self, served: Served, role: Role, protocol: str) -> Tally:
@@ -115,6 +117,30 @@ class RequestMetrics:
         key = (tenant, protocol, outcome)
         with self._lock:
             self._refused[key] = self._refused.get(key, 0) + 1
+
+    def news(self) -> list[Operations]:
+        """What versions did since this was asked last, over all protocols. For one caller: what it was told is not said again."""
+        with self._lock:
+            tallies = list(self._tallies.items())
+        totals: dict[tuple[str, str, str, str], list[int]] = {}
+        for (tenant, model, version, role, _), tally in tallies:
+            # Answers as the buckets have them: both belong together, and neither is locked.
+            counts = [*tally.failures, *tally.buckets]
+            before = totals.get((tenant, model, version, role))
+            totals[tenant, model, version, role] = (
+                counts if before is None else [one + other for one, other in zip(before, counts, strict=True)]
+            )
+        found = []
+        for key, counts in totals.items():
+            told = self._told.get(key)
+            if counts == told or not any(counts):
+                continue
+            fresh = counts if told is None else [one - other for one, other in zip(counts, told, strict=True)]
+            self._told[key] = counts
+            failures, latency = tuple(fresh[: len(FAILURES)]), tuple(fresh[len(FAILURES) :])
+            tenant, model, version, role = key
+            found.append(Operations(TenantId(tenant), model, int(version), Role(role), sum(latency), failures, latency))
+        return found
 
     def describe(self) -> Iterator[Metric]:
         """The metrics without figures."""
@@ -263,6 +289,10 @@ class PrometheusObserver:
                 tally.positive += scores
             else:
                 tally.negative -= scores
+
+    def failed(self, served: Served, role: Role, protocol: str, failure: Failure) -> None:
+        """A version did not answer what had reached it."""
+        REQUESTS.tally(served, role, protocol).failures[FAILURES.index(failure)] += 1
 
     def usage(self, tenant: TenantId) -> Mapping[tuple[str, int], Usage]:
         """See `UsageSource`."""

@@ -45,6 +45,9 @@ class PredictorSettings(ServiceSettings):
     predictor_tenants: list[str] = Field(
         default_factory=list, description='Only these tenants, as JSON: ["clinic"]; empty: all.'
     )
+    predictor_operations_seconds: float = Field(
+        default=5.0, gt=0, le=300, description="How often monitor is told what versions answered and how it ended."
+    )
     predictor_history_timeout_ms: float = Field(
         default=200, gt=0, le=60_000, description="How long a prediction waits for features."
     )

@@ -22,6 +22,7 @@ log = get_logger(__name__)
 
 DATASET_COMMITTED = "tenon:events:dataset_committed"
 PREDICTIONS = "tenon:predictions"
+OPERATIONS = "tenon:operations"
 
 CONSUMED = Counter("tenon_events_consumed_total", "Stream entries handled.", ["stream", "group", "outcome"])
 BACKLOG = Gauge(

@@ -14,6 +14,7 @@ from services.predictor.domain.ports import History, HistoryQuery, Known
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.routing import Table
 from services.predictor.domain.shadow import ShadowQueue
+from tenon.core.operations import Failure
 from tenon.core.tenancy import TenantId
 
 ACME = TenantId("acme")
@@ -120,6 +121,7 @@ class FakeObserver:
     levels: dict[str, int] = field(default_factory=dict)
     shadows: list[str] = field(default_factory=list)
     cold: list[str] = field(default_factory=list)
+    failures: list[tuple[int, Role, Failure]] = field(default_factory=list)
     evictions: int = 0
     states: list[Sequence[ServedModel]] = field(default_factory=list)
 
@@ -127,6 +129,10 @@ class FakeObserver:
         """See `Observer`."""
         rows = 1 if isinstance(scores, float) else len(scores)
         self.answers.append((served.version, role, protocol, rows))
+
+    def failed(self, served: Served, role: Role, protocol: str, failure: Failure) -> None:
+        """See `Observer`."""
+        self.failures.append((served.version, role, failure))
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:
         """See `Observer`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from services.predictor.domain.logged import Logged, PredictionIds
 from services.predictor.domain.routing import Table, choose
 from tenon.core.errors import NotFound
+from tenon.core.operations import Failure
 
 if TYPE_CHECKING:
     from services.predictor.domain.model import Entry, Served, Serving
@@ -67,7 +68,11 @@ class AtOnce:
     ) -> tuple[float, bytes, str]:
         """Evaluate, log and count; gives the score and the prediction's id, as bytes and as text."""
         served, role = route.serving
-        score = served.evaluator.predict_row(row.values)
+        try:
+            score = served.evaluator.predict_row(row.values)
+        except Exception:
+            self._observer.failed(served, role, protocol, Failure.BROKEN)
+            raise
         at = time.time_ns() // 1000
         raw, text = self._ids.one(at)
         log = self._log

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from services.predictor.domain.logged import Logged
 from services.predictor.domain.model import ModelKey, Release, Role, Served, ServedModel, Source, Track
+from tenon.core.operations import Failure
 from tenon.core.tenancy import TenantId
 
 FloatArray = npt.NDArray[np.float64]
@@ -123,6 +124,10 @@ class Observer(Protocol):
 
     def answered(self, served: Served, role: Role, protocol: str, scores: float | FloatArray, seconds: float) -> None:
         """A version answered one row, or one for each of `scores`."""
+        ...
+
+    def failed(self, served: Served, role: Role, protocol: str, failure: Failure) -> None:
+        """A version did not answer a request that had reached it."""
         ...
 
     def refused(self, tenant: str, protocol: str, outcome: str) -> None:

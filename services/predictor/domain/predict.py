@@ -19,13 +19,13 @@ from services.predictor.domain import ladder, quick
 from services.predictor.domain.at_once import AtOnce, alike
 from services.predictor.domain.cold import Patience
 from services.predictor.domain.explaining import Explaining
+from services.predictor.domain.given import input_missing, refuse_unknown, split_matrix
 from services.predictor.domain.ladder import Ladders
 from services.predictor.domain.last_known import LastKnown
 from services.predictor.domain.logged import ID_BYTES, Logged, PredictionIds, logged_columns
 from services.predictor.domain.model import (
     Answer,
     Ask,
-    Column,
     Entry,
     FloatArray,
     Kind,
@@ -38,7 +38,8 @@ from services.predictor.domain.ports import HistoryQuery, HistorySource, Observe
 from services.predictor.domain.routing import Table, choose
 from services.predictor.domain.rungs import Footings
 from services.predictor.domain.shadow import ShadowQueue
-from tenon.core.errors import Invalid, Place, TooLarge, did_you_mean
+from tenon.core.errors import Invalid, Place, TenonError, TooLarge
+from tenon.core.operations import Failure
 from tenon.core.tenancy import TenantId
 
 
@@ -137,7 +138,7 @@ class Predictor:
                 if rows is not None:
                     part = Part(serving, None, ask.rows, {}, np.full(ask.rows, now), rows)
                     return Plan(tenant, ask, entry, [part], started)
-            ask.columns = _split_matrix(lead, ask.matrix)
+            ask.columns = split_matrix(lead, ask.matrix)
         if alone:
             serving = fixed or entry.lead
             parts = [self._part(serving, ask, ask.columns, None, ask.rows, now)]
@@ -157,7 +158,12 @@ class Predictor:
         for part in plan.parts:
             if part.query is not None:
                 history, served = self._history.fetch(plan.tenant, part.query), part.serving.served
-                part.footings, part.ages = self._ladders.settle(plan.tenant, served, part.columns, part.query, history)
+                try:
+                    settled = self._ladders.settle(plan.tenant, served, part.columns, part.query, history)
+                except TenonError:
+                    self._observer.failed(*part.serving, plan.ask.protocol, Failure.UNAVAILABLE)
+                    raise
+                part.footings, part.ages = settled
                 part.keys, part.query = part.query.keys, None
 
     def answer(self, plan: Plan) -> list[Answer]:
@@ -166,7 +172,11 @@ class Predictor:
         at = time.time_ns() // 1000
         for part in plan.parts:
             served, role = part.serving
-            scores = _scores(part)
+            try:
+                scores = _scores(part)
+            except Exception:
+                self._observer.failed(served, role, ask.protocol, Failure.BROKEN)
+                raise
             ids = self._ids.many(at, part.count)
             lost = () if part.footings is None else part.footings.lost
             answers.append(Answer(served, role, part.rows, scores, ids, lost, part.ages, part.footings))
@@ -210,7 +220,14 @@ class Predictor:
                 groups.append((serving, found if len(found) < ask.rows else None))
         return groups
 
-    def _part(
+    def _part(self, serving: Serving, ask: Ask, *given: Any) -> Part:
+        try:
+            return self._cleaned(serving, ask, *given)
+        except TenonError:
+            self._observer.failed(*serving, ask.protocol, Failure.REFUSED)
+            raise
+
+    def _cleaned(
         self,
         serving: Serving,
         ask: Ask,
@@ -220,7 +237,7 @@ class Predictor:
         now: int,
     ) -> Part:
         served = serving.served
-        _refuse_unknown(served, given)
+        refuse_unknown(served, given)
         if served.layout is not None and not ask.partial:
             found = quick.of_columns(served.layout, given, count)
             if found is not None:
@@ -245,7 +262,7 @@ class Predictor:
             elif column.nullable:
                 columns[column.name] = clean.missing(column, count)
             else:
-                raise _input_missing(served, column)
+                raise input_missing(served, column)
         times = _times(served, given, count, now)
         part = Part(serving, rows, count, columns, times)
         if wanted:
@@ -347,48 +364,3 @@ def _take(columns: Any, rows: npt.NDArray[np.intp] | None) -> Any:
         name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
         for name, values in columns.items()
     }
-
-
-def _split_matrix(served: Served, matrix: npt.NDArray[Any]) -> dict[str, Values]:
-    """A matrix stands for the request columns, or for request and history columns, in the signature's order."""
-    width = matrix.shape[1]
-    request = [column for column in served.inputs if column.source == "request"]
-    for names in (request, list(served.inputs)):
-        if len(names) == width and names:
-            for column in names:
-                if column.kind is Kind.TEXT:
-                    raise Invalid(
-                        "MATRIX_NEEDS_NUMBERS",
-                        f"column {column.name!r} is text, so the inputs cannot be one matrix; send one tensor per column",
-                        place=Place(field=column.name),
-                    )
-            return {column.name: matrix[:, index] for index, column in enumerate(names)}
-    raise Invalid(
-        "MATRIX_SHAPE",
-        f"the matrix has {width} columns; model {served.model!r} takes {len(request)}: "
-        f"{', '.join(column.name for column in request)[:300]}",
-        hint="send one tensor per column, named as in the model's metadata",
-    )
-
-
-def _refuse_unknown(served: Served, given: Mapping[str, Values]) -> None:
-    if given.keys() <= served.by_name.keys():
-        return
-    for name in given:
-        if name not in served.by_name:
-            near = did_you_mean(name, served.by_name)
-            hint = f"did you mean {near!r}?" if near else f"inputs: {', '.join(served.by_name)}"[:500]
-            raise Invalid(
-                "INPUT_UNKNOWN",
-                f"model {served.model!r} has no input {name[:80]!r}",
-                place=Place(field=name[:80]),
-                hint=hint,
-            )
-
-
-def _input_missing(served: Served, column: Column) -> Invalid:
-    return Invalid(
-        "INPUT_MISSING",
-        f"input {column.name!r} ({column.type}) of model {served.model!r} is missing",
-        place=Place(field=column.name),
-    )
