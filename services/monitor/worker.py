@@ -7,12 +7,26 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tenon.core.errors import Invalid
+from tenon.core.operations import unpack_operations
 from tenon.kit.prediction_batches import unpack_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tenon.core.operations import OperationsRecord
+
 GROUP = "monitor"
+
+
+def operations_handler(take: Callable[[OperationsRecord], bool]) -> Callable[[str, Mapping[bytes, bytes]], None]:
+    """The same for the predictors' operations records."""
+
+    def handle(entry_id: str, fields: Mapping[bytes, bytes]) -> None:
+        if b"id" not in fields or b"operations" not in fields:
+            raise Invalid("OPERATIONS_INVALID", f"entry {entry_id} is no operations record")
+        take(unpack_operations(fields[b"id"], fields[b"operations"]))
+
+    return handle
 
 
 def batch_handler(record: Callable[[object], bool]) -> Callable[[str, Mapping[bytes, bytes]], None]:

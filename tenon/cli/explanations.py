@@ -26,6 +26,8 @@ ARM_NAME_INVALID | An arm cannot have this name. | Lower-case letters, digits, -
 ARM_NOT_NAMED | The release has several arms, and none was named. | `tenon release promote MODEL --arm NAME`
 ARM_REPEATED | One arm is named twice. | Give each arm a name of its own.
 ARM_WEIGHT_INVALID | An arm's share is not between 0.1 and 99.9 percent in steps of 0.1. | Write an arm such as --arm b=4:10.
+AUTOMATIC_INVALID | How a canary shall go on by itself cannot be meant. | The message names what; docs/concepts/canary-verdicts.md.
+AUTOMATIC_WITHOUT_CANARY | A release shall go on by itself that has no canary. | Add --canary VERSION --weight 5, or leave --auto out.
 BATCH_INVALID | An entry of the prediction log cannot be read. | It is set aside as a dead letter; look at monitor's log. Usually predictor and monitor are of different versions.
 BATCH_NOT_FOUND | There is no such batch of files. | The id stands in the answer of `tenon ingest --json`.
 BLOBS_UNAVAILABLE | The blob store cannot be reached or written. | Check TENON_BLOB_URL, the disk's space and rights, or the bucket's credentials.
@@ -182,6 +184,7 @@ NO_ROWS | A file has only its header, or there are no rows to train on. | `tenon
 NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or split.testFrom, or load newer data.
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
 ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
+OPERATIONS_INVALID | An entry of the operations stream cannot be read. | It is set aside as a dead letter; usually predictor and monitor are of different versions.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.
 OVER_SHARE | More of the tenant's requests wait than its share of a busy predictor. | Ask again after the time in Retry-After, on fewer connections; operators can add replicas.
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
@@ -279,6 +282,7 @@ VALUE_MISSING | A value is missing in a column that must have one. | Send it, or
 VALUE_RANGE | A number is too large to be exact. | Send integers below 2^53, numbers below 3.4e38.
 VALUE_TYPE | A value is of another type than its column. | Send it as declared; the message names column and row.
 VALUE_UNKNOWN | A value is not one of those possible. | The message lists them.
+VERDICT_INVALID | A verdict was reported without saying which. | Only for people who write their own judge of canaries: set `verdict`.
 VERSION_INVALID | This is not a version's number. | Versions count from 1; `tenon versions MODEL`.
 VERSION_NOT_FOUND | The model has no such version. | `tenon versions MODEL` lists them.
 VERSION_NOT_SERVED | The version exists, but is not served now. | `tenon release set MODEL …` serves it.

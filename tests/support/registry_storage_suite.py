@@ -12,7 +12,7 @@ import pytest
 
 from services.registry.domain.audit import AuditLog
 from services.registry.domain.keys import KeyRing, key_hash
-from services.registry.domain.model import Replica, Role, ServedModel, ServingChange, Track, Version
+from services.registry.domain.model import Automatic, Replica, Role, ServedModel, ServingChange, Track, Version
 from services.registry.domain.ports import Transact, Transaction
 from services.registry.domain.release_rules import Wish
 from services.registry.domain.releases import RELEASES, ReleaseDesk
@@ -150,7 +150,8 @@ class StorageSuite:
                 add_version(desk, tenant, "cost", run)
         first = desk.releases.set(CLINIC, "cost", Wish(1), "k1", reason="go").release
         other = desk.releases.set(AIRLINE, "cost", Wish(2), "k2").release
-        second = desk.releases.set(CLINIC, "cost", Wish(1, 2, 5, 3), "k1").release
+        plan = Automatic((5, 50), 60, 10, ("errors",), 3600)
+        second = desk.releases.set(CLINIC, "cost", Wish(1, 2, 5, 3), "k1", automatic=plan).release
 
         def work(tx: Transaction) -> None:
             assert tx.releases.history(CLINIC, "cost", 10) == [second, first]

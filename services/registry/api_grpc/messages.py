@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.domain.model import ApiKey, Release, Replica, Role, ServedModel, Tenant, Track, Version
+from services.registry.domain.automatic import Judged, Trial, Verdict
+from services.registry.domain.model import (
+    ApiKey,
+    Automatic,
+    Release,
+    Replica,
+    Role,
+    ServedModel,
+    Tenant,
+    Track,
+    Version,
+)
 from tenon.api.registry.v1 import registry_pb2
 from tenon.core.errors import Forbidden, Invalid, Place
 from tenon.core.tenancy import Principal, TenantId
@@ -76,6 +87,76 @@ def release_message(release: Release) -> registry_pb2.Release:
         action=release.action,
         from_revision=release.from_revision,
         reason=release.reason,
+        automatic=None if release.automatic is None else automatic_message(release.automatic),
+    )
+
+
+def automatic_message(plan: Automatic) -> registry_pb2.Automatic:
+    """How a release goes on by itself."""
+    return registry_pb2.Automatic(
+        steps_permille=plan.steps,
+        step_seconds=plan.step_seconds,
+        step_answers=plan.step_answers,
+        needs=plan.needs,
+        probation_seconds=plan.probation_seconds,
+        probation_until=timestamp(plan.probation_until) if plan.probation_until else None,
+        version_before=plan.before,
+    )
+
+
+def automatic_from_message(message: registry_pb2.Automatic) -> Automatic:
+    """The wish of a caller."""
+    return Automatic(
+        tuple(message.steps_permille),
+        message.step_seconds,
+        message.step_answers,
+        tuple(message.needs),
+        message.probation_seconds,
+    )
+
+
+def trial_message(trial: Trial) -> registry_pb2.Trial:
+    """What is tried."""
+    release = trial.release
+    return registry_pb2.Trial(
+        tenant=release.tenant.value,
+        model=release.model,
+        revision=release.revision,
+        stable_version=trial.stable,
+        candidate_version=trial.candidate,
+        role=_ROLE_TO_WIRE[trial.role],
+        stages=[
+            registry_pb2.TrialStage(
+                start=timestamp(stage.start),
+                end=None if stage.end is None else timestamp(stage.end),
+                weight_permille=stage.weight_permille,
+            )
+            for stage in trial.stages
+        ],
+        automatic=None if release.automatic is None else automatic_message(release.automatic),
+    )
+
+
+_VERDICTS: dict[int, Verdict] = {
+    registry_pb2.TRIAL_VERDICT_PROMOTE: "promote",
+    registry_pb2.TRIAL_VERDICT_HOLD: "hold",
+    registry_pb2.TRIAL_VERDICT_ROLL_BACK: "roll_back",
+    registry_pb2.TRIAL_VERDICT_NOT_ENOUGH_EVIDENCE: "not_enough_evidence",
+}
+
+
+def judged_from_message(message: registry_pb2.ReportVerdictRequest) -> Judged:
+    """What monitor found. Raises `Invalid`."""
+    verdict = _VERDICTS.get(message.verdict)
+    if verdict is None:
+        raise Invalid("VERDICT_INVALID", "a verdict is needed", place=Place(field="verdict"))
+    return Judged(
+        message.revision,
+        message.candidate_version,
+        verdict,
+        message.summary,
+        message.judged_at.ToMicroseconds(),
+        message.stage_answers,
     )
 
 

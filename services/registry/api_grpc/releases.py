@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.registry.api_grpc.messages import (
+    automatic_from_message,
+    judged_from_message,
     platform_principal,
     release_message,
     replica_message,
     served_from_message,
+    trial_message,
 )
 from services.registry.domain.release_rules import Arm, Wish
 from services.registry.domain.releases import Outcome, ReleaseDesk
@@ -55,6 +58,7 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
             force=request.force,
             reason=request.reason,
             expected_revision=request.expected_revision,
+            automatic=automatic_from_message(request.automatic) if request.HasField("automatic") else None,
         )
         return registry_pb2.SetReleaseResponse(release=_counted(outcome), changed=outcome.changed)
 
@@ -138,6 +142,23 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
             desired=[release_message(release) for release in view.desired],
             replicas=[replica_message(replica) for replica in view.replicas],
         )
+
+    def ListTrials(self, _request: registry_pb2.ListTrialsRequest, _context: Any) -> registry_pb2.ListTrialsResponse:
+        """See the proto. For the platform's services."""
+        platform_principal()
+        return registry_pb2.ListTrialsResponse(trials=[trial_message(trial) for trial in self._releases.trials()])
+
+    def ReportVerdict(
+        self, request: registry_pb2.ReportVerdictRequest, _context: Any
+    ) -> registry_pb2.ReportVerdictResponse:
+        """See the proto. Only the platform's services are believed."""
+        platform_principal()
+        outcome, waiting = self._releases.follow(
+            TenantId(request.tenant), request.model, judged_from_message(request), "monitor"
+        )
+        return registry_pb2.ReportVerdictResponse(
+            release=_counted(outcome), acted=outcome.changed, waiting=waiting
+        )  # fmt: skip
 
 
 def _counted(outcome: Outcome) -> registry_pb2.Release:

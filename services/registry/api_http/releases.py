@@ -46,6 +46,7 @@ def releases_router(releases: ReleaseDesk, serving: ServingBoard) -> APIRouter:
             force=body.force,
             reason=body.reason,
             expected_revision=body.expected_revision,
+            automatic=body.automatic.wanted() if body.automatic else None,
         )
         return _answer(outcome)
 

@@ -12,6 +12,7 @@ from services.registry.domain.agreement import Disagreement, serves
 from services.registry.domain.model import (
     ApiKey,
     AuditEntry,
+    Automatic,
     Release,
     Replica,
     Role,
@@ -24,7 +25,7 @@ from services.registry.domain.model import (
 from services.registry.domain.release_rules import Arm, Wish
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal, Scope, TenantId
-from tenon.core.timestamps import rfc3339
+from tenon.core.timestamps import parse_duration, rfc3339
 from tenon.kit.http import admin_only, allow, principal_of
 
 Reader = Annotated[TenantId, Depends(allow(Scope.READ))]
@@ -55,6 +56,36 @@ class ArmBody(Body):
     weight: Decimal = Field(description="Its share in percent, 0.1 to 99.9, in steps of 0.1.")
 
 
+class AutomaticBody(Body):
+    """How the canary goes on by itself, by monitor's verdicts."""
+
+    steps: list[Decimal] = Field(
+        default_factory=lambda: [Decimal(5), Decimal(25), Decimal(50)],
+        max_length=20,
+        description="Its shares in percent, growing; those above its weight follow it, and after the last it is promoted.",
+    )
+    every: str = Field(default="10m", description="A step lasts at least so long, such as 10m or 1d.")
+    answers: int = Field(default=100, ge=1, le=2**40, description="So often the canary must have answered in a step.")
+    needs: list[str] = Field(
+        default_factory=lambda: ["errors", "latency", "scores"],
+        max_length=10,
+        description="What must have passed; each of errors, latency, scores and quality can always say no.",
+    )
+    probation: str = Field(
+        default="7d", description="After its promotion it goes back by itself for so long; 0s: it does not."
+    )
+
+    def wanted(self) -> Automatic:
+        """The body as the domain knows it. Raises `Invalid`."""
+        return Automatic(
+            tuple(_permille(step, "AUTOMATIC_INVALID", "automatic.steps") for step in self.steps),
+            parse_duration(self.every, "automatic.every") // 10**6,
+            self.answers,
+            tuple(self.needs),
+            0 if self.probation in ("0", "0s") else parse_duration(self.probation, "automatic.probation") // 10**6,
+        )
+
+
 class ReleaseBody(Body):
     """A release to set."""
 
@@ -70,6 +101,9 @@ class ReleaseBody(Body):
     force: bool = Field(default=False, description="Release versions that failed a gate, too.")
     reason: str = ""
     expected_revision: int = Field(default=0, ge=0, description="The revision the caller has seen; 0: no check.")
+    automatic: AutomaticBody | None = Field(
+        default=None, description="Let the canary go on, or back, by monitor's verdicts; left out: nothing by itself."
+    )
 
     def wish(self) -> Wish:
         """The body as the domain knows it. Raises `Invalid` for a weight that is not a multiple of 0.1 percent."""
@@ -169,6 +203,20 @@ def release_json(release: Release) -> dict[str, Any]:
         "reason": release.reason,
         "created_at": rfc3339(release.created_at),
         "created_by": release.created_by,
+        "automatic": None if release.automatic is None else automatic_json(release.automatic),
+    }
+
+
+def automatic_json(plan: Automatic) -> dict[str, Any]:
+    """How a release goes on by itself; steps in percent."""
+    return {
+        "steps": [_percent(step) for step in plan.steps],
+        "step_seconds": plan.step_seconds,
+        "step_answers": plan.step_answers,
+        "needs": list(plan.needs),
+        "probation_seconds": plan.probation_seconds,
+        "probation_until": rfc3339(plan.probation_until) if plan.probation_until else None,
+        "version_before": plan.before or None,
     }
 
 

@@ -78,6 +78,20 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class Automatic:
+    """How a canary goes on by itself; see `automatic`. `steps` are its shares in thousandths, growing; after the last it is
+    promoted. `probation_until` and `before` are of a version that was."""
+
+    steps: tuple[int, ...]
+    step_seconds: int
+    step_answers: int
+    needs: tuple[str, ...]
+    probation_seconds: int
+    probation_until: int = 0
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """One immutable numbered revision of what a tenant's model serves.
 
@@ -88,12 +102,13 @@ class Release:
     model: str
     revision: int
     tracks: tuple[Track, ...]
-    action: str  # set, promote or rollback
+    action: str  # set, advance, promote or rollback
     created_at: int
     created_by: str
     from_revision: int = 0
     reason: str = ""
     change: int = 0
+    automatic: Automatic | None = None
 
     def track(self, role: Role) -> Track | None:
         """The track of a role, if the release has one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 
-from services.registry.domain.model import Release, Track, Version
+from services.registry.domain.automatic import Judged, Trial, check_automatic, next_step, trial_of
+from services.registry.domain.model import Automatic, Release, Role, Track, Version
 from services.registry.domain.ports import Announce, Clock, Transact, Transaction
 from services.registry.domain.release_rules import (
+    MAX_REASON,
     Wish,
     answering,
     check_expected,
@@ -56,21 +58,23 @@ class ReleaseDesk:
         force: bool = False,
         reason: str = "",
         expected_revision: int = 0,
+        automatic: Automatic | None = None,
     ) -> Outcome:
         """Serve these versions. What is served already makes no new revision."""
         check_wish(wish)
         check_reason(reason)
+        plan = None if automatic is None else check_automatic(automatic, wish.canary_weight_permille)
 
         def work(tx: Transaction) -> Outcome:
             current = self._before(tx, tenant, model, expected_revision)
             versions = {number: require_version(tx, tenant, model, number) for number in wish.versions}
             tracks = compose(wish, versions)
-            if current is not None and current.tracks == tracks:
+            if current is not None and current.tracks == tracks and current.automatic == plan:
                 return Outcome(current, changed=False)
             if not force:
                 check_gates(wish, versions, current)
             forced = _forced(wish, versions, current)
-            return self._add(tx, tenant, model, current, tracks, "set", actor, reason, forced=forced)
+            return self._add(tx, tenant, model, current, tracks, "set", actor, reason, forced=forced, plan=plan)
 
         return self._finish(work)
 
@@ -132,6 +136,45 @@ class ReleaseDesk:
 
         return self._finish(work)
 
+    def follow(self, tenant: TenantId, model: str, judged: Judged, actor: str) -> tuple[Outcome, str]:
+        """Do what follows from a verdict of monitor's, if anything does; else why not. The same verdict again does nothing."""
+        reason = judged.summary[:MAX_REASON]
+
+        def work(tx: Transaction) -> tuple[Outcome, str]:
+            current = require_release(self._before(tx, tenant, model, 0), tenant, model)
+            step = next_step(current, judged, self._clock())
+            if isinstance(step, str):
+                return Outcome(current, changed=False), step
+            tracks, origin_of = step.tracks, 0
+            if step.back:
+                tracks, origin_of = _content_to_go_back_to(tx, current, tracks)
+                if not tracks:
+                    return Outcome(current, changed=False), "what was before is not known"
+            made = self._add(
+                tx, tenant, model, current, tracks, step.action, actor, reason, from_revision=origin_of,
+                plan=step.automatic,
+            )  # fmt: skip
+            return made, ""
+
+        outcome, waiting = self._transact(work)
+        if outcome.changed:
+            self._announce()
+        return outcome, waiting
+
+    def trials(self) -> list[Trial]:
+        """What is tried anywhere."""
+
+        def work(tx: Transaction) -> list[Trial]:
+            now = self._clock()
+            found = (
+                trial_of(current, _earlier(tx, current), now)
+                for current in tx.releases.all_current()
+                if len(current.tracks) > 1 or current.automatic is not None
+            )
+            return [trial for trial in found if trial is not None]
+
+        return self._transact(work)
+
     def current(self, tenant: TenantId, model: str) -> Release:
         """What is desired now. Raises `NotFound` when nothing was ever released."""
 
@@ -170,6 +213,7 @@ class ReleaseDesk:
         *,
         from_revision: int = 0,
         forced: list[int] | None = None,
+        plan: Automatic | None = None,
     ) -> Outcome:
         now = self._clock()
         release = Release(
@@ -183,6 +227,7 @@ class ReleaseDesk:
             from_revision,
             reason,
             change=tx.counters.advance(RELEASES),
+            automatic=plan,
         )
         tx.releases.add(tenant, release)
         details = {
@@ -193,6 +238,8 @@ class ReleaseDesk:
             ],
             "reason": reason,
         }
+        if plan is not None:
+            details["automatic"] = asdict(plan)
         if from_revision:
             details["from_revision"] = from_revision
         if forced:
@@ -205,6 +252,33 @@ class ReleaseDesk:
         if outcome.changed:
             self._announce()
         return outcome
+
+
+def _earlier(tx: Transaction, current: Release) -> Iterator[Release]:
+    """The revisions before one, newest first, read one by one: few are needed."""
+    for revision in range(current.revision - 1, 0, -1):
+        found = tx.releases.get(current.tenant, current.model, revision)
+        if found is None:
+            return
+        yield found
+
+
+def _content_to_go_back_to(
+    tx: Transaction, current: Release, tracks: tuple[Track, ...]
+) -> tuple[tuple[Track, ...], int]:  # fmt: skip
+    """These tracks and the latest earlier revision that was set to them (0: none). No tracks: those of the latest revision on
+    which the version before was stable without a canary, else that version alone."""
+    before = current.automatic.before if current.automatic else 0
+    alone: tuple[Track, ...] = ()
+    for release in _earlier(tx, current):
+        stable = release.track(Role.STABLE)
+        if tracks and release.tracks == tracks:
+            return tracks, origin(release)
+        if not tracks and stable is not None and stable.version == before:
+            if release.track(Role.CANARY) is None:
+                return release.tracks, origin(release)
+            alone = (stable,)
+    return tracks or alone, 0
 
 
 def _forced(wish: Wish, versions: dict[int, Version], current: Release | None) -> list[int]:

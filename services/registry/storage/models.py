@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.registry.domain.model import Release, Version
-from services.registry.storage.rows import tracks_from_json, tracks_to_json
+from services.registry.storage.rows import automatic_from_json, automatic_to_json, tracks_from_json, tracks_to_json
 from services.registry.storage.tables import releases, versions
 from tenon.core.tenancy import TenantId
 
@@ -136,6 +136,7 @@ class SqlReleases:
                 reason=release.reason,
                 created_at=release.created_at,
                 created_by=release.created_by,
+                automatic=automatic_to_json(release.automatic),
             )
         )
 
@@ -180,4 +181,5 @@ def _release(row: Any) -> Release:
         row.from_revision,
         row.reason,
         row.change,
+        automatic_from_json(row.automatic),
     )

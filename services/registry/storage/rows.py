@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from services.registry.domain.model import Role, ServedModel, Track
+from services.registry.domain.model import Automatic, Role, ServedModel, Track
 from tenon.core.tenancy import TenantId
 
 
@@ -18,6 +19,19 @@ def tracks_to_json(tracks: Iterable[Track]) -> str:
 def tracks_from_json(text: str) -> tuple[Track, ...]:
     """Tracks from their text."""
     return tuple(_track_from_list(item) for item in json.loads(text))
+
+
+def automatic_to_json(plan: Automatic | None) -> str:
+    """How a release goes on by itself, as text."""
+    return "" if plan is None else json.dumps(asdict(plan))
+
+
+def automatic_from_json(text: str) -> Automatic | None:
+    """The same from its text."""
+    if not text:
+        return None
+    fields = json.loads(text)
+    return Automatic(**{**fields, "steps": tuple(fields["steps"]), "needs": tuple(fields["needs"])})
 
 
 def served_to_json(models: Iterable[ServedModel]) -> str:

@@ -59,6 +59,8 @@ releases = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("created_by", sa.String(100), nullable=False),
+    # JSON; empty: nothing happens by itself.
+    sa.Column("automatic", sa.Text, nullable=False, server_default=""),
 )
 
 replicas = sa.Table(

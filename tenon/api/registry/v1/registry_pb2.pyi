@@ -17,11 +17,24 @@ class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROLE_CANARY: _ClassVar[Role]
     ROLE_SHADOW: _ClassVar[Role]
     ROLE_ARM: _ClassVar[Role]
+
+class TrialVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRIAL_VERDICT_UNSPECIFIED: _ClassVar[TrialVerdict]
+    TRIAL_VERDICT_PROMOTE: _ClassVar[TrialVerdict]
+    TRIAL_VERDICT_HOLD: _ClassVar[TrialVerdict]
+    TRIAL_VERDICT_ROLL_BACK: _ClassVar[TrialVerdict]
+    TRIAL_VERDICT_NOT_ENOUGH_EVIDENCE: _ClassVar[TrialVerdict]
 ROLE_UNSPECIFIED: Role
 ROLE_STABLE: Role
 ROLE_CANARY: Role
 ROLE_SHADOW: Role
 ROLE_ARM: Role
+TRIAL_VERDICT_UNSPECIFIED: TrialVerdict
+TRIAL_VERDICT_PROMOTE: TrialVerdict
+TRIAL_VERDICT_HOLD: TrialVerdict
+TRIAL_VERDICT_ROLL_BACK: TrialVerdict
+TRIAL_VERDICT_NOT_ENOUGH_EVIDENCE: TrialVerdict
 
 class ListCredentialsRequest(_message.Message):
     __slots__ = ("known_revision",)
@@ -228,7 +241,7 @@ class Track(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., version: _Optional[int] = ..., bundle_sha256: _Optional[str] = ..., weight_permille: _Optional[int] = ..., arm: _Optional[str] = ...) -> None: ...
 
 class Release(_message.Message):
-    __slots__ = ("tenant", "model", "revision", "tracks", "created_at", "created_by", "action", "from_revision", "reason")
+    __slots__ = ("tenant", "model", "revision", "tracks", "created_at", "created_by", "action", "from_revision", "reason", "automatic")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +251,7 @@ class Release(_message.Message):
     ACTION_FIELD_NUMBER: _ClassVar[int]
     FROM_REVISION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     revision: int
@@ -247,7 +261,96 @@ class Release(_message.Message):
     action: str
     from_revision: int
     reason: str
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., revision: _Optional[int] = ..., tracks: _Optional[_Iterable[_Union[Track, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., action: _Optional[str] = ..., from_revision: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    automatic: Automatic
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., revision: _Optional[int] = ..., tracks: _Optional[_Iterable[_Union[Track, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., action: _Optional[str] = ..., from_revision: _Optional[int] = ..., reason: _Optional[str] = ..., automatic: _Optional[_Union[Automatic, _Mapping]] = ...) -> None: ...
+
+class Automatic(_message.Message):
+    __slots__ = ("steps_permille", "step_seconds", "step_answers", "needs", "probation_seconds", "probation_until", "version_before")
+    STEPS_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    STEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STEP_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_FIELD_NUMBER: _ClassVar[int]
+    PROBATION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROBATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    steps_permille: _containers.RepeatedScalarFieldContainer[int]
+    step_seconds: int
+    step_answers: int
+    needs: _containers.RepeatedScalarFieldContainer[str]
+    probation_seconds: int
+    probation_until: _timestamp_pb2.Timestamp
+    version_before: int
+    def __init__(self, steps_permille: _Optional[_Iterable[int]] = ..., step_seconds: _Optional[int] = ..., step_answers: _Optional[int] = ..., needs: _Optional[_Iterable[str]] = ..., probation_seconds: _Optional[int] = ..., probation_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version_before: _Optional[int] = ...) -> None: ...
+
+class ListTrialsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTrialsResponse(_message.Message):
+    __slots__ = ("trials",)
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    trials: _containers.RepeatedCompositeFieldContainer[Trial]
+    def __init__(self, trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ...) -> None: ...
+
+class Trial(_message.Message):
+    __slots__ = ("tenant", "model", "revision", "stable_version", "candidate_version", "role", "stages", "automatic")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    revision: int
+    stable_version: int
+    candidate_version: int
+    role: Role
+    stages: _containers.RepeatedCompositeFieldContainer[TrialStage]
+    automatic: Automatic
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., revision: _Optional[int] = ..., stable_version: _Optional[int] = ..., candidate_version: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., stages: _Optional[_Iterable[_Union[TrialStage, _Mapping]]] = ..., automatic: _Optional[_Union[Automatic, _Mapping]] = ...) -> None: ...
+
+class TrialStage(_message.Message):
+    __slots__ = ("start", "end", "weight_permille")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    weight_permille: int
+    def __init__(self, start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., weight_permille: _Optional[int] = ...) -> None: ...
+
+class ReportVerdictRequest(_message.Message):
+    __slots__ = ("tenant", "model", "revision", "candidate_version", "verdict", "summary", "judged_at", "stage_answers")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_AT_FIELD_NUMBER: _ClassVar[int]
+    STAGE_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    revision: int
+    candidate_version: int
+    verdict: TrialVerdict
+    summary: str
+    judged_at: _timestamp_pb2.Timestamp
+    stage_answers: int
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., revision: _Optional[int] = ..., candidate_version: _Optional[int] = ..., verdict: _Optional[_Union[TrialVerdict, str]] = ..., summary: _Optional[str] = ..., judged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stage_answers: _Optional[int] = ...) -> None: ...
+
+class ReportVerdictResponse(_message.Message):
+    __slots__ = ("release", "acted", "waiting")
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    ACTED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    release: Release
+    acted: bool
+    waiting: str
+    def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ..., acted: _Optional[bool] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class GetReleaseRequest(_message.Message):
     __slots__ = ("tenant", "model")
@@ -264,7 +367,7 @@ class GetReleaseResponse(_message.Message):
     def __init__(self, release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
 
 class SetReleaseRequest(_message.Message):
-    __slots__ = ("tenant", "model", "stable_version", "canary_version", "canary_weight_permille", "shadow_version", "force", "reason", "expected_revision", "arms")
+    __slots__ = ("tenant", "model", "stable_version", "canary_version", "canary_weight_permille", "shadow_version", "force", "reason", "expected_revision", "arms", "automatic")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +378,7 @@ class SetReleaseRequest(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     model: str
     stable_version: int
@@ -285,7 +389,8 @@ class SetReleaseRequest(_message.Message):
     reason: str
     expected_revision: int
     arms: _containers.RepeatedCompositeFieldContainer[Arm]
-    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., canary_weight_permille: _Optional[int] = ..., shadow_version: _Optional[int] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ...) -> None: ...
+    automatic: Automatic
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., canary_weight_permille: _Optional[int] = ..., shadow_version: _Optional[int] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., expected_revision: _Optional[int] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., automatic: _Optional[_Union[Automatic, _Mapping]] = ...) -> None: ...
 
 class Arm(_message.Message):
     __slots__ = ("name", "version", "weight_permille")

@@ -522,6 +522,16 @@ class ReleaseServiceStub:
                 request_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingResponse.FromString,
                 _registered_method=True)
+        self.ListTrials = channel.unary_unary(
+                '/tenon.api.registry.v1.ReleaseService/ListTrials',
+                request_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsResponse.FromString,
+                _registered_method=True)
+        self.ReportVerdict = channel.unary_unary(
+                '/tenon.api.registry.v1.ReleaseService/ReportVerdict',
+                request_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictResponse.FromString,
+                _registered_method=True)
 
 
 class ReleaseServiceServicer:
@@ -582,6 +592,21 @@ class ReleaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTrials(self, request, context):
+        """Every canary and shadow of any tenant, and promoted versions on probation: what monitor judges.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportVerdict(self, request, context):
+        """What monitor found. Acted on where the release is automatic and its current revision is the one that was judged; the
+        same verdict again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReleaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -624,6 +649,16 @@ def add_ReleaseServiceServicer_to_server(servicer, server):
                     servicer.GetServing,
                     request_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingRequest.FromString,
                     response_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingResponse.SerializeToString,
+            ),
+            'ListTrials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrials,
+                    request_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsResponse.SerializeToString,
+            ),
+            'ReportVerdict': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportVerdict,
+                    request_deserializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -843,6 +878,60 @@ class ReleaseService:
             '/tenon.api.registry.v1.ReleaseService/GetServing',
             tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingRequest.SerializeToString,
             tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.GetServingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.registry.v1.ReleaseService/ListTrials',
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsRequest.SerializeToString,
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListTrialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportVerdict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.registry.v1.ReleaseService/ReportVerdict',
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictRequest.SerializeToString,
+            tenon_dot_api_dot_registry_dot_v1_dot_registry__pb2.ReportVerdictResponse.FromString,
             options,
             channel_credentials,
             insecure,
