@@ -12,10 +12,12 @@ from services.monitor.api_http.sessions import Sessions
 from services.monitor.clients.features import FeatureValues
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
+from services.monitor.clients.trials import RegistryTrials
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.history import ReadHistory, coarser
+from services.monitor.domain.judge_canaries import JudgeCanaries
 from services.monitor.domain.model import PredictionBatch
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.overview import LookOver
@@ -28,16 +30,17 @@ from services.monitor.domain.skew import CheckSkew, ReportSkew
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
+from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
-from services.monitor.worker import GROUP, batch_handler
+from services.monitor.worker import GROUP, batch_handler, operations_handler
 from tenon.api.monitor.v1 import monitor_pb2_grpc
 from tenon.core.timestamps import parse_duration
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
-from tenon.kit.events import PREDICTIONS, Consumer
+from tenon.kit.events import OPERATIONS, PREDICTIONS, Consumer
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
@@ -55,6 +58,7 @@ def now_micros() -> int:
 
 
 MIGRATIONS = "services.monitor.migrations"
+OPERATIONS_KEPT = 60 * 86_400 * 10**6
 
 
 def main() -> None:
@@ -123,6 +127,24 @@ def main() -> None:
         claim_after_seconds=settings.monitor_claim_after_seconds,
     )
 
+    operations = SqlOperations(database)
+    canary_verdicts = SqlCanaryVerdicts(database)
+    judge_canaries = JudgeCanaries(
+        RegistryTrials(registry), operations, log, labels, versions, policies, canary_verdicts, metrics.CanaryGauges(),
+        now_micros,
+    )  # fmt: skip
+    operations_consumer = Consumer(
+        settings.redis_url,
+        OPERATIONS,
+        GROUP,
+        operations_handler(lambda record: operations.take(record, now_micros())),
+        claim_after_seconds=settings.monitor_claim_after_seconds,
+    )
+
+    def judge_once() -> None:
+        with metrics.CANARY_FAILURES.count_exceptions():
+            judge_canaries()
+
     def evaluate_once() -> None:
         with metrics.EVALUATION.time(), metrics.EVALUATION_FAILURES.count_exceptions():
             evaluate()
@@ -149,6 +171,8 @@ def main() -> None:
         view_model=view_model,
         report_skew=ReportSkew(skew_checks),
         sessions=sessions,
+        judge_canaries=judge_canaries,
+        canary_verdicts=canary_verdicts,
         now=now_micros,
         window=window,
     )
@@ -168,6 +192,9 @@ def main() -> None:
             consumer,
             Periodic("label joiner", join_late, settings.monitor_join_seconds),
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
+            operations_consumer,
+            Periodic("canaries", judge_once, settings.monitor_canary_seconds),
+            Periodic("operations kept", lambda: operations.forget(now_micros() - OPERATIONS_KEPT), 3600.0),
             *background,
         ],
         on_stop=[registry.close, *([features.close] if features is not None else []), database.close],

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.monitor.domain.canary import CanaryVerdict
 from services.monitor.domain.model import Drift, PredictionBatch, Quality, Report
 from services.monitor.domain.skew_words import SkewResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from services.monitor.domain.canary import CanaryJudgement
     from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.record_labels import LabelsRecorded
     from tenon.core.tenancy import TenantId
@@ -71,6 +75,26 @@ def expect_skew(tenant: TenantId, model: str, version: int) -> None:
 def count_skew(tenant: TenantId, model: str, version: int, result: SkewResult, rows: int) -> None:
     """Rows were compared."""
     SKEW_ROWS.labels(tenant.value, model, str(version), result.value).inc(rows)
+
+
+CANARY_VERDICT = Gauge(
+    "tenon_monitor_canary_verdict",
+    "1 for the verdict that holds on a canary or shadow, 0 for the others; gone when there is none, or none can be judged.",
+    ["tenant", "model", "version", "role", "verdict"],
+)
+CANARY_ANSWERS = Gauge(
+    "tenon_monitor_canary_answers",
+    "Answers of the version on trial, since its trial began.",
+    ["tenant", "model", "version"],
+)
+CANARY_MISSING = Gauge(
+    "tenon_monitor_canary_answers_needed",
+    "Further answers that the version on trial will need; absent where nothing says.",
+    ["tenant", "model", "version"],
+)
+CANARY_FAILURES = Counter(
+    "tenon_monitor_canary_failures_total", "Looks at all canaries in which one could not be judged."
+)
 
 
 def count_predictions(batch: PredictionBatch, now: int) -> None:
@@ -137,3 +161,34 @@ class ReportGauges:
         for old in self._figures.get(key, set()) - shown:
             QUALITY.remove(*old)
         self._figures[key] = shown
+
+
+class CanaryGauges:
+    """See `domain.judge_canaries.CanaryGauges`. A verdict that is no longer given is taken away: silence is no pass."""
+
+    def __init__(self) -> None:
+        self._shown: dict[Gauge, set[tuple[str, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def show(self, judgements: Iterable[CanaryJudgement]) -> None:
+        """Set all, and take away what is left of before."""
+        with self._lock:
+            found: dict[Gauge, dict[tuple[str, ...], float]] = {
+                CANARY_VERDICT: {},
+                CANARY_ANSWERS: {},
+                CANARY_MISSING: {},
+            }
+            for one in judgements:
+                trial = one.trial
+                names: tuple[str, ...] = (trial.tenant.value, trial.model, str(trial.candidate))
+                for verdict in CanaryVerdict:
+                    found[CANARY_VERDICT][*names, trial.role.value, verdict.value] = one.verdict is verdict
+                found[CANARY_ANSWERS][names] = one.answers
+                if one.more_answers is not None:
+                    found[CANARY_MISSING][names] = one.more_answers
+            for gauge, values in found.items():
+                for names, value in values.items():
+                    gauge.labels(*names).set(value)
+                for old in self._shown.get(gauge, set()) - values.keys():
+                    gauge.remove(*old)
+                self._shown[gauge] = set(values)

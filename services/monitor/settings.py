@@ -13,6 +13,7 @@ class MonitorSettings(ServiceSettings):
     """What monitor reads beyond the settings that all services have."""
 
     monitor_evaluate_seconds: float = Field(default=30.0, gt=0, description="Pause between two looks at all models.")
+    monitor_canary_seconds: float = Field(default=10.0, gt=0, description="Pause between two looks at all canaries.")
     monitor_window: str = Field(default="7d", description="What the background evaluator and a report look back on.")
     monitor_min_rows: int = Field(default=100, ge=20, description="Rows below which nothing is said of a column.")
     monitor_min_labels: int = Field(default=100, ge=20, description="Labels below which nothing is said of quality.")

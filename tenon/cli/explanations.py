@@ -174,6 +174,7 @@ NOT_CSV | The file is not CSV text (a spreadsheet, an archive, an image?). | Exp
 NOT_TENON | Something else answers at a service's address. | Correct the TENON_…_URL; `tenon doctor` shows what is used.
 NOT_TEXT | The file's header is not text in the declared encoding. | Save the file as UTF-8, or declare `csv: {encoding: …}`.
 NO_CANARY | There is no canary to promote. | `tenon release set MODEL --canary VERSION --weight 20` starts one.
+NO_CANARY_ON_TRIAL | The model has no canary, no shadow, and no promoted version on probation. | `tenon release set MODEL --canary VERSION --weight 5 --auto`
 NO_ONNX_FORM | A version's bundle has no ONNX form: it did not answer as the fitted pipeline does, or it was trained before there was one. | Look at `forms` in the version's manifest; train again, or export another version.
 NO_SUCH_ARM | The release has no arm of this name. | `tenon release show MODEL` lists them.
 NO_DOCUMENTS | There is no document to apply. | `tenon init example` makes a folder that works.

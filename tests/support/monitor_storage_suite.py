@@ -14,14 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
+from services.monitor.domain.operations import BUCKET
 from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
+from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.tables import metadata
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from tenon.core.errors import NotFound
+from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
 from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.sql import Database, migrate
@@ -47,6 +50,7 @@ class Store:
         self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
         self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
         self.policies = SqlPolicies(self.database)
+        self.operations, self.canaries = SqlOperations(self.database), SqlCanaryVerdicts(self.database)
         self.skew = SqlSkewChecks(self.database, ids)
 
     def clear(self) -> None:
@@ -280,3 +284,33 @@ class MonitorStorageSuite:
         assert [one.tenant for one in store.policies.list(None)] == [NORTH]
         with pytest.raises(NotFound, match="no monitor 'cost'"):
             store.policies.get(SOUTH, "cost")
+
+    def test_operations_count_once_and_are_forgotten(self, store: Store) -> None:
+        """A record that comes again, also from two consumers at once, changes nothing; buckets add up over replicas."""
+        latency = tuple(range(len(LATENCY_BOUNDS) + 1))
+        answers = sum(latency)
+        part = Operations(NORTH, "cost", 2, Role.CANARY, answers, (1, 0, 2), latency)
+        records = [
+            OperationsRecord(f"replica-{number}", START + number * BUCKET // 2, (part, part)) for number in range(4)
+        ]
+        with ThreadPoolExecutor(4) as pool:
+            taken = list(pool.map(lambda record: store.operations.take(record, START), records * 3))
+        assert sum(taken) == 4
+        found = store.operations.totals(NORTH, "cost", START, START + 10 * BUCKET)
+        assert list(found) == [(2, Role.CANARY)]
+        total = found[2, Role.CANARY]
+        assert (total.answers, total.errors, sum(total.latency)) == (8 * answers, 8 * 3, 8 * answers)
+        assert store.operations.totals(SOUTH, "cost", START, START + 10 * BUCKET) == {}
+        assert store.operations.totals(NORTH, "cost", START + 5 * BUCKET, START + 10 * BUCKET) == {}
+        assert store.operations.forget(START + 10 * BUCKET) > 0
+        assert store.operations.totals(NORTH, "cost", 0, START + 10 * BUCKET) == {}
+
+    def test_canary_verdicts_are_kept_word_for_word(self, store: Store) -> None:
+        """Newest first, of one tenant's model."""
+        first = {"revision": 3, "candidate": 2, "verdict": "hold", "questions": [{"value": 0.5}]}
+        second = first | {"verdict": "promote"}
+        for judgement in (first, second):
+            store.canaries.add(NORTH, "cost", judgement, START)
+        assert store.canaries.history(NORTH, "cost", 10) == [second, first]
+        assert store.canaries.history(NORTH, "cost", 1) == [second]
+        assert store.canaries.history(SOUTH, "cost", 10) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.monitor.api_http.canary import add_canary_routes
 from services.monitor.api_http.in_depth import add_in_depth_routes
 from services.monitor.api_http.labels import add_label_routes
 from services.monitor.api_http.pages.routes import add_pages
@@ -22,4 +23,5 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     add_in_depth_routes(app, use)
     add_label_routes(app, use)
     add_policy_routes(app, use)
+    add_canary_routes(app, use)
     add_pages(app, use)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from services.monitor.api_http.sessions import Sessions
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
     from services.monitor.domain.model_view import ViewModel
     from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts
@@ -53,3 +54,5 @@ class UseCases:
     view_model: ViewModel
     report_skew: ReportSkew
     sessions: Sessions
+    judge_canaries: JudgeCanaries
+    canary_verdicts: CanaryVerdicts

@@ -13,7 +13,6 @@ from services.monitor.domain.canary import (
     CanaryPolicy,
     CanaryVerdict,
     Evidence,
-    Question,
     Stage,
     Trial,
 )
@@ -266,6 +265,3 @@ def judgement_document(judgement: CanaryJudgement) -> dict[str, Any]:
             for one in judgement.questions
         ],
     }
-
-
-QUESTIONS = tuple(Question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def begin(desk: Desk, plan: Automatic = PLAN) -> Release:
     return desk.releases.set(CLINIC, "cost", Wish(1, 2, 50), "ada", automatic=plan).release
 
 
-def say(desk: Desk, verdict: Verdict, *, after: int = 0, **changes: int) -> tuple[Release, str]:
+def say(desk: Desk, verdict: Verdict, *, after: int = 0, **changes: Any) -> tuple[Release, str]:
     """What stands after a verdict that monitor gives so many microseconds later; and why nothing followed."""
     desk.clock.advance(after)
     current = desk.releases.current(CLINIC, "cost")
