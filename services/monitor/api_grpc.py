@@ -137,6 +137,12 @@ def report_message(report: Report) -> monitor_pb2.Report:
                 effect=column.effect,
                 baseline_rows=column.baseline_rows,
                 smallest_effect=column.smallest_effect,
+                jensen_shannon=column.jensen_shannon,
+                wasserstein=column.wasserstein,
+                median_ratio=column.median_ratio,
+                change=column.change,
+                raw_p_value=column.raw_p_value,
+                severity=column.severity,
             )
             for column in report.columns
         ],

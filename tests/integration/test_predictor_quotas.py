@@ -37,8 +37,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     for tenant in ("acme", "globex"):
         registry.add(tenant, MODEL, 1, linear_bundle(tenant))
         registry.release(tenant, MODEL, 1)
-    # One request comes back in 50 seconds: on the busiest machine none does while a test asks.
-    registry.quotas = {"acme": {"requests_per_second": 0.02, "burst": 3}}
+    registry.quotas = {"acme": {"requests_per_second": 0.5, "burst": 3}}
     predictor = PredictorProcess(tmp_path, registry=registry.port)
     try:
         predictor.start()
@@ -56,8 +55,8 @@ def test_over_the_quota(place: Place) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     refusal = answers[-1]
     assert refusal.json()["reason"] == "QUOTA_REQUESTS"
-    assert 0 < refusal.json()["data"]["retry_after_seconds"] <= 50
-    assert 1 <= int(refusal.headers["retry-after"]) <= 50
+    assert 0 < refusal.json()["data"]["retry_after_seconds"] <= 2
+    assert refusal.headers["retry-after"] in ("1", "2")
     entity = place.ask("acme", "/v1/models/price:predict", {"instances": [{"features": {"x0": 1.0, "x1": 2.0}}]})
     assert entity.status_code == 429
     assert place.ask("globex").status_code == 200
@@ -70,7 +69,7 @@ def test_over_the_quota(place: Place) -> None:
                 ask(good[name].data, timeout=10, metadata=metadata)
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, name
             trailing: Any = caught.value.trailing_metadata()
-            assert 0 < int(dict(trailing)["grpc-retry-pushback-ms"]) <= 50_000
+            assert 0 < int(dict(trailing)["grpc-retry-pushback-ms"]) <= 2000
     assert 'outcome="QUOTA_REQUESTS"' in httpx.get(f"{place.predictor.url}/metrics", timeout=5).text
     place.registry.stop()
     place.predictor.stop()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from services.trainer.domain.baseline import numeric_baseline as numeric_baseline  # noqa: PLC0414 - as the trainer writes it
 from tenon.core.manifest import (
     CategoricalBaseline,
     Evaluation,
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000_000
 START = 1_700_000_000_000_000
-
-
-def numeric_baseline(values: npt.NDArray[np.float64], bins: int = 256) -> NumericBaseline:
-    """Quantile bins of a sample between an empty one below its least value and one above its greatest; NaN is missing."""
-    present = values[~np.isnan(values)]
-    cuts = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
-    edges = np.unique([np.nextafter(present.min(), -np.inf), *cuts, present.max()])
-    counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
-    lower, upper = np.quantile(present, [0.25, 0.75])
-    return NumericBaseline(
-        rows=len(values), missing=len(values) - len(present), edges=edges.tolist(), counts=counts.tolist(),
-        mean=float(present.mean()), iqr=float(upper - lower),
-    )  # fmt: skip
 
 
 def counted(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -74,6 +74,12 @@ def column_json(column: ColumnReport) -> dict[str, Any]:
         "baseline_missing_ratio": column.baseline_missing_ratio,
         "unseen_ratio": column.unseen_ratio,
         "smallest_effect": column.smallest_effect,
+        "jensen_shannon": column.jensen_shannon,
+        "wasserstein": column.wasserstein,
+        "median_ratio": column.median_ratio,
+        "change": column.change,
+        "raw_p_value": column.raw_p_value,
+        "severity": column.severity,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from services.monitor.domain.distances import jensen_shannon, median_ratio, scale_of, wasserstein
 from services.monitor.domain.model import SCORE, Change, ColumnReport, Drift, Histogram
 from services.monitor.domain.statistics import (
     benjamini_hochberg,
@@ -59,6 +60,7 @@ class _Finding:
     p_value: float
     effect: float
     psi: float
+    jensen_shannon: float
     missing_shift: float
     smallest_effect: float
     change: str
@@ -117,13 +119,13 @@ def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> 
     numeric = tallied.edges is not None
     if numeric:
         values = kolmogorov_smirnov(tallied.baseline, tallied.window)
-        psi = population_stability(*coarsen(tallied.baseline, tallied.window))
+        groups = coarsen(tallied.baseline, tallied.window)
         smallest = smallest_ks(window_rows, baseline_rows, alpha)
         change = _DIRECTIONS[_direction(tallied)]
     else:
         baseline, window = pool_rare(tallied.baseline, tallied.window)
+        groups = (baseline, window)
         values = chi_squared(baseline, window)
-        psi = population_stability(baseline, window)
         smallest = smallest_total_variation(window_rows, baseline_rows, max(len(baseline), 2), alpha)
         change = _level_change(tallied)
     missing = compare_shares(tallied.baseline_missing, tallied.baseline_rows, tallied.window_missing, tallied.rows)
@@ -136,7 +138,8 @@ def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> 
         statistic=values.statistic,
         p_value=min(1.0, min(p_values) * len(p_values)) if p_values and tallied.rows >= policy.min_rows else 1.0,
         effect=values.effect if judged_values else 0.0,
-        psi=psi if judged_values else 0.0,
+        psi=population_stability(*groups) if judged_values else 0.0,
+        jensen_shannon=jensen_shannon(*groups) if judged_values else 0.0,
         missing_shift=missing.effect,
         smallest_effect=max(smallest, policy.effect_floor),
         change=change,
@@ -183,6 +186,9 @@ def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnRepo
         raw_p_value=finding.p_value,
         severity=finding.severity(policy),
         change=_main_change(finding, policy),
+        jensen_shannon=finding.jensen_shannon,
+        wasserstein=_distance(tallied),
+        median_ratio=_ratio(tallied),
     )
 
 
@@ -205,7 +211,10 @@ def _drift_sentence(finding: _Finding, p_value: float, policy: DriftPolicy) -> s
             f"missing in {finding.missing_ratio:.1%} of rows, {finding.baseline_missing_ratio:.1%} in training"
         )
     if finding.unseen_ratio >= policy.share_floor:
-        parts.append(f"{finding.unseen_ratio:.1%} of rows have a level that training never saw")
+        what = "lie outside all values" if finding.test == "ks" else "have a level"
+        parts.append(
+            f"{finding.unseen_ratio:.1%} of rows {what} that training {'ever' if finding.test == 'ks' else 'never'} saw"
+        )
     if finding.effect >= policy.effect_floor or finding.psi >= policy.psi_floor:
         parts.append(f"{finding.change} ({_statistic(finding)})")
     return f"{'; '.join(parts)}; adjusted p {_p(p_value)}, n = {finding.tallied.rows:,}"
@@ -241,6 +250,17 @@ def _main_change(finding: _Finding, policy: DriftPolicy) -> Change:
     if finding.test == "ks":
         return _direction(finding.tallied)
     return "unseen" if unseen > by_values else "levels"
+
+
+def _distance(tallied: Tallied) -> float | None:
+    if tallied.edges is None or not tallied.window.any():
+        return None
+    scale = scale_of(tallied.baseline, tallied.edges, tallied.iqr)
+    return None if scale is None else wasserstein(tallied.baseline, tallied.window, tallied.edges) / scale
+
+
+def _ratio(tallied: Tallied) -> float | None:
+    return None if tallied.edges is None else median_ratio(tallied.baseline, tallied.window, tallied.edges)
 
 
 def _level_change(tallied: Tallied) -> str:

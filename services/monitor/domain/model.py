@@ -184,6 +184,12 @@ class ColumnReport:
     severity: float = 0.0
     """The largest effect, in units of the floor from which it matters."""
     change: Change = "none"
+    jensen_shannon: float = 0.0
+    """Distance from 0 to 1, less its noise floor."""
+    wasserstein: float | None = None
+    """Numbers: how far values moved on average, in units of the middle half's width in training."""
+    median_ratio: float | None = None
+    """Numbers: the window's median over training's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Report(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ..., drift_version: _Optional[int] = ..., levels: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ColumnDrift(_message.Message):
-    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect")
+    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect", "jensen_shannon", "wasserstein", "median_ratio", "change", "raw_p_value", "severity")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,12 @@ class ColumnDrift(_message.Message):
     EFFECT_FIELD_NUMBER: _ClassVar[int]
     BASELINE_ROWS_FIELD_NUMBER: _ClassVar[int]
     SMALLEST_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    JENSEN_SHANNON_FIELD_NUMBER: _ClassVar[int]
+    WASSERSTEIN_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    RAW_P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
     column: str
     verdict: str
     test: str
@@ -132,7 +138,13 @@ class ColumnDrift(_message.Message):
     effect: float
     baseline_rows: int
     smallest_effect: float
-    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ..., effect: _Optional[float] = ..., baseline_rows: _Optional[int] = ..., smallest_effect: _Optional[float] = ...) -> None: ...
+    jensen_shannon: float
+    wasserstein: float
+    median_ratio: float
+    change: str
+    raw_p_value: float
+    severity: float
+    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ..., effect: _Optional[float] = ..., baseline_rows: _Optional[int] = ..., smallest_effect: _Optional[float] = ..., jensen_shannon: _Optional[float] = ..., wasserstein: _Optional[float] = ..., median_ratio: _Optional[float] = ..., change: _Optional[str] = ..., raw_p_value: _Optional[float] = ..., severity: _Optional[float] = ...) -> None: ...
 
 class QualityFigure(_message.Message):
     __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected", "verdict")
