@@ -20,6 +20,7 @@ from services.monitor.domain.history import ReadHistory, coarser
 from services.monitor.domain.judge_canaries import JudgeCanaries
 from services.monitor.domain.model import PredictionBatch
 from services.monitor.domain.model_view import ViewModel
+from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
@@ -117,6 +118,7 @@ def main() -> None:
     build_point = BuildReport(log, labels, versions, drift=drift, quality=coarser(quality))
     read_history = ReadHistory(build_point, versions, releases, drift=drift)
     view_model = ViewModel(log, look_over, build_report, read_history, releases, now_micros)
+    tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
     consumer = Consumer(
@@ -170,6 +172,7 @@ def main() -> None:
         look_over=look_over,
         view_model=view_model,
         report_skew=ReportSkew(skew_checks),
+        tell_month=tell_month,
         sessions=sessions,
         judge_canaries=judge_canaries,
         canary_verdicts=canary_verdicts,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from services.monitor.api_http.canary import add_canary_routes
 from services.monitor.api_http.in_depth import add_in_depth_routes
 from services.monitor.api_http.labels import add_label_routes
+from services.monitor.api_http.overview import add_overview_routes
+from services.monitor.api_http.pages.month import add_month_route
 from services.monitor.api_http.pages.routes import add_pages
 from services.monitor.api_http.policies import add_policy_routes
 from services.monitor.api_http.reports import add_report_routes
@@ -24,4 +26,6 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     add_label_routes(app, use)
     add_policy_routes(app, use)
     add_canary_routes(app, use)
+    add_overview_routes(app, use)
+    add_month_route(app, use)
     add_pages(app, use)

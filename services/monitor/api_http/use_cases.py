@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
     from services.monitor.domain.model_view import ViewModel
+    from services.monitor.domain.month import TellMonth
     from services.monitor.domain.overview import LookOver
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
@@ -53,6 +54,7 @@ class UseCases:
     look_over: LookOver
     view_model: ViewModel
     report_skew: ReportSkew
+    tell_month: TellMonth
     sessions: Sessions
     judge_canaries: JudgeCanaries
     canary_verdicts: CanaryVerdicts

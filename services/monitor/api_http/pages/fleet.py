@@ -15,6 +15,7 @@ from services.monitor.api_http.pages.words import facts, marked, minute, share, 
 from services.monitor.domain.overview import DRIFTS, WORSE, Overview
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import Scope
+from tenon.core.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
@@ -43,8 +44,10 @@ def add_fleet_page(pages: APIRouter, use: UseCases) -> None:
         found = use.look_over.tenant(visit.tenant)
         if not found.lines and visit.principal.is_platform and tenant not in use.look_over.fleet().tenants:
             raise NotFound("TENANT_NOT_FOUND", f"there is no tenant {tenant!r}")
+        month = rfc3339(use.now())[:7]
+        link = tag("p", tag("a", f"This month's report ({month})", href=f"{tenant_url(tenant)}/months/{month}"))
         body = _overview(found, use.now(), f"Tenant {tenant}, {_count(len(found.lines), 'model')}", fleet=False)
-        return visit.page(tenant, *body, trail=[(tenant, tenant_url(tenant))])
+        return visit.page(tenant, *body, link, trail=[(tenant, tenant_url(tenant))])
 
 
 def serves(release: Release | None) -> Markup:

@@ -62,6 +62,16 @@ def frame(
     return Markup("<!doctype html>") + tag("html", head, inner, lang="en")
 
 
+def standalone(title: str, *body: Markup) -> str:
+    """A page that is a file: its style inside, no header, no links to other pages."""
+    style = Markup(static_files()["pages.css"].decode())  # noqa: S704 - our own file
+    head = tag(
+        "head", tag("meta", charset="utf-8"), tag("title", f"{title} · Tenon"),
+        tag("meta", name="viewport", content="width=device-width,initial-scale=1"), tag("style", style),
+    )  # fmt: skip
+    return Markup("<!doctype html>") + tag("html", head, tag("body", tag("main", *body)), lang="en")
+
+
 def _who(session: Session | None) -> Markup | None:
     if session is None:
         return None

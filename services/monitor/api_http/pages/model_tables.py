@@ -20,8 +20,8 @@ MAX_DRAWN = 60
 _WIDTH, _HEIGHT = 240, 52
 
 
-def columns_table(report: Report) -> Markup:
-    """Every column against training, worst first, with its histogram."""
+def columns_table(report: Report, most: int | None = None) -> Markup:
+    """Every column against training, worst first, with its histogram; `most` leaves the quiet rest out."""
     if not report.columns:
         return Markup()
     rows: list[list[Markup | str]] = [
@@ -31,7 +31,7 @@ def columns_table(report: Report) -> Markup:
             f"{one.effect:.3f}", f"{one.psi:.3f}", "< 0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}", f"{one.rows:,}",
             marked(one.summary),
         ]
-        for place, one in enumerate(report.columns)
+        for place, one in enumerate(report.columns[:most])
     ]  # fmt: skip
     head = [("column", ""), ("verdict", ""), ("training and window", ""), ("distance", "n"), ("PSI", "n"),
             ("adjusted p", "n"), ("rows", "n"), ("what", "todo")]  # fmt: skip

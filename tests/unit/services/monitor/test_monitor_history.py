@@ -7,11 +7,13 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from services.monitor.api_http.pages.month import month_html
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
 from services.monitor.domain.model_view import ViewModel
+from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, LookOver
 from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.releases import Known, Release, with_shares
@@ -157,3 +159,47 @@ def test_an_axis_of_any_length_has_a_few_round_times(days: float) -> None:
     assert ticks == sorted(set(ticks))
     assert len(ticks) <= 10
     assert days < 1 or len(ticks) >= 3
+
+
+def months(log: MemoryLog) -> TellMonth:
+    """The monthly report on memory; now is the 20,000th day, 2024-10-04."""
+    versions = MemoryVersions(
+        {1: manifest({"x": numeric_baseline(RNG.normal(size=5_000))}, numeric_baseline(RNG.random(5_000)))}
+    )
+    report = BuildReport(log, log, versions)
+    releases = FakeReleases(release("cost", ("stable", 1, 0), at=NOW - DAY))
+    return TellMonth(log, report, ReadHistory(report, versions, releases, drift=DriftPolicy()), releases, lambda: NOW)
+
+
+def test_a_month_says_what_changed() -> None:
+    """Against the month before: who was asked how much, and what drifts now; the file needs nothing beside it."""
+    month = months(log_with(20, shifted_from=17))(NORTH, "2024-10")
+    [one] = month.models
+    assert month.running
+    assert one.before is not None
+    assert any("New drift" in change and "`x`" in change for change in one.changes)
+    assert any("the month before" in change for change in one.changes)
+    assert [made.revision for made in one.releases] == [1]
+    page = month_html(month, NOW)
+    assert "<link" not in page
+    assert "http" not in page
+    assert "drifted; no model is known to have answered worse" in page
+
+
+def test_a_month_without_answers() -> None:
+    """A quiet month names the models that nobody asked; one that has not begun, or is none, is refused."""
+    tell = months(log_with(3, shifted_from=9))
+    quiet = tell(NORTH, "2023-01")
+    assert (quiet.models, quiet.silent) == ((), ("cost",))
+    assert "was asked" in month_html(quiet, NOW)
+    for wrong in ("2024-11", "2024-13", "october", "2024-1"):
+        with pytest.raises(Invalid, match=r"month|begun"):
+            tell(NORTH, wrong)
+
+
+def test_a_replays_months_are_those_of_its_events() -> None:
+    """Years of events that were answered today have their months."""
+    month = months(log_with(6, shifted_from=9, event_shift=2_000 * DAY))(NORTH, "2019-04")
+    [one] = month.models
+    assert one.report.window.by == "event_time"
+    assert one.report.predictions == 900

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tenon.core.errors import did_you_mean
 from tests.unit.tenon.cli.fake_features import feature_answer, feature_history, feature_view, online_features
+from tests.unit.tenon.cli.fake_monitor import history, overview
 
 KEY = "the-operators-key"
 FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model", "monitors": "monitor"}
@@ -129,6 +130,9 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/serving", self._serving),
             ("GET", r"/v1/tenants/([^/]+)/serving", self._serving),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/report", self._report),
+            ("GET", r"/v1/overview", overview),
+            ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/history", lambda _t, _m: history()),
+            ("GET", r"/v1/tenants/([^/]+)/months/([^/]+)/report.html", lambda _t, _m: b"<!doctype html>"),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/labels", lambda _t, _m: self._label(body)),
             ("GET", r"/v2/models/([^/]+)", lambda m: self._metadata(lower["x-tenon-tenant"], m)),
             ("POST", r"/v1/models/([^/:]+):predict", lambda m: self._predict(lower["x-tenon-tenant"], m, body)),

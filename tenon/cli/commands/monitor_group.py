@@ -1,0 +1,291 @@
+"""`tenon monitor`: every model in a line, then one model's drift, quality and labels over time, the month, and the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenon.cli import exits
+from tenon.cli.context import SuggestingGroup, data_option, json_option, open_client, tenant_option
+from tenon.cli.failures import BadFile, Stop
+from tenon.cli.output import Output, count, figure
+from tenon.cli.paths import path_of
+from tenon.cli.tenants import choose_tenant, near_name
+from tenon.core.errors import Invalid, Place
+
+_STATES = {"worse": "worse", "drift": "drift", "silent": "silent", "unknown": "not known", "fine": "fine"}
+_URGENT = ("worse", "drift")
+_LAST = click.option(
+    "--last", metavar="TIME", help="How far back: 1d, 7d, 30d, 90d, 1y, … or all. Default: what suits the log."
+)
+_BY = click.option(
+    "--by",
+    type=click.Choice(["at", "event_time"]),
+    help="When answered, or when it happened. Default: what suits the log.",
+)
+
+
+@click.group(cls=SuggestingGroup)
+def monitor() -> None:
+    """Watch models: all of them, one of them over time, a month of them."""
+
+
+@monitor.command()
+@click.option("--tenant", envvar="TENON_TENANT", show_envvar=True, metavar="NAME", help="Only this one's.")
+@click.option("--check", is_flag=True, help="Exit 1 when a model drifts or answers worse, for scripts.")
+@data_option()
+@json_option
+@click.pass_obj
+def status(output: Output, tenant: str | None, check: bool, data: str | None) -> None:
+    """Show every model, the worst first: what serves, how it fares, what to do."""
+    client = open_client(data, output)
+    path = "/v1/overview" if tenant is None else path_of("tenants", choose_tenant(client, tenant), "overview")
+    found = client.get("monitor", path)
+    urgent = [one for one in found["models"] if one["state"] in _URGENT]
+    if output.json:
+        output.result("monitor-status", found | {"urgent": len(urgent)})
+    else:
+        _show_status(output, found, len(urgent))
+    if check and urgent:
+        raise Stop(exits.FINDINGS)
+
+
+def _show_status(output: Output, found: dict[str, Any], urgent: int) -> None:
+    if not found["registry_answers"]:
+        known = found["releases_known_at"]
+        output.say(
+            "the registry does not answer: "
+            + (f"releases as of {_minute(known)}" if known else "what is released is not known")
+        )
+    models = found["models"]
+    if models:
+        output.table(
+            ["tenant", "model", "state", "serves", "drift", "quality", "predictions", "labels", "last asked"],
+            [[
+                one["tenant"], one["model"], _STATES.get(one["state"], one["state"]), _serves(one["release"]), _drift(one["latest_verdict"]),
+                _words((one["latest_verdict"] or {}).get("quality_verdict")), one["predictions"], one["labels"],
+                _minute(one["last_prediction_at"]),
+            ] for one in models],
+            right=("predictions", "labels"),
+        )  # fmt: skip
+        output.line()
+    for one in models:
+        if one["state"] != "fine":
+            output.line(f"{one['tenant']}/{one['model']}: {one['advice']}")
+            if one["command"]:
+                output.line(f"    {one['command']}")
+    output.line(f"{count(len(models), 'model')}, {urgent} to look at now")
+
+
+def _serves(release: dict[str, Any] | None) -> str:
+    if release is None or not release["tracks"]:
+        return "nothing"
+    return " ".join(
+        ("" if one["role"] == "stable" else f"{one['role']} ")
+        + f"v{one['version']}"
+        + (f" {100 * one['share']:g} %" if one["share"] else "")
+        for one in release["tracks"]
+    )
+
+
+def _drift(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return ""
+    named = verdict["drifted_columns"]
+    return _words(verdict["drift_verdict"]) + (
+        f": {', '.join(named[:2])}" + (" …" if len(named) > 2 else "") if named else ""
+    )
+
+
+@monitor.command()
+@click.argument("model")
+@_LAST
+@_BY
+@click.option("--check", is_flag=True, help="Exit 1 when it drifts in the newest bucket that could be judged.")
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def drift(output: Output, model: str, last: str | None, by: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
+    """Show a model's drift over time: which columns lay how far from training, bucket by bucket."""
+    found = _history(output, model, last, by, tenant, data)
+    names = _worst_columns(found["buckets"])
+    if output.json:
+        output.result("monitor-drift", found | {"worst_columns": names})
+    else:
+        shown = names[:6]
+        output.table(
+            ["from", "version", "predictions", *shown],
+            [[_minute(one["start"]), f"v{one['version']}", one["predictions"], *(_effect(one, name) for name in shown)]
+             for one in found["buckets"] if one["predictions"]],
+            right=("predictions", *shown), title=f"drift of {model}: distance from training (! = drift)",
+        )  # fmt: skip
+        _say_releases(output, found)
+        left = f", {len(names) - 6} columns more with --json" if len(names) > 6 else ""
+        output.line(f"{count(len(names), 'column')}, the worst first{left}")
+    if check:
+        judged = [one for one in found["buckets"] if any(c["verdict"] != "not_enough_evidence" for c in one["columns"])]
+        if judged and any(c["verdict"] == "drift" for c in judged[-1]["columns"]):
+            raise Stop(exits.FINDINGS)
+
+
+@monitor.command()
+@click.argument("model")
+@_LAST
+@_BY
+@click.option("--check", is_flag=True, help="Exit 1 when it is worse in the newest bucket that could be judged.")
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def quality(output: Output, model: str, last: str | None, by: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
+    """Show a model's quality over time on matured labels, beside the figures of its test."""
+    found = _history(output, model, last, by, tenant, data)
+    rows = [
+        (one, figures) for one in found["buckets"] for figures in one["quality"] if figures["metric"] == found["metric"]
+    ]
+    if output.json:
+        output.result("monitor-quality", found)
+    else:
+        output.table(
+            ["from", "version", "labels", found["metric"] or "value", "95 % interval", "in the test", "verdict"],
+            [[
+                _minute(one["start"]), f"v{figures['version']}", figures["rows"], figure(figures["value"]),
+                f"{figure(figures['low'])} … {figure(figures['high'])}", figure(figures["expected"]), _words(figures["verdict"]),
+            ] for one, figures in rows],
+            right=("labels", found["metric"] or "value", "in the test"), title=f"quality of {model}",
+        )  # fmt: skip
+        _say_releases(output, found)
+        empty = sum(bool(one["predictions"]) for one in found["buckets"]) - len(rows)
+        output.line(f"{count(len(rows), 'bucket')} judged" + (f", {empty} with too few labels" if empty > 0 else ""))
+    if check and rows and rows[-1][1]["verdict"] == "worse":
+        raise Stop(exits.FINDINGS)
+
+
+@monitor.command()
+@click.argument("model")
+@_LAST
+@_BY
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def labels(output: Output, model: str, last: str | None, by: str | None, tenant: str | None, data: str | None) -> None:
+    """Show how many of a model's answers are labelled by now. (`tenon labels` sends them.)"""
+    found = _history(output, model, last, by, tenant, data)
+    if output.json:
+        output.result("monitor-labels", found)
+    buckets = [one for one in found["buckets"] if one["predictions"]]
+    output.table(
+        ["from", "predictions", "labels", "labelled"],
+        [[_minute(one["start"]), one["predictions"], one["labels"], f"{100 * one['labels'] / one['predictions']:.1f} %"] for one in buckets],
+        right=("predictions", "labels", "labelled"), title=f"labels of {model}",
+    )  # fmt: skip
+    labelled, all_rows = sum(one["labels"] for one in buckets), sum(one["predictions"] for one in buckets)
+    output.line(f"{labelled:,} of {count(all_rows, 'prediction')} labelled")
+
+
+@monitor.command()
+@click.option("--month", required=True, metavar="YYYY-MM", help="Which month, in UTC.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. Default: TENANT-MONTH.html here."
+)
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def report(output: Output, month: str, out: Path | None, tenant: str | None, data: str | None) -> None:
+    """Write a tenant's month as one self-contained HTML file: what changed, releases, drift, quality, labels, worth."""
+    parts = month.split("-")
+    if (
+        len(month) != 7
+        or len(parts) != 2
+        or not (parts[0].isdecimal() and parts[1].isdecimal() and 1 <= int(parts[1]) <= 12)
+    ):
+        raise Invalid(
+            "TIME_INVALID",
+            f"--month {month!r} is not a month",
+            place=Place(field="--month"),
+            hint="write it as 2026-10",
+        )
+    client = open_client(data, output)
+    owner = choose_tenant(client, tenant)
+    page = client.download("monitor", path_of("tenants", owner, "months", month, "report.html"), deadline=120.0)
+    path = out or Path(f"{owner}-{month}.html")
+    try:
+        path.write_bytes(page)
+    except OSError as err:
+        raise BadFile(
+            "FILE_UNWRITABLE", f"{path} cannot be written: {err.strerror}", place=Place(file=str(path))
+        ) from err
+    if output.json:
+        output.result("monitor-month", {"tenant": owner, "month": month, "file": str(path), "bytes": len(page)})
+    output.line(f"{path}: {owner} in {month}, {len(page) / 1024:.0f} KB")
+
+
+@monitor.command("open")
+@click.argument("model", required=False)
+@click.option("--show", is_flag=True, help="Open it in this machine's browser, too.")
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def open_pages(output: Output, model: str | None, show: bool, tenant: str | None, data: str | None) -> None:
+    """Print the address of monitor's pages, and with which key to sign in."""
+    client = open_client(data, output)
+    owner = choose_tenant(client, tenant) if model or tenant else None
+    client.get("monitor", "/readyz", deadline=3.0)
+    path = "/pages" + (
+        path_of("tenants", owner, *(("models", model) if model else ())).removeprefix("/v1") if owner else ""
+    )
+    url = client.platform.url("monitor") + path
+    folder = client.platform.folder
+    key = f"`admin_key` in {folder / 'credentials.json'}" if folder is not None else "the API key in TENON_API_KEY"
+    if output.json:
+        output.result("monitor-pages", {"url": url, "key": key})
+    output.line(url)
+    output.say(f"sign in with {key}")
+    if show:
+        click.launch(url)
+
+
+def _history(
+    output: Output, model: str, last: str | None, by: str | None, tenant: str | None, data: str | None
+) -> dict[str, Any]:
+    client = open_client(data, output)
+    owner = choose_tenant(client, tenant)
+    with near_name(client, owner, "model", model):
+        path = path_of("tenants", owner, "models", model, "history")
+        found: dict[str, Any] = client.get("monitor", path, params={"last": last, "by": by}, deadline=60.0)
+    return found
+
+
+def _worst_columns(buckets: list[dict[str, Any]]) -> list[str]:
+    worst: dict[str, float] = {}
+    for bucket in buckets:
+        for one in bucket["columns"]:
+            worst[one["column"]] = max(worst.get(one["column"], 0.0), one["effect"])
+    return sorted(worst, key=lambda name: (-worst[name], name))
+
+
+def _effect(bucket: dict[str, Any], name: str) -> str:
+    one = next((column for column in bucket["columns"] if column["column"] == name), None)
+    if one is None or one["verdict"] == "not_enough_evidence":
+        return "—"
+    return f"{'! ' if one['verdict'] == 'drift' else ''}{one['effect']:.3f}"
+
+
+def _say_releases(output: Output, found: dict[str, Any]) -> None:
+    for one in found["releases"]:
+        why = f" ({one['reason']})" if one["reason"] else ""
+        output.line(f"{_minute(one['made_at'])}  {one['action']}: {_serves(one)}, by {one['made_by']}{why}")
+
+
+def _minute(text: str | None) -> str:
+    return text[:16].replace("T", " ") if text else ""
+
+
+def _words(verdict: str | None) -> str:
+    return (verdict or "").replace("_", " ")

@@ -1,0 +1,58 @@
+"""Monitor's answers as the stand-in platform gives them: two models, one of which drifts and answers worse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def overview() -> dict[str, Any]:
+    """Every model, the worst first."""
+    verdict = {
+        "drift_verdict": "drift",
+        "quality_verdict": "worse",
+        "drifted_columns": ["amount"],
+        "summary": "amount drifted",
+    }
+    released = {
+        "revision": 2,
+        "tracks": [{"role": "stable", "version": 1, "share": 0.9}, {"role": "canary", "version": 2, "share": 0.1}],
+    }
+    line = {
+        "tenant": "shop",
+        "labels": 0,
+        "predictions": 0,
+        "last_prediction_at": None,
+        "latest_verdict": None,
+        "release": None,
+    }
+    return {
+        "tenants": ["shop"], "releases_known_at": "2026-01-01T00:00:00Z", "registry_answers": True,
+        "models": [
+            line | {"model": "returned", "state": "worse", "release": released, "latest_verdict": verdict, "predictions": 1000,
+                    "labels": 900, "last_prediction_at": "2026-01-01T09:00:00Z", "advice": "Take the canary back.",
+                    "command": "tenon release rollback returned --tenant shop"},
+            line | {"model": "churn", "state": "fine", "advice": "Nothing to do.", "command": None},
+        ],
+    }  # fmt: skip
+
+
+def history() -> dict[str, Any]:
+    """Two buckets: the second is worse, and one of two columns has drifted in it."""
+
+    def bucket(day: int, effect: float, verdict: str, auc: float, quality: str) -> dict[str, Any]:
+        return {
+            "start": f"2026-01-0{day}T00:00:00Z", "end": f"2026-01-0{day + 1}T00:00:00Z", "version": 1, "predictions": 200,
+            "labels": 150, "traffic": [{"version": 1, "role": "stable", "predictions": 200}],
+            "columns": [{"column": "amount", "verdict": verdict, "effect": effect, "psi": 0.1, "rows": 200},
+                        {"column": "age", "verdict": "not_enough_evidence", "effect": 0.0, "psi": 0.0, "rows": 3}],
+            "quality": [{"metric": "roc_auc", "version": 1, "value": auc, "low": auc - 0.02, "high": auc + 0.02, "expected": 0.8,
+                         "rows": 150, "verdict": quality}],
+        }  # fmt: skip
+
+    release = {"revision": 2, "tracks": [{"role": "stable", "version": 1, "share": 1.0}], "made_at": "2026-01-02T08:00:00Z",
+               "made_by": "ada", "action": "promote", "reason": "better"}  # fmt: skip
+    return {
+        "tenant": "shop", "model": "returned", "last": "7d", "window_start": "2026-01-01T00:00:00Z", "by": "at",
+        "window_end": "2026-01-03T00:00:00Z", "metric": "roc_auc", "releases": [release],
+        "buckets": [bucket(1, 0.02, "no_drift", 0.79, "as_expected"), bucket(2, 0.31, "drift", 0.6, "worse")],
+    }  # fmt: skip
