@@ -82,8 +82,8 @@ class ReadHistory:
         self, tenant: TenantId, model: str, window: Window, rows: int, *, known_at: int | None = None
     ) -> History:
         """The window, which has so many rows, in buckets that begin at round times."""
-        # Twice the least, as traffic is uneven.
-        step = step_for(window.end - window.start, rows, 2 * self._drift.min_rows)
+        # Somewhat more than the least, as traffic is uneven.
+        step = step_for(window.end - window.start, rows, self._drift.min_rows * 4 // 3)
         first = window.start - window.start % step
         buckets = []
         for start in range(first, window.end, step):

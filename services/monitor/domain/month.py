@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -99,7 +99,8 @@ class TellMonth:
                 continue
             report = self._build_report(tenant, model, window)
             before = self._before(tenant, model, window)
-            history = self._read_history(tenant, model, window, report.predictions)
+            drawn = replace(window, end=min(window.end, self._now() + 1)) if by == "at" else window
+            history = self._read_history(tenant, model, drawn, report.predictions)
             known = self._releases.history(tenant, model)
             made = tuple(one for one in known.releases[::-1] if window.start <= one.made_at < window.end)
             return ModelMonth(report, before, history, made, changes_between(before, report))

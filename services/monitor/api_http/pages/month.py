@@ -49,7 +49,7 @@ def add_month_route(app: FastAPI, use: UseCases) -> None:
 def month_html(month: Month, now: int) -> str:
     """The whole file."""
     title = f"{month.tenant} in {month.month}"
-    so_far = f", so far (drawn {minute(now)})" if month.running else ""
+    so_far = " so far" if month.running else ""
     body = [
         tag("h1", f"{_headline(month)}"),
         facts(f"Tenant {month.tenant}, {month.month}{so_far}. Drawn {minute(now)}."),
