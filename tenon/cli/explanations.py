@@ -20,6 +20,7 @@ class Explanation:
 _TABLE = """
 ADMIN_ONLY | Only the platform's operator may do this. | Use the admin key (in embedded mode the command does so by itself; check TENON_API_KEY).
 ALREADY_SERVED | The rollback would serve what is served already. | Look at `tenon release history MODEL` and name another revision with --to.
+ANSWER_MALFORMED | The features service gave columns of another length than was asked for. | Bring predictor and features to the same version.
 ARMS_TAKE_ALL | The weights of canary and arms leave nothing for the stable version. | Make them smaller; to give one version everything, promote it.
 ARMS_TOO_MANY | A release has more arms than can be told apart. | Name at most 20.
 ARM_NAME_INVALID | An arm cannot have this name. | Lower-case letters, digits, - and _, at most 10; not stable, canary or shadow.
@@ -56,6 +57,7 @@ CODE_UNKNOWN | There is no error code of this name. | `tenon explain` lists all 
 COLUMN_DUPLICATE | The file's header names a column twice. | Rename or remove one of them.
 COLUMN_MISSING | The file's header lacks a column of the data set's contract. | Add the column, or declare it `nullable: true`.
 COLUMN_UNKNOWN | A column is named that the data set does not have. | Correct the name, declare the column, or set `extraColumns: ignore` for files.
+COMMITS_INVALID | More commits of a lake table were to be gone back than are allowed. | Ask for fewer.
 CONTENT_TYPE_UNSUPPORTED | An input says that its text is packed (base64, or each value as JSON), which is not unpacked. | Send the text itself, as BYTES; with MLServer's codecs: StringCodec.
 CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in this way. | Change something else, or declare a new data set and load the files into it.
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
@@ -92,6 +94,7 @@ ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Ch
 EXPLAIN_TOO_MANY_ROWS | More rows than the predictor explains at once. | Ask in several calls, or without explain.
 EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
 EXPORT_NOT_INSTALLED | `tenon export` verifies bundles, for which the command alone has not all packages. | pip install 'tenon[export]'
+FEATURES_ANSWER_INVALID | The features service did not give one value for each feature and row. | Bring monitor and features to the same version.
 FEATURES_MISSING | A request to /get-online-features names no features. | Name them as view:feature; there are no feature services.
 FEATURE_INVALID | A feature's name is not of the form view:feature. | Write the view, a colon and the feature.
 FEATURE_TWICE | Two columns of an answer would have one name. | Leave one out, or ask with full_feature_names.
@@ -108,6 +111,8 @@ FILE_UNREADABLE | A file cannot be read as UTF-8 text. | Save it as UTF-8; check
 FILE_UNWRITABLE | A file cannot be written. | Check the folder's rights and the space on the disk, or name another folder.
 FOREST_INVALID | The forest in a bundle is damaged. | Train again.
 FOREST_UNSUPPORTED | This kind of forest cannot be served by Tenon's evaluator. | Use the estimators that Tenon trains.
+FORM_INVALID | A form of a web page cannot be read. | Load the page again.
+FORM_NOT_OURS | A form came from another site, or was not made for this session. | Load the page again and send it from there.
 GATES_FAILED | The version did not meet the gates of its model's document. | Train a better one, or release it all the same with --force.
 GZIP_CORRUPT | The .gz file is not whole. | Send it again.
 HASH_INVALID | This is not a sha256 in lower-case hex. | Copy the 64 characters as they are.
@@ -144,6 +149,8 @@ LABELS_TOO_MANY | Too many labels in one call. | Split them; `tenon labels` does
 LABEL_ALL_MISSING | No row has both a label and the time it became known. | Load data with labels, and check knownAt of the label's column.
 LABEL_FROM_FUTURE | A label says it becomes known more than a day ahead. | Correct known_at (RFC 3339, UTC).
 LABEL_INVALID | A label's prediction_id or value is not usable. | prediction_id is what the answer said; value is a number.
+LABEL_KEY_INCOMPLETE | A label by entity lacks a part of the key. | Give every entity column that the message names.
+LABEL_KEY_UNKNOWN | A label names an entity column by which the model is not asked. | The message lists those there are.
 LABEL_NOT_BINARY | The model answers yes or no, and the label is neither 0 nor 1. | Send 1 where it is true, else 0.
 LADDER_INVALID | A bundle's fallback ladder does not fit the rest of the bundle. | Train again; usually trainer and predictor are of different versions.
 LAKE_BUSY | Another loader wrote to the same table. | Nothing to do: it is tried again.
@@ -191,6 +198,7 @@ OVER_SHARE | More of the tenant's requests wait than its share of a busy predict
 PARAMETER_UNKNOWN | A query parameter is not read here. | Correct its name; the message lists those there are.
 PARAMETER_UNSUPPORTED | A repository parameter would change what is served. | Leave it out: releases decide what is served.
 PARITY_FAILED | The bundle does not answer exactly as the fitted model, so it was not registered. | Report it, with the model's document.
+PARQUET_INVALID | A file of labels is not the Parquet it should be. | The message says what is wrong with it.
 PATH_NOT_FOUND | There is nothing at this address. | /docs of the service lists its addresses; are command and services of the same version?
 PINS_INVALID | TENON_PREDICTOR_PINNED names versions that cannot be served together. | One stable version for each model; a weight for each canary and arm.
 PIPELINE_INVALID | The preprocessing in a bundle is damaged. | Train again.
@@ -232,10 +240,13 @@ SELF_TEST_FAILED | A version did not answer a synthetic row, so it is not served
 SERVICE_UNAVAILABLE | A service could not be asked by another one. | `tenon status` shows which is down; ask again in a moment.
 SERVICE_UNKNOWN | The address of a service is not known. | Set TENON_…_URL for it.
 SERVICE_UNREACHABLE | A service does not answer at its address. | The hint names its log or variable; `tenon doctor` checks everything.
+SESSION_EXPIRED | The session of a web page has ended, or its key is no longer valid. | Sign in again.
+SESSION_MISSING | A web page was asked for without a session. | Sign in with an API key at /pages/sign-in.
 SHADOW_ANSWERS | The shadow version answers already. | Name another version as --shadow.
 SHAPE_INVALID | A tensor's shape is not [n] or [n, 1]. | Send one tensor per column.
 SIGNATURE_INVALID | A bundle's signature of inputs has a type this predictor does not know. | Upgrade the predictor.
 SIZE_MISSING | A registration does not say the bundle's length. | Only for people who write their own client of the registry.
+SKEW_ROUND_OVER | A round of looking for skew had no time left for the rest. | Nothing: the next round goes on.
 SPEC_INVALID | A document (or a part of it) is not valid. | The place is file:line:column; `tenon schema KIND` gives editors the rules.
 STABLE_MISSING | A release needs a stable version. | --stable VERSION
 START_FAILED | A service did not start. | Its own words and its log file are named.
