@@ -13,7 +13,7 @@ import numpy as np
 from services.predictor.domain.ports import History, HistoryQuery
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
-from tenon.core.errors import TenonError, Unavailable
+from tenon.core.errors import TenonError
 from tenon.core.tenancy import TenantId
 from tenon.kit.telemetry import get_logger
 
@@ -92,10 +92,10 @@ class FeaturesClient:
         try:
             answer = self._stub.GetOnlineFeatures(request, timeout=self._timeout)
             found = _history(answer, query)
-        except TenonError as err:
+        except (TenonError, ValueError) as err:
             self._on_call("failed", time.perf_counter() - started)
             if self._breaker.failed():
-                log.warning("features does not answer; predictions go on without history", error=err.message)
+                log.warning("features does not answer; predictions go on without history", error=str(err))
             return None
         self._on_call("answered", time.perf_counter() - started)
         self._breaker.succeeded()
@@ -125,14 +125,12 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
 
 
 def _columns(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> tuple[Any, Any, Any]:
-    """Values and statuses by feature and row, and by view and row when the newest that counts was known (-1: nothing)."""
+    """Values and statuses by feature and row, and by view and row when the newest that counts was known (-1: nothing).
+    Raises `ValueError` for columns of another length than was asked for."""
     features, rows, packed = len(answer.features), len(query.keys), answer.columns
-    try:
-        known = np.frombuffer(packed.known_until, "<i8").reshape(len(query.views), rows)
-        values = np.frombuffer(packed.values, "<f8").reshape(features, rows)
-        return values, np.frombuffer(packed.statuses, np.uint8).reshape(features, rows), np.maximum(known, -1)
-    except ValueError as err:
-        raise Unavailable("ANSWER_MALFORMED", "features gave columns of another length than was asked for") from err
+    known = np.frombuffer(packed.known_until, "<i8").reshape(len(query.views), rows)
+    values = np.frombuffer(packed.values, "<f8").reshape(features, rows)
+    return values, np.frombuffer(packed.statuses, np.uint8).reshape(features, rows), np.maximum(known, -1)
 
 
 def _rows(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> tuple[Any, Any, Any]:
