@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +13,7 @@ from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.look_up_online import LookUpOnline, ViewColumns
 from services.features.domain.model import EntityKeys, View
+from services.features.domain.push_events import PushEvents
 from services.features.domain.recompute import Recompute
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
@@ -31,10 +33,11 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         training: BuildTrainingSet,
         online: LookUpOnline,
         recompute: Recompute,
+        pushing: PushEvents,
         now: Callable[[], int],
     ) -> None:
         self._views, self._training, self._online, self._now = views, training, online, now
-        self._recompute = recompute
+        self._recompute, self._pushing = recompute, pushing
 
     def GetFeatureView(
         self,
@@ -122,6 +125,23 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             values=found.values.astype("<f8", copy=False).tobytes(),
             table_versions=found.table_versions,
         )
+
+    def PushEvents(self, request: pb.PushEventsRequest, context: grpc.ServicerContext) -> pb.PushEventsResponse:
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.WRITE)
+        rows = [_row(data, index) for index, data in enumerate(request.rows)]
+        made = self._pushing.push(tenant, request.dataset, rows)
+        return pb.PushEventsResponse(accepted=made.accepted, known=made.known, views=made.views)
+
+
+def _row(data: bytes, index: int) -> dict[str, Any]:
+    try:
+        row = json.loads(data)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise Invalid("PUSHED_ROW_INVALID", f"rows.{index} is not a JSON object", place=Place(field=f"rows.{index}"))
+    return row
 
 
 def _packed(views: Sequence[ViewColumns]) -> pb.GetOnlineFeaturesResponse:

@@ -6,19 +6,23 @@ import time
 
 from services.features.api_grpc import FeatureServicer
 from services.features.api_http.feast import feast_routes
+from services.features.api_http.push import push_routes
 from services.features.api_http.show import show_routes
 from services.features.api_http.views import feature_routes
 from services.features.clients.ingest import IngestDatasets
-from services.features.domain.build_online import BuildOnline
+from services.features.domain.build_online import BuildOnline, Pushes
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.describe_features import DescribeFeatures
+from services.features.domain.known_keys import KnownKeys
 from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.push_events import PushEvents
 from services.features.domain.recompute import Recompute
 from services.features.metrics import PrometheusMeter
 from services.features.settings import FeaturesSettings
 from services.features.storage.lake import DeltaLake
 from services.features.storage.online import RedisOnlineStore
+from services.features.storage.pushed import RedisPushedRows
 from services.features.storage.training_files import BlobTrainingFiles
 from services.features.storage.views import SqlViews
 from services.features.worker import Builder, BuildRequests, DatasetCommittedHandler
@@ -53,6 +57,11 @@ def main() -> None:
     online = RedisOnlineStore(reader, connect(settings.redis_url, timeout_seconds=10.0))
     datasets = IngestDatasets(open_channel(settings, settings.ingest_grpc))
     views, lake, meter, requests = SqlViews(database), DeltaLake(blobs), PrometheusMeter(), BuildRequests()
+    pushed, known = RedisPushedRows(connect(settings.redis_url, timeout_seconds=10.0)), KnownKeys(lake)
+    pushing = PushEvents(
+        views, datasets, online, pushed, known, meter, _now,
+        most=settings.features_pushed_rows, keep=parse_duration(settings.features_keep_pushed),
+    )  # fmt: skip
     builds = BuildOnline(
         views,
         datasets,
@@ -62,6 +71,7 @@ def main() -> None:
         slack=parse_duration(settings.features_online_slack),
         now=_now,
         keep=parse_duration(settings.features_keep_definitions),
+        pushes=Pushes(pushed, known, pushing),
     )
     defining = DefineViews(views, datasets, online, requests)
     looking_up = LookUpOnline(online, views, meter, requests, _now)
@@ -87,9 +97,11 @@ def main() -> None:
         description="Feature views, point-in-time training sets and online values.",
     )
     app.include_router(feature_routes(defining, looking_up, _now))
+    app.include_router(push_routes(pushing))
     app.include_router(feast_routes(looking_up, _now))
     app.include_router(show_routes(DescribeFeatures(views, datasets, lake), _now))
-    servicer = FeatureServicer(defining, training, looking_up, Recompute(views, datasets, lake), _now)
+    recompute = Recompute(views, datasets, lake)
+    servicer = FeatureServicer(defining, training, looking_up, recompute, pushing, _now)
     door = create_server(
         settings,
         authenticator,

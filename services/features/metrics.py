@@ -47,6 +47,12 @@ AGES = Histogram(
 LOOKUP_ROWS = Counter("tenon_features_online_lookup_rows_total", "Rows looked up online.")
 
 
+PUSHED_ROWS = Counter("tenon_features_pushed_rows_total", "Rows that were pushed past the lake.", ["tenant", "dataset"])
+PUSHED_WAITING = Gauge(
+    "tenon_features_pushed_waiting_rows", "Pushed rows that wait for their commit.", ["tenant", "dataset"]
+)
+
+
 class PrometheusMeter:
     """See `ports.Meter`."""
 
@@ -66,6 +72,14 @@ class PrometheusMeter:
     def failed(self, tenant: TenantId, view: str, reason: str) -> None:  # noqa: ARG002 - the log names the view
         """See `ports.Meter`."""
         BUILD_FAILURES.labels(reason).inc()
+
+    def waiting(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """See `ports.Meter`."""
+        PUSHED_WAITING.labels(tenant.value, dataset).set(rows)
+
+    def pushed(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """See `ports.Meter`."""
+        PUSHED_ROWS.labels(tenant.value, dataset).inc(rows)
 
     def trained(self, rows: int, seconds: float, *, reused: bool) -> None:
         """See `ports.Meter`."""

@@ -28,7 +28,14 @@ class FeaturesSettings(ServiceSettings):
         default=0.5, gt=0, description="How long a lookup waits for Redis before it answers UNAVAILABLE."
     )
 
-    @field_validator("features_online_slack", "features_keep_definitions")
+    features_pushed_rows: int = Field(
+        default=100_000, ge=1, description="How many pushed rows of one data set may wait for their commit."
+    )
+    features_keep_pushed: str = Field(
+        default="3d", description="How long a pushed row waits for its commit before it is forgotten."
+    )
+
+    @field_validator("features_online_slack", "features_keep_definitions", "features_keep_pushed")
     @classmethod
     def _check_slack(cls, value: str) -> str:
         try:

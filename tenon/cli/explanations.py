@@ -207,6 +207,10 @@ PLATFORM_ONLY | Only the platform's own services may do this. | Nothing to do: t
 PLATFORM_STOPPED | The platform of this folder is not running. | `tenon up`
 POINTS_INVALID | A history was asked for at no moment, or at too many. | Ask for 1 to 1,000 points.
 PORT_TAKEN | Another program listens on a port that was asked for. | Stop it, or choose others with --port-base.
+PUSHED_ROW_INVALID | A pushed row is not what its data set declares; nothing of the push was taken. | The message names the row and the column; put it right and push all again.
+PUSHES_WAITING | More pushed rows wait for their commit than are kept. | Ingest the rows as a file; or raise TENON_FEATURES_PUSHED_ROWS.
+PUSH_TOO_LARGE | A push has too many rows, or one too long. | Push at most 1,000 rows at once, of 16 KiB of JSON each; or ingest a file.
+PUSH_WITHOUT_VIEW | No feature view is made of the data set that rows were pushed for. | Apply a feature view first: `tenon apply -f DIR`.
 QUEUE_UNAVAILABLE | The queue cannot be reached; the run is stored and goes on when it can. | Check Redis: `tenon status`.
 QUOTA_CONCURRENCY | As many of the tenant's requests run at the same time as its quota allows. | Ask again in a moment, or use fewer connections; `quotas.concurrency` of the Tenant document.
 QUOTA_REQUESTS | The tenant's quota of requests a second is used up. | Ask again after the time in Retry-After; `quotas.requestsPerSecond` of the Tenant document.

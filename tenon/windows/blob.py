@@ -2,11 +2,12 @@
 
 Layout (little endian), version 2:
 
-    header   magic "TNF" · version u8 · columns u16 · flags u16 (0) · events u32 · entity bytes u32
+    header   magic "TNF" · version u8 · columns u16 · flags u16 · events u32 · entity bytes u32
              table version i64 · horizon i64
     entity   the canonical text, UTF-8, padded with zeros to a multiple of 8
     arrays   event times, ascending; `until` of the events; then for each column: lateness (known - event time), until,
-             value, valid. Of `until`: 0 for ever, else 1 + (until - event time)
+             value, valid. Of `until`: 0 for ever, else 1 + (until - event time). Last, with flag 1: of each event 0, or
+             the key of the row that was pushed and is not in the table yet. Flag 2: nothing of the entity is in the table
              each: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · 7 bytes of zeros · base i64
              · items - base, padded with zeros to a multiple of 8
 
@@ -17,7 +18,8 @@ back the exact int64. The kernel reads it too (kernel/blob.h).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ from tenon.windows.events import FOREVER, Column, Events, IntArray
 _HEADER = struct.Struct("<3sBHHIIqq")
 _ARRAY = struct.Struct("<B7xq")
 _MAGIC, _VERSION = b"TNF", 2
+_PUSHED, _ONLY_PUSHED = 1, 2
+_FROM_THE_BEGINNING = -(1 << 63)
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
 
@@ -36,21 +40,28 @@ class BlobCorrupt(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EntityBlob:
-    """An entity's events, ascending by event time. Values for times before `horizon` cannot be told from it."""
+    """An entity's events, ascending by event time. Values for times before `horizon` cannot be told from it.
+
+    `pushed`: of each event 0, or the key of the pushed row it is of, which the table has not; None: none was pushed.
+    `only_pushed`: the table has no row of the entity at all.
+    """
 
     entity: str
     table_version: int
     horizon: int
     events: Events
+    pushed: IntArray | None = None
+    only_pushed: bool = False
 
 
 def encode_blob(blob: EntityBlob) -> bytes:
     """The blob as bytes; equal events give equal bytes, whatever order those of one instant are in."""
-    events = _in_order(blob.events)
+    events, pushed = _in_order(blob.events, blob.pushed)
+    flags = (_PUSHED if pushed is not None else 0) | (_ONLY_PUSHED if blob.only_pushed else 0)
     name, first = blob.entity.encode(), events.columns[0]
     parts = [
         _HEADER.pack(
-            _MAGIC, _VERSION, len(events.columns) - 1, 0, len(events), len(name), blob.table_version, blob.horizon
+            _MAGIC, _VERSION, len(events.columns) - 1, flags, len(events), len(name), blob.table_version, blob.horizon
         ),
         name + bytes(-len(name) % 8),
     ]
@@ -70,6 +81,8 @@ def encode_blob(blob: EntityBlob) -> bytes:
             parts.append(_ARRAY.pack(0, 1))
         else:
             _write(parts, column.valid.astype(np.int64))
+    if pushed is not None:
+        _write(parts, pushed)
     return b"".join(parts)
 
 
@@ -88,7 +101,7 @@ def decode_blob(data: bytes) -> EntityBlob:
     """Read a blob. Raises `BlobCorrupt`."""
     try:
         entity = entity_of(data)
-        _, _, columns, _, count, name_bytes, table_version, horizon = _HEADER.unpack_from(data)
+        _, _, columns, flags, count, name_bytes, table_version, horizon = _HEADER.unpack_from(data)
         offset = _HEADER.size + name_bytes + -name_bytes % 8
         time, offset = _read(data, offset, count)
         until, offset = _read(data, offset, count)
@@ -99,19 +112,26 @@ def decode_blob(data: bytes) -> EntityBlob:
             value, offset = _read(data, offset, count)
             valid, offset = _read(data, offset, count)
             read.append(Column(time + late, _until(until, time), value, valid != 0))
+        pushed = None
+        if flags & _PUSHED:
+            pushed, offset = _read(data, offset, count)
         if offset != len(data):
             raise BlobCorrupt("its length is wrong")
         if (time[1:] < time[:-1]).any():
             raise BlobCorrupt("its events are not in order")
     except (struct.error, ValueError, KeyError) as err:
         raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
-    return EntityBlob(entity, table_version, horizon, Events(time, tuple(read)))
+    return EntityBlob(
+        entity, table_version, horizon, Events(time, tuple(read)), pushed, only_pushed=bool(flags & _ONLY_PUSHED)
+    )
 
 
 def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
     """The fresh blob with the old one's events before its own, without those from before `since`: what a blob made of
-    all of them at once would be."""
-    kept = old.events.take(np.flatnonzero(old.events.time >= since))
+    all of them at once would be. Pushed events stay, however old: they leave with their rows."""
+    old_pushed = _filled(old.pushed, 0, len(old.events))
+    places = np.flatnonzero((old.events.time >= since) | (old_pushed != 0))
+    kept = old.events.take(places)
     columns = []
     for a, b in zip(kept.columns, fresh.events.columns, strict=True):
         known = None if a.known is None and b.known is None else _joined(
@@ -123,7 +143,34 @@ def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
         columns.append(Column(known, until, value, valid))
     events = Events(_joined(kept.time, fresh.events.time), tuple(columns))
     order = np.argsort(events.time, kind="stable")
-    return EntityBlob(fresh.entity, fresh.table_version, fresh.horizon, events.take(order))
+    pushed = _joined(old_pushed[places], _filled(fresh.pushed, 0, len(fresh.events)))[order]
+    return replace(
+        fresh,
+        events=events.take(order),
+        pushed=pushed if pushed.any() else None,
+        only_pushed=old.only_pushed and fresh.only_pushed,
+    )
+
+
+def without_pushed(blob: EntityBlob, keys: Collection[int] | None = None) -> EntityBlob | None:
+    """The blob without the pushed events of these rows (None: of all); None when nothing is left of an entity that the
+    table does not know."""
+    if blob.pushed is None:
+        return None if blob.only_pushed else blob
+    gone = blob.pushed != 0 if keys is None else np.isin(blob.pushed, list(keys)) & (blob.pushed != 0)
+    places = np.flatnonzero(~gone)
+    pushed = blob.pushed[places]
+    if blob.only_pushed and not pushed.any():
+        return None
+    return replace(blob, events=blob.events.take(places), pushed=pushed if pushed.any() else None)
+
+
+def laid_over(below: EntityBlob | None, above: EntityBlob | None) -> EntityBlob | None:
+    """A blob with pushed events above it; it stays of the version that it was of."""
+    if below is None or above is None:
+        return above if below is None else below
+    stamped = replace(above, table_version=below.table_version, horizon=below.horizon)
+    return with_more(below, stamped, _FROM_THE_BEGINNING)
 
 
 def _joined(a: Any, b: Any) -> IntArray:
@@ -131,16 +178,18 @@ def _joined(a: Any, b: Any) -> IntArray:
     return joined
 
 
-def _in_order(events: Events) -> Events:
+def _in_order(events: Events, pushed: IntArray | None) -> tuple[Events, IntArray | None]:
     """By time, then by everything else: nothing depends on the order in which events of one instant came."""
     if len(events) < 2 or (events.time[1:] > events.time[:-1]).all():
-        return events
+        return events, pushed
     keys = [_filled(events.columns[0].until, FOREVER, len(events))]
     for column in events.columns[1:]:
         for item, usual in ((column.known, 0), (column.until, FOREVER), (column.value, 0)):
             keys.append(_where(column, _filled(item, usual, len(events))))
         keys.append(_filled(column.valid, 1, len(events)).astype(np.int64))
-    return events.take(np.lexsort([*reversed(keys), events.time]))
+    keys.append(_filled(pushed, 0, len(events)))
+    order = np.lexsort([*reversed(keys), events.time])
+    return events.take(order), None if pushed is None else pushed[order]
 
 
 def _filled(items: Any, usual: int, count: int) -> IntArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -12,11 +12,11 @@ import polars as pl
 
 from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
-from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, ServedView
-from tenon.core.errors import NotFound, Unavailable
+from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, Pending, ServedView
+from tenon.core.errors import NotFound, RateLimited, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
 from tenon.core.tenancy import TenantId
-from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, with_more
+from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, laid_over, with_more, without_pushed
 
 
 @dataclass
@@ -171,10 +171,14 @@ class FakeOnlineStore:
         source: tuple[FeatureViewSpec, DatasetSpec],
         state: OnlineState,
         blobs: Iterable[EntityBlob],
+        pending: Pending | None = None,
     ) -> OnlineState:
         """See `ports.OnlineStore`."""
         self._reach()
-        written = {blob.entity: encode_blob(blob) for blob in blobs}
+        below = {blob.entity: blob for blob in blobs}
+        above = pending.fresh() if pending else {}
+        whole = {name: laid_over(below.get(name), above.get(name)) for name in below.keys() | above.keys()}
+        written = {name: encode_blob(blob) for name, blob in whole.items() if blob is not None}
         state = replace(state, entities=len(written), blob_bytes=sum(map(len, written.values())))
         self.states[tenant, view], self.blobs[tenant, view] = state, written
         self.plans[tenant, view] = compile_view(*source)
@@ -188,12 +192,15 @@ class FakeOnlineStore:
         state: OnlineState,
         fresh: Iterable[EntityBlob],
         since: int,
+        pending: Pending | None = None,
     ) -> OnlineState | None:
         """See `ports.OnlineStore`."""
         self._reach()
         if self.states.get((tenant, view)) != before:
             return None
         held = self.blobs[tenant, view]
+        for entity, keys in (pending.settled() if pending else {}).items():
+            self._hold(held, entity, without_pushed(decode_blob(held[entity]), keys) if entity in held else None)
         for blob in fresh:
             old = held.get(blob.entity)
             held[blob.entity] = encode_blob(blob if old is None else with_more(decode_blob(old), blob, since))
@@ -201,6 +208,38 @@ class FakeOnlineStore:
         state = replace(state, entities=len(held), blob_bytes=sum(map(len, held.values())))
         self.states[tenant, view] = state
         return state
+
+    def lay_over(
+        self,
+        tenant: TenantId,
+        view: str,
+        version: int,
+        keys: frozenset[int],
+        touched: Callable[[Plan], Iterable[str]],
+        events: Callable[[Plan], Mapping[str, EntityBlob]],
+    ) -> bool:
+        """See `ports.OnlineStore`."""
+        self._reach()
+        state = self.states.get((tenant, view))
+        if state is None:
+            return True
+        if state.table_version > version:
+            return False
+        plan, held = self.plans[tenant, view], self.blobs[tenant, view]
+        fresh = events(plan)
+        for entity in touched(plan):
+            old = without_pushed(decode_blob(held[entity]), keys) if entity in held else None
+            new = fresh.get(entity)
+            if new is not None:
+                new = replace(new, table_version=state.table_version, horizon=state.horizon)
+            self._hold(held, entity, laid_over(old, new))
+        return True
+
+    @staticmethod
+    def _hold(held: dict[str, bytes], entity: str, blob: EntityBlob | None) -> None:
+        held.pop(entity, None)
+        if blob is not None:
+            held[entity] = encode_blob(blob)
 
     def retire(self, tenant: TenantId, view: str) -> None:
         """See `ports.OnlineStore`."""
@@ -226,6 +265,43 @@ class FakeOnlineStore:
     def _reach(self) -> None:
         if self.down:
             raise Unavailable("REDIS_UNAVAILABLE", "Redis is down")
+
+
+@dataclass
+class FakePushedRows:
+    """See `ports.PushedRows`."""
+
+    rows: dict[tuple[TenantId, str], dict[int, bytes]] = field(default_factory=dict)
+    changed: int = 0
+
+    def put(self, tenant: TenantId, dataset: str, rows: Mapping[int, bytes], most: int) -> None:
+        """See `ports.PushedRows`."""
+        held = self.rows.setdefault((tenant, dataset), {})
+        if len(held) + len(rows) > most:
+            raise RateLimited("PUSHES_WAITING", "too many rows wait")
+        held |= rows
+        self.changed += 1
+
+    def get(self, tenant: TenantId, dataset: str, keys: Sequence[int]) -> dict[int, bytes]:
+        """See `ports.PushedRows`."""
+        held = self.all(tenant, dataset)
+        return {key: held[key] for key in keys if key in held}
+
+    def changes(self, tenant: TenantId, dataset: str) -> int:
+        """See `ports.PushedRows`."""
+        return self.changed
+
+    def all(self, tenant: TenantId, dataset: str) -> dict[int, bytes]:
+        """See `ports.PushedRows`."""
+        return dict(self.rows.get((tenant, dataset), {}))
+
+    def remove(self, tenant: TenantId, dataset: str, rows: Mapping[int, bytes]) -> None:
+        """See `ports.PushedRows`."""
+        held = self.rows.get((tenant, dataset), {})
+        for key, data in rows.items():
+            if held.get(key) == data:
+                del held[key]
+        self.changed += 1
 
 
 @dataclass
@@ -262,6 +338,7 @@ class FakeMeter:
     lag: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     ages: list[tuple[str, float]] = field(default_factory=list)
+    waits: dict[str, int] = field(default_factory=dict)
 
     def built(self, tenant: TenantId, view: str, state: OnlineState, seconds: float) -> None:
         """See `ports.Meter`."""
@@ -274,6 +351,13 @@ class FakeMeter:
     def failed(self, tenant: TenantId, view: str, reason: str) -> None:
         """See `ports.Meter`."""
         self.failures.append(reason)
+
+    def waiting(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """See `ports.Meter`."""
+        self.waits[dataset] = rows
+
+    def pushed(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """See `ports.Meter`."""
 
     def trained(self, rows: int, seconds: float, *, reused: bool) -> None:
         """See `ports.Meter`."""

@@ -11,9 +11,12 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.frames import ENTITY, blobs_of, micros, with_entity
+from services.features.domain.known_keys import KnownKeys
 from services.features.domain.model import LakeTable, OnlineState, View, pinned_name
+from services.features.domain.pending import PendingOf
 from services.features.domain.plan import Plan, compile_view
-from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, Views
+from services.features.domain.ports import Datasets, Lake, Meter, OnlineStore, PushedRows, Views
+from services.features.domain.push_events import PushEvents
 from services.features.domain.read_events import read_events
 from tenon.core.errors import TenonError
 from tenon.core.specs import DatasetSpec
@@ -24,6 +27,15 @@ from tenon.windows.events import Column, Events
 KEEP = 7 * 86_400_000_000
 """How long a definition that is not the newest is kept after it was last asked for."""
 _NO_TIMES = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushes:
+    """The rows that were pushed, the keys that tables have, and who settles the ones by the others."""
+
+    rows: PushedRows
+    known: KnownKeys
+    events: PushEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,10 @@ class BuildOnline:
         slack: int,
         now: Callable[[], int],
         keep: int = KEEP,
+        pushes: Pushes | None = None,
     ) -> None:
         self._views, self._datasets, self._lake, self._online, self._meter = views, datasets, lake, online, meter
-        self._slack, self._now, self._keep = slack, now, keep
+        self._slack, self._now, self._keep, self._pushes = slack, now, keep, pushes
         # Two builds at once in one process would only double the memory.
         self._busy = threading.Lock()
 
@@ -132,6 +145,7 @@ class BuildOnline:
                     self.build(tenant, view.name)
                 except TenonError as err:
                     failed[view.name] = err
+        self._settle(tenant, dataset)
         return failed
 
     def build_all(self) -> Mapping[str, TenonError]:
@@ -142,7 +156,16 @@ class BuildOnline:
                 self.build(view.tenant, view.name)
             except TenonError as err:
                 failed[f"{view.tenant}/{view.name}"] = err
+        for tenant, dataset in dict.fromkeys((view.tenant, view.spec.dataset) for view in self._views.list_all()):
+            try:
+                self._settle(tenant, dataset)
+            except TenonError as err:
+                failed[f"{tenant}/{dataset}"] = err
         return failed
+
+    def _settle(self, tenant: TenantId, dataset: str) -> None:
+        if self._pushes is not None:
+            self._meter.waiting(tenant, dataset, self._pushes.events.settle(tenant, dataset))
 
     def _source(self, tenant: TenantId, view: View) -> _Source:
         table = self._datasets.table(tenant, view.spec.dataset)
@@ -192,15 +215,18 @@ class BuildOnline:
             built_at=self._now(),
             same=same,
         )
-        extended = None
+        pending, extended = None, None
+        if self._pushes is not None:
+            rows, known = self._pushes.rows, self._pushes.known
+            pending = PendingOf(rows, known, tenant, source.dataset, table, plan, horizon)
         # A horizon further back, as after a change of the slack, needs events that are not held any more.
         if added is not None and before is not None and horizon >= before.horizon:
             fresh = blobs_of(plan, added, table_version=source.version, horizon=horizon)
             since = horizon - plan.longest_window
-            extended = self._online.extend(tenant, name, before, state, fresh, since)
+            extended = self._online.extend(tenant, name, before, state, fresh, since, pending)
         if extended is None:
             blobs = self._blobs(plan, table, horizon) if table else iter(())
-            extended = self._online.publish(tenant, name, (view.spec, source.dataset), state, blobs)
+            extended = self._online.publish(tenant, name, (view.spec, source.dataset), state, blobs, pending)
         state = extended
         self._meter.built(tenant, name, state, monotonic() - began)
         self._meter.behind(tenant, name, 0)

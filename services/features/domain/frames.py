@@ -96,10 +96,13 @@ def _ints(series: pl.Series) -> IntArray:
     return np.ascontiguousarray(series.to_numpy())
 
 
-def blobs_of(plan: Plan, rows: pl.DataFrame, *, table_version: int, horizon: int) -> Iterator[EntityBlob]:
+def blobs_of(
+    plan: Plan, rows: pl.DataFrame, *, table_version: int, horizon: int, pushed: IntArray | None = None
+) -> Iterator[EntityBlob]:
     """One blob for each entity of the rows, with the events that any window can still see from the horizon on.
 
-    An entity whose events are all older has a blob without events: it is known, and its windows are empty.
+    An entity whose events are all older has a blob without events: it is known, and its windows are empty. `pushed`: the
+    rows' keys where they were pushed; such events are kept however old they are.
     """
     texts = with_entity(rows, plan.entity)
     entities = texts.drop_nulls().unique().sort()
@@ -107,13 +110,15 @@ def blobs_of(plan: Plan, rows: pl.DataFrame, *, table_version: int, horizon: int
         pl.DataFrame({ENTITY: entities}).with_row_index("code"), on=ENTITY, how="left", maintain_order="left"
     )["code"].cast(pl.Int64).fill_null(-1))  # fmt: skip
     events, names = events_of(plan, rows), entities.to_list()
-    kept = np.flatnonzero((events.time >= horizon - plan.longest_window) & (codes >= 0))
+    recent = np.full(len(codes), pushed is not None) | (events.time >= horizon - plan.longest_window)
+    kept = np.flatnonzero(recent & (codes >= 0))
     order = kept[np.lexsort((events.time[kept], codes[kept]))]
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     sorted_events = events.take(order)
     for code, name in enumerate(names):
         span = slice(int(bounds[code]), int(bounds[code + 1]))
-        yield EntityBlob(name, table_version, horizon, sorted_events.take(span))
+        keys = None if pushed is None else pushed[order[span]]
+        yield EntityBlob(name, table_version, horizon, sorted_events.take(span), keys, only_pushed=pushed is not None)
 
 
 def _column(plan: Plan, rows: pl.DataFrame, column: ValueColumn, time: IntArray) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -103,6 +103,47 @@ class ServedView:
     blobs: Mapping[str, bytes | None]
 
 
+class PushedRows(Protocol):
+    """Rows that were pushed and are not in their table yet, by the key of their primary key, each as bytes."""
+
+    def put(self, tenant: TenantId, dataset: str, rows: Mapping[int, bytes], most: int) -> None:
+        """Keep rows; a key's earlier row is replaced. Raises `RateLimited` where there would be more than `most`."""
+        ...
+
+    def get(self, tenant: TenantId, dataset: str, keys: Sequence[int]) -> dict[int, bytes]:
+        """The rows of these keys that are kept."""
+        ...
+
+    def changes(self, tenant: TenantId, dataset: str) -> int:
+        """A number that grows with every change."""
+        ...
+
+    def all(self, tenant: TenantId, dataset: str) -> dict[int, bytes]:
+        """Every row that is kept."""
+        ...
+
+    def remove(self, tenant: TenantId, dataset: str, rows: Mapping[int, bytes]) -> None:
+        """Forget those of the rows that are still as given."""
+        ...
+
+
+class Pending(Protocol):
+    """Pushed rows as a build sees them; asked again, it says what is so then."""
+
+    @property
+    def dataset(self) -> str:
+        """Whose rows they are."""
+        ...
+
+    def fresh(self) -> Mapping[str, EntityBlob]:
+        """By entity, the events of the rows that the table, at the version that is built, has not."""
+        ...
+
+    def settled(self) -> Mapping[str, frozenset[int]]:
+        """By entity, the keys of the rows that it has."""
+        ...
+
+
 class OnlineStore(Protocol):
     """Blobs by tenant, view and entity; a view is a name, or `pinned_name` of one of its definitions. All methods raise `Unavailable` when the store cannot be reached."""
 
@@ -124,9 +165,10 @@ class OnlineStore(Protocol):
         source: tuple[FeatureViewSpec, DatasetSpec],
         state: OnlineState,
         blobs: Iterable[EntityBlob],
+        pending: Pending | None = None,
     ) -> OnlineState:
-        """Write the blobs, then let the readers see them; removes entities and definitions that are no more. Gives
-        the state with the blobs counted."""
+        """Write the blobs with what is pending, then let the readers see them; removes entities and definitions that are
+        no more. Gives the state with the blobs counted."""
         ...
 
     def extend(
@@ -137,9 +179,25 @@ class OnlineStore(Protocol):
         state: OnlineState,
         fresh: Iterable[EntityBlob],
         since: int,
+        pending: Pending | None = None,
     ) -> OnlineState | None:
-        """Add the events of `fresh` to what is held as `before`, and forget those from before `since`. None when what is
-        held is something else, or half of it is newer already: then it has to be published whole."""
+        """Add the events of `fresh` to what is held as `before`, and forget those from before `since` and the pushed ones
+        that are settled. None when what is held is something else, or half of it is newer already: then it has to be
+        published whole."""
+        ...
+
+    def lay_over(
+        self,
+        tenant: TenantId,
+        view: str,
+        version: int,
+        keys: frozenset[int],
+        touched: Callable[[Plan], Iterable[str]],
+        events: Callable[[Plan], Mapping[str, EntityBlob]],
+    ) -> bool:
+        """Replace the pushed events of these keys, in the entities that `touched` names, by those that `events` then
+        gives. False, with nothing promised, when something of a version after `version` is held. A view that is not
+        built is passed over."""
         ...
 
     def retire(self, tenant: TenantId, view: str) -> None:
@@ -212,6 +270,14 @@ class Meter(Protocol):
 
     def failed(self, tenant: TenantId, view: str, reason: str) -> None:
         """A view could not be built."""
+        ...
+
+    def waiting(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """How many pushed rows wait for their commit."""
+        ...
+
+    def pushed(self, tenant: TenantId, dataset: str, rows: int) -> None:
+        """Rows were pushed and are online."""
         ...
 
     def trained(self, rows: int, seconds: float, *, reused: bool) -> None:

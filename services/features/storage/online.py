@@ -6,6 +6,7 @@ Keys, all under `tenon:features:<tenant>:<view>:`, and for a definition that a m
     serving            which plan is served, and what is held of it (JSON); written last, so it is the switch
     <plan>:plan        the documents the plan is made of (JSON)
     <plan>:entities    a set of all blob keys' last parts
+    <plan>:bytes       how many bytes the blobs have
     <plan>=<entity>    an entity's blob (`#` and a hash instead of `=` and the text when it is long)
 
 A lookup reads `serving` and the blobs of the plan that it believes to be served in one MGET, which Redis answers at
@@ -14,106 +15,34 @@ one moment; when another plan turns out to be served, it asks again under that o
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
-import threading
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import redis
 
 from services.features.domain.model import OnlineState
-from services.features.domain.plan import Plan, compile_view
-from services.features.domain.ports import EntityNames, ServedView
-from tenon.core.errors import TenonError, Unavailable
-from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
+from services.features.domain.plan import Plan
+from services.features.domain.ports import Pending
+from services.features.storage.blob_changes import BlobChanges, Moved, encoded
+from services.features.storage.lock import RedisLock
+from services.features.storage.online_keys import CHUNK, base, chunks, entity_part, prefix, pushed_key, serving_key
+from services.features.storage.online_reads import OnlineReads, corrupt
+from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
 from tenon.kit.telemetry import get_logger
-from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob, entity_of, with_more
+from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob, laid_over, with_more, without_pushed
 
 log = get_logger(__name__)
 
-_LONG_ENTITY = 128
-# A character is at most four bytes.
-_SURELY_SHORT = _LONG_ENTITY // 4
-_CHUNK = 1000
-_LOCK_MILLISECONDS = 10_000
-_RENEW = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end"
-)
-_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
+_FINAL_TRIES, _LAY_TRIES = 5, 20
 
 
-class RedisOnlineStore:
+class RedisOnlineStore(OnlineReads):
     """See `ports.OnlineStore`. `reader` should give up soon (somebody waits for a prediction); `writer` may be patient."""
-
-    def __init__(self, reader: redis.Redis, writer: redis.Redis) -> None:
-        self._reader, self._writer = reader, writer
-        self._plans: dict[tuple[TenantId, str, str], Plan] = {}
-        self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
-
-    def check(self) -> str | None:
-        """What is wrong with the store, or None; for readiness."""
-        try:
-            self._reader.ping()
-        except redis.RedisError as err:
-            return f"redis: {type(err).__name__}"
-        return None
-
-    def serve(self, tenant: TenantId, views: Sequence[str], entities: EntityNames) -> dict[str, ServedView | None]:
-        """See `ports.OnlineStore`."""
-        with reaching_redis("read online values"):
-            for _ in range(4):
-                served = self._try_serve(tenant, views, entities)
-                if served is not None:
-                    return served
-        raise Unavailable("VIEW_CHANGING", "the definition of a view is changing right now; ask again")
-
-    def _try_serve(
-        self, tenant: TenantId, views: Sequence[str], entities: EntityNames
-    ) -> dict[str, ServedView | None] | None:
-        """One MGET; None when it showed that another plan is served than was believed."""
-        keys: list[str | bytes] = [_serving_key(tenant, view) for view in views]
-        wanted: dict[str, tuple[Plan, list[str]]] = {}
-        for view in views:
-            believed = self._serving.get((tenant, view))
-            if believed is None:
-                continue
-            plan = self._plan(tenant, view, believed[1].plan_digest)
-            if plan is not None:
-                names = list(dict.fromkeys(entities(plan)))
-                wanted[view] = (plan, names)
-                base = _base(tenant, view, plan.digest)
-                keys += [base + _entity_part(name) for name in names]
-        found: list[bytes | None] = self._reader.mget(keys)  # type: ignore[assignment]
-        served: dict[str, ServedView | None] = {}
-        offset, agreed = len(views), True
-        for view, pointer in zip(views, found, strict=False):
-            state = self._remember(tenant, view, pointer)
-            if state is None:
-                served[view] = None
-            elif view not in wanted or wanted[view][0].digest != state.plan_digest:
-                agreed = False
-            else:
-                plan, names = wanted[view]
-                raw = found[offset : offset + len(names)]
-                blobs = {
-                    name: data if len(name) <= _SURELY_SHORT else _checked(data, name)
-                    for name, data in zip(names, raw, strict=True)
-                }
-                served[view] = ServedView(plan, state, blobs)
-            offset += len(wanted[view][1]) if view in wanted else 0
-        return served if agreed else None
-
-    def state(self, tenant: TenantId, view: str) -> OnlineState | None:
-        """See `ports.OnlineStore`."""
-        with reaching_redis("read the online state"):
-            pointer: Any = self._writer.get(_serving_key(tenant, view))
-        return self._remember(tenant, view, pointer)
 
     def publish(
         self,
@@ -122,38 +51,61 @@ class RedisOnlineStore:
         source: tuple[FeatureViewSpec, DatasetSpec],
         state: OnlineState,
         blobs: Iterable[EntityBlob],
+        pending: Pending | None = None,
     ) -> OnlineState:
         """See `ports.OnlineStore`."""
         digest = state.plan_digest
-        index = f"{_prefix(tenant, view)}{digest[:16]}:entities"
+        of_plan = BlobChanges(self._writer, base(tenant, view, digest))
         documents = json.dumps([source[0].canonical(), source[1].canonical()])
-        size = 0
+        laid: dict[str, bytes] = {}
+
+        def above(entity: str) -> EntityBlob | None:
+            blob = pending.fresh().get(entity) if pending else None
+            if blob is not None:
+                laid[entity] = encode_blob(blob)
+            return blob
+
         with reaching_redis("write online values"):
-            gone: set[bytes] = set(self._writer.sscan_iter(index, count=_CHUNK))
-            entities = 0
-            for chunk in _chunks(blobs):
-                pipe = self._writer.pipeline(transaction=False)
-                names = []
-                for blob in chunk:
-                    data = encode_blob(blob)
-                    size += len(data)
-                    pipe.set(_blob_key(tenant, view, digest, blob.entity), data)
-                    names.append(_entity_part(blob.entity))
-                pipe.sadd(index, *names)
-                pipe.execute()
-                entities += len(chunk)
+            gone: set[bytes] = set(self._writer.sscan_iter(of_plan.index, count=CHUNK))
+            size = 0
+            for chunk in chunks(blobs):
+                names = [entity_part(blob.entity) for blob in chunk]
+
+                def whole(_: object, of: list[EntityBlob] = chunk) -> list[bytes | None]:
+                    return [encoded(laid_over(blob, above(blob.entity))) for blob in of]
+
+                size += of_plan.change(names, whole, blind=True)
                 gone.difference_update(names)
-            for part in _chunks(gone):
-                pipe = self._writer.pipeline(transaction=False)
-                pipe.delete(*[f"{_prefix(tenant, view)}{digest[:16]}".encode() + name for name in part])
-                pipe.srem(index, *part)
-                pipe.execute()
-            state = replace(state, entities=entities, blob_bytes=size)
-            pipe = self._writer.pipeline(transaction=True)
-            pipe.set(f"{_prefix(tenant, view)}{digest[:16]}:plan", documents)
-            pipe.sadd(f"{_prefix(tenant, view)}plans", digest)
-            pipe.set(_serving_key(tenant, view), json.dumps(asdict(state), sort_keys=True))
-            pipe.execute()
+            for parts in chunks(gone):
+                # Entities that the table has no more, or that were only ever pushed.
+                def rest(_: object, parts: list[bytes] = parts) -> list[bytes | None]:
+                    names = {entity_part(entity): entity for entity in (pending.fresh() if pending else ())}
+                    return [encoded(above(names[part])) if part in names else None for part in parts]
+
+                size += of_plan.change(parts, rest, blind=True)
+            self._writer.set(of_plan.size, size)
+            for final in self._finally(tenant, pending):
+                fresh = pending.fresh() if pending else {}
+                late = sorted(
+                    entity for entity in fresh.keys() | laid.keys() if laid.get(entity) != encoded(fresh.get(entity))
+                )
+                for entities in chunks(late):
+
+                    def anew(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
+                        return [encoded(laid_over(_bare(d), above(e))) for e, d in zip(of, held, strict=True)]
+
+                    of_plan.change([entity_part(entity) for entity in entities], anew)
+                laid = {entity: data for entity, data in laid.items() if entity in fresh}
+                state = self._counted(of_plan, state)
+                final.multi()
+                final.set(f"{base(tenant, view, digest).decode()}:plan", documents)
+                final.sadd(f"{prefix(tenant, view)}plans", digest)
+                final.set(serving_key(tenant, view), json.dumps(asdict(state), sort_keys=True))
+                try:
+                    final.execute()
+                    break
+                except redis.WatchError:
+                    continue
             self._remove_retired(tenant, view, digest)
         return state
 
@@ -165,69 +117,143 @@ class RedisOnlineStore:
         state: OnlineState,
         fresh: Iterable[EntityBlob],
         since: int,
+        pending: Pending | None = None,
     ) -> OnlineState | None:
         """See `ports.OnlineStore`. Each blob says the version it is of, so that none gets an event twice."""
-        base = _base(tenant, view, state.plan_digest)
-        key, entities, size = _serving_key(tenant, view), before.entities, before.blob_bytes
+        of_plan = BlobChanges(self._writer, base(tenant, view, state.plan_digest))
+        key, done = serving_key(tenant, view), dict[str, frozenset[int]]()
+
+        def settled(entity: str, data: bytes | None) -> EntityBlob | None:
+            """What is held of an entity, without what the table has by now."""
+            if data is None:
+                return None
+            keys = pending.settled().get(entity) if pending else None
+            if keys:
+                done[entity] = keys
+            return without_pushed(decode_blob(data), keys or ())
+
         with reaching_redis("extend online values"):
             pointer: Any = self._writer.get(key)
             if self._remember(tenant, view, pointer) != before:
                 return None
-            for chunk in _chunks(fresh):
-                names = [_entity_part(blob.entity) for blob in chunk]
-                held: Any = self._writer.mget([base + name for name in names])
-                pipe = self._writer.pipeline(transaction=False)
-                for blob, name, data in zip(chunk, names, held, strict=True):
-                    written = _extended(blob, data, before, since)
-                    if written is None:
-                        return None
-                    entities, size = entities + (data is None), size + len(written) - len(data or b"")
-                    pipe.set(base + name, written)
-                pipe.sadd(f"{base.decode()}:entities", *names)
-                pipe.execute()
-            state = replace(state, entities=entities, blob_bytes=size)
             try:
-                with self._writer.pipeline(transaction=True) as pipe:
-                    pipe.watch(key)
+                for chunk in chunks(fresh):
+
+                    def more(held: Sequence[bytes | None], of: list[EntityBlob] = chunk) -> list[bytes | None]:
+                        return [
+                            encode_blob(_extended(blob, settled(blob.entity, data), before, since))
+                            for blob, data in zip(of, held, strict=True)
+                        ]
+
+                    of_plan.change([entity_part(blob.entity) for blob in chunk], more)
+                for final in self._finally(tenant, pending, key):
                     # Had Redis been emptied meanwhile, what was written would be a part of the whole.
-                    if pipe.get(key) != pointer:
+                    if final.get(key) != pointer:
                         return None
-                    pipe.multi()
-                    pipe.set(key, json.dumps(asdict(state), sort_keys=True))
-                    pipe.execute()
-            except redis.WatchError:
+                    rest = [
+                        entity
+                        for entity, keys in (pending.settled() if pending else {}).items()
+                        if done.get(entity) != keys
+                    ]
+                    for entities in chunks(rest):
+
+                        def less(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
+                            return [encoded(settled(entity, data)) for entity, data in zip(of, held, strict=True)]
+
+                        of_plan.change([entity_part(entity) for entity in entities], less)
+                    state = self._counted(of_plan, state)
+                    final.multi()
+                    final.set(key, json.dumps(asdict(state), sort_keys=True))
+                    try:
+                        final.execute()
+                    except redis.WatchError:
+                        continue
+                    return state
+            except (BlobCorrupt, Moved):
                 return None
-        return state
+        return None
+
+    def lay_over(
+        self,
+        tenant: TenantId,
+        view: str,
+        version: int,
+        keys: frozenset[int],
+        touched: Callable[[Plan], Iterable[str]],
+        events: Callable[[Plan], Mapping[str, EntityBlob]],
+    ) -> bool:
+        """See `ports.OnlineStore`."""
+        key = serving_key(tenant, view)
+        with reaching_redis("show pushed rows"):
+            for _ in range(_LAY_TRIES):
+                pointer: Any = self._writer.get(key)
+                state = self._remember(tenant, view, pointer)
+                plan = None if state is None else self._plan(tenant, view, state.plan_digest)
+                if state is None or plan is None:
+                    return True
+                if state.table_version > version:
+                    return False
+                lay = partial(_laid, of=(plan, state, keys, version), events=events)
+                of_plan = BlobChanges(self._writer, base(tenant, view, plan.digest))
+                try:
+                    for names in chunks(touched(plan)):
+                        parts = [entity_part(name) for name in names]
+                        of_plan.change(parts, partial(lay, names), relying=(key, pointer))
+                except Moved:
+                    if self._writer.get(key) == pointer:
+                        return False
+                    continue
+                except BlobCorrupt as err:
+                    raise corrupt() from err
+                return True
+        return False
+
+    def _finally(self, tenant: TenantId, pending: Pending | None, *keys: str) -> Iterator[Any]:
+        """Transactions in which the switch is tried, each of which fails if rows were pushed since it began; after some,
+        one that does not: what is pushed in that moment is settled soon after."""
+        for number in range(_FINAL_TRIES + 1):
+            with self._writer.pipeline(transaction=True) as pipe:
+                watched = [*keys]
+                if pending is not None and number < _FINAL_TRIES:
+                    watched.append(pushed_key(tenant, pending.dataset))
+                if watched:
+                    pipe.watch(*watched)
+                yield pipe
+
+    def _counted(self, of_plan: BlobChanges, state: OnlineState) -> OnlineState:
+        entities: Any = self._writer.scard(of_plan.index)
+        size: Any = self._writer.get(of_plan.size)
+        return replace(state, entities=entities, blob_bytes=int(size or 0))
 
     def _remove_retired(self, tenant: TenantId, view: str, serving: str) -> None:
-        plans = f"{_prefix(tenant, view)}plans"
+        plans = f"{prefix(tenant, view)}plans"
         members: Any = self._writer.smembers(plans)
         for member in members:
             digest = member.decode()
             if digest == serving:
                 continue
-            base = f"{_prefix(tenant, view)}{digest[:16]}"
-            for part in _chunks(self._writer.sscan_iter(f"{base}:entities", count=_CHUNK)):
-                self._writer.delete(*[base.encode() + name for name in part])
-            self._writer.delete(f"{base}:entities", f"{base}:plan")
+            of_plan = f"{prefix(tenant, view)}{digest[:16]}"
+            for part in chunks(self._writer.sscan_iter(f"{of_plan}:entities", count=CHUNK)):
+                self._writer.delete(*[of_plan.encode() + name for name in part])
+            self._writer.delete(f"{of_plan}:entities", f"{of_plan}:plan", f"{of_plan}:bytes")
             self._writer.srem(plans, digest)
             log.info("retired online values removed", view=view, plan=digest[:16])
 
     def retire(self, tenant: TenantId, view: str) -> None:
         """See `ports.OnlineStore`."""
         with reaching_redis("remove online values"):
-            self._writer.delete(_serving_key(tenant, view))
+            self._writer.delete(serving_key(tenant, view))
             self._remove_retired(tenant, view, "")
 
     def asked(self, tenant: TenantId, view: str) -> dict[str, int]:
         """See `ports.OnlineStore`."""
         with reaching_redis("read which definitions are asked for"):
-            found: Any = self._writer.hgetall(f"{_prefix(tenant, view)}asked")
+            found: Any = self._writer.hgetall(f"{prefix(tenant, view)}asked")
         return {digest.decode(): int(at) for digest, at in found.items()}
 
     def note_asked(self, tenant: TenantId, view: str, digest: str, at: int) -> None:
         """See `ports.OnlineStore`."""
-        key = f"{_prefix(tenant, view)}asked"
+        key = f"{prefix(tenant, view)}asked"
         with reaching_redis("note which definition is asked for"):
             if at:
                 self._reader.hset(key, digest, at)
@@ -236,124 +262,39 @@ class RedisOnlineStore:
 
     def lock(self, tenant: TenantId, view: str) -> RedisLock:
         """See `ports.OnlineStore`."""
-        return RedisLock(self._writer, f"{_prefix(tenant, view)}lock")
-
-    def _remember(self, tenant: TenantId, view: str, pointer: bytes | None) -> OnlineState | None:
-        if pointer is None:
-            self._serving.pop((tenant, view), None)
-            return None
-        believed = self._serving.get((tenant, view))
-        if believed is not None and believed[0] == pointer:
-            return believed[1]
-        try:
-            read = json.loads(pointer)
-            state = OnlineState(**read | {"same": tuple(read["same"])})
-        except (ValueError, TypeError, KeyError):
-            # Written by another version of the program: rebuilt as if nothing were there.
-            log.warning("online state is unreadable", view=view)
-            return None
-        self._serving[tenant, view] = (pointer, state)
-        return state
-
-    def _plan(self, tenant: TenantId, view: str, digest: str) -> Plan | None:
-        plan = self._plans.get((tenant, view, digest))
-        if plan is None:
-            documents: Any = self._reader.get(f"{_prefix(tenant, view)}{digest[:16]}:plan")
-            if documents is None:
-                return None
-            try:
-                spec, dataset = json.loads(documents)
-                plan = compile_view(parse_spec(FeatureViewSpec, spec), parse_spec(DatasetSpec, dataset))
-            except (ValueError, TenonError) as err:
-                raise Unavailable("VIEW_NOT_BUILT", f"the online definition of view {view!r} is unreadable") from err
-            if len(self._plans) > 10_000:
-                self._plans.clear()
-            self._plans[tenant, view, digest] = plan
-        return plan
+        return RedisLock(self._writer, f"{prefix(tenant, view)}lock")
 
 
-class RedisLock:
-    """A lock that lives a few seconds and is renewed while it is held, so that a killed holder is soon forgotten."""
-
-    def __init__(self, client: redis.Redis, key: str) -> None:
-        self._client, self._key, self._token = client, key, uuid.uuid4().hex
-        self._released = threading.Event()
-        self._renewing = threading.Thread(target=self._renew, name="lock-renewal", daemon=True)
-
-    def __enter__(self) -> RedisLock:
-        with reaching_redis("take a lock"):
-            if not self._client.set(self._key, self._token, nx=True, px=_LOCK_MILLISECONDS):
-                raise Unavailable("BUILD_RUNNING", "another replica is building this view")
-        self._renewing.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._released.set()
-        self._renewing.join()
-        with reaching_redis("give a lock back"):
-            self._client.eval(_RELEASE, 1, self._key, self._token)
-
-    def _renew(self) -> None:
-        while not self._released.wait(_LOCK_MILLISECONDS / 3000):
-            try:
-                self._client.eval(_RENEW, 1, self._key, self._token, str(_LOCK_MILLISECONDS))
-            except redis.RedisError as err:
-                log.warning("a lock could not be renewed", error=str(err)[:200])
+def _laid(
+    names: Sequence[str], held: Sequence[bytes | None], *, of: tuple[Plan, OnlineState, frozenset[int], int],
+    events: Callable[[Plan], Mapping[str, EntityBlob]],
+) -> list[bytes | None]:  # fmt: skip
+    """Blobs with these keys' pushed events replaced. Raises `Moved` where one is of a later version."""
+    plan, state, keys, version = of
+    fresh, made = events(plan), []
+    for entity, data in zip(names, held, strict=True):
+        old = None if data is None else decode_blob(data)
+        if old is not None and old.table_version > version:
+            raise Moved
+        above = fresh.get(entity)
+        if above is not None:
+            above = replace(above, table_version=state.table_version, horizon=state.horizon)
+        made.append(encoded(laid_over(old and without_pushed(old, keys), above)))
+    return made
 
 
-def _prefix(tenant: TenantId, view: str) -> str:
-    return f"tenon:features:{tenant}:{view}:"
-
-
-def _serving_key(tenant: TenantId, view: str) -> str:
-    return f"{_prefix(tenant, view)}serving"
-
-
-def _entity_part(entity: str) -> bytes:
-    text = entity.encode()
-    if len(text) <= _LONG_ENTITY:
-        return b"=" + text
-    return b"#" + hashlib.sha256(text).hexdigest().encode()
-
-
-@functools.lru_cache(10_000)
-def _base(tenant: TenantId, view: str, digest: str) -> bytes:
-    return f"{_prefix(tenant, view)}{digest[:16]}".encode()
-
-
-def _blob_key(tenant: TenantId, view: str, digest: str, entity: str) -> bytes:
-    return _base(tenant, view, digest) + _entity_part(entity)
-
-
-def _extended(fresh: EntityBlob, held: bytes | None, before: OnlineState, since: int) -> bytes | None:
-    """What the entity's blob becomes; None when it is not of the version that is extended."""
-    if held is None:
-        return encode_blob(fresh)
-    try:
-        old = decode_blob(held)
-    except BlobCorrupt:
-        return None
+def _extended(fresh: EntityBlob, old: EntityBlob | None, before: OnlineState, since: int) -> EntityBlob:
+    """What the entity's blob becomes. Raises `Moved` when it is not of the version that is extended."""
+    if old is None:
+        return fresh
     if old.table_version > before.table_version or old.entity != fresh.entity:
-        return None
-    return encode_blob(with_more(old, fresh, since))
+        raise Moved
+    return with_more(old, fresh, since)
 
 
-def _checked(data: bytes | None, entity: str) -> bytes | None:
-    """The blob, unless it is another entity's: a long one's key holds only a hash of it."""
-    if data is None:
-        return None
+def _bare(data: bytes | None) -> EntityBlob | None:
+    """What the table has of an entity."""
     try:
-        return data if entity_of(data) == entity else None
+        return None if data is None else without_pushed(decode_blob(data))
     except BlobCorrupt as err:
-        raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err
-
-
-def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
-    chunk: list[Any] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+        raise corrupt() from err

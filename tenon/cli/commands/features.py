@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +17,11 @@ from tenon.core.errors import Precondition
 from tenon.core.timestamps import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 STATISTICS_SECONDS = 300.0
 _FILES = 5
+_PUSHED_AT_ONCE = 500
 _COLUMNS = 5
 
 
@@ -242,6 +244,61 @@ def history(
     if len(shown) < len(places):
         rest = ", ".join(names[place] for place in places[_COLUMNS:])
         output.line(f"and {count(len(places) - len(shown), 'feature')} more (--feature NAME): {rest}")
+
+
+@features.command()
+@click.argument("dataset")
+@click.argument("file", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.option("--row", "given", multiple=True, metavar="JSON", help="A row instead of a file; as often as wanted.")
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def push(
+    output: Output, dataset: str, file: IO[bytes], given: tuple[str, ...], tenant: str | None, data: str | None
+) -> None:  # fmt: skip
+    """Push fresh rows of a data set: lines of JSON, shown online at once, ahead of the file that brings them to the lake.
+
+    \b
+    tenon features push visits events.jsonl
+    tenon features push visits --row '{"visit": 7, "at": "2026-03-01T08:30:00Z", "patient": "p17", "bill": 12.5}'
+    """
+    lines: Iterable[str | bytes] = given or file
+    client = open_client(data, output)
+    owner = choose_tenant(client, tenant)
+    path = path_of("tenants", owner, "datasets", dataset, "events")
+    accepted = known = 0
+    views: list[str] = []
+    for rows in _batches(lines):
+        made = client.post("features", path, {"rows": rows})
+        accepted, known, views = accepted + made["accepted"], known + made["known"], made["views"]
+    if output.json:
+        output.result("pushed", {"accepted": accepted, "known": known, "views": views})
+        return
+    output.line(f"{count(accepted, 'row')} online in {', '.join(v for v in views if '@' not in v) or 'no view'}")
+    if known:
+        output.line(f"{count(known, 'row')} left as they are: the table has their keys already")
+
+
+def _batches(lines: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise BadUsage(
+                f"line {number} is not a JSON object", hint='write each row as {"column": value, …} on its own line'
+            )
+        rows.append(row)
+        if len(rows) == _PUSHED_AT_ONCE:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
 
 
 def _number(value: float | None) -> str:

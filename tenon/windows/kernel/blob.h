@@ -4,7 +4,7 @@
 
 #include "evaluate.h"
 
-enum { BLOB_VERSION = 2, BLOB_HEADER = 32, ARRAY_HEADER = 16 };
+enum { BLOB_VERSION = 2, BLOB_HEADER = 32, ARRAY_HEADER = 16, BLOB_PUSHED = 1 };
 
 typedef struct { const uint8_t *at, *end; } Reader;
 
@@ -100,6 +100,8 @@ static int read_blob(const Program *program, Room *room, History *history, const
             values->valid = valid;
         }
     }
+    /* Which events were pushed ahead of the table is for the store, not for values. */
+    if (read_number(data + 6, 2) & BLOB_PUSHED && !read_array(&reader, room->gathered.rows, events, &base, &same)) return 1;
     return reader.at == reader.end ? 0 : 1;
 }
 

@@ -23,6 +23,26 @@ FEATURE_STATUS_MISSING: FeatureStatus
 FEATURE_STATUS_UNKNOWN_ENTITY: FeatureStatus
 FEATURE_STATUS_BEFORE_HORIZON: FeatureStatus
 
+class PushEventsRequest(_message.Message):
+    __slots__ = ("tenant", "dataset", "rows")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    dataset: str
+    rows: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, tenant: _Optional[str] = ..., dataset: _Optional[str] = ..., rows: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class PushEventsResponse(_message.Message):
+    __slots__ = ("accepted", "known", "views")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    known: int
+    views: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, accepted: _Optional[int] = ..., known: _Optional[int] = ..., views: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class GetFeatureViewRequest(_message.Message):
     __slots__ = ("tenant", "view")
     TENANT_FIELD_NUMBER: _ClassVar[int]

@@ -59,6 +59,11 @@ class FeatureServiceStub:
                 request_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.FromString,
                 _registered_method=True)
+        self.PushEvents = channel.unary_unary(
+                '/tenon.api.features.v1.FeatureService/PushEvents',
+                request_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsResponse.FromString,
+                _registered_method=True)
 
 
 class FeatureServiceServicer:
@@ -99,6 +104,14 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PushEvents(self, request, context):
+        """Fresh rows of a data set, shown online at once, ahead of the commit that brings them to the lake. All of them are
+        taken, or none. Pushing a row again, before or after its commit, changes nothing: the table's row stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeatureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +139,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.GetHistoricalFeatures,
                     request_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.FromString,
                     response_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.SerializeToString,
+            ),
+            'PushEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushEvents,
+                    request_deserializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -263,6 +281,33 @@ class FeatureService:
             '/tenon.api.features.v1.FeatureService/GetHistoricalFeatures',
             tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesRequest.SerializeToString,
             tenon_dot_api_dot_features_dot_v1_dot_features__pb2.GetHistoricalFeaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.features.v1.FeatureService/PushEvents',
+            tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsRequest.SerializeToString,
+            tenon_dot_api_dot_features_dot_v1_dot_features__pb2.PushEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

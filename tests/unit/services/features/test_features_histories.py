@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import math
 import struct
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.features.domain.build_online import BuildOnline
+from services.features.domain.build_online import BuildOnline, Pushes
 from services.features.domain.build_training_set import BuildTrainingSet
+from services.features.domain.known_keys import KnownKeys
 from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.lookup import Status
 from services.features.domain.model import EntityKeys
+from services.features.domain.push_events import PushEvents
 from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
+from tenon.core.timestamps import rfc3339
 from tests.support.feature_oracle import Row, believed_value
-from tests.support.features_fakes import FakeLake, FakeMeter, FakeOnlineStore, FakeTrainingFiles, FakeViews
+from tests.support.features_fakes import (
+    FakeLake,
+    FakeMeter,
+    FakeOnlineStore,
+    FakePushedRows,
+    FakeTrainingFiles,
+    FakeViews,
+)
 
 NORTH = TenantId("north")
 SECOND = 1_000_000
@@ -74,6 +85,9 @@ STEPS = st.lists(
         st.dictionaries(KEY, ROW, min_size=1, max_size=5).map(lambda rows: ("commit", rows)),
         st.dictionaries(KEY, ROW, min_size=1, max_size=5).map(lambda rows: ("commit", rows)),
         st.sets(KEY, min_size=1, max_size=2).map(lambda keys: ("erase", keys)),
+        st.dictionaries(KEY, ROW, min_size=1, max_size=4).map(lambda rows: ("push", rows)),
+        st.dictionaries(KEY, ROW, min_size=1, max_size=4).map(lambda rows: ("push", rows)),
+        st.sampled_from(["x", "y"]).map(lambda part: ("withdraw", part)),
         st.just(("lose", None)),
         st.integers(1, 6).map(lambda seconds: ("wait", seconds * SECOND)),
         st.just(("build", None)),
@@ -103,9 +117,18 @@ class Life:
         self.lake.specs[NORTH, "events"], self.lake.specs[NORTH, "questions"] = EVENTS, QUESTIONS
         self.now, self.present = 0, dict[Any, list[tuple[Row, int]]]()
         self.views.apply(NORTH, VIEW, dry_run=False)
-        self.builds = BuildOnline(
-            self.views, self.lake, self.lake, self.online, self.meter, slack=8 * SECOND, now=lambda: self.now
+        # Rows that were pushed and did not come with a commit yet.
+        self.pending = dict[Any, Row]()
+        rows, known = FakePushedRows(), KnownKeys(self.lake)
+        self.pushed = rows
+        self.pushes = PushEvents(
+            self.views, self.lake, self.online, rows, known, self.meter, lambda: self.now, keep=10**12
         )
+        self.builds = BuildOnline(
+            self.views, self.lake, self.lake, self.online, self.meter, slack=8 * SECOND, now=lambda: self.now,
+            pushes=Pushes(rows, known, self.pushes),
+        )  # fmt: skip
+        self.built = False
 
     def step(self, kind: str, what: Any) -> None:
         """One thing happens."""
@@ -114,13 +137,28 @@ class Life:
         elif kind == "lose":
             self.online.states.clear()
             self.online.blobs.clear()
+            self.pushed.rows.clear()
+            self.pushed.changed += 1
+            self.pending.clear()
+            self.built = False
         elif kind == "build":
-            self.builds.build(NORTH, "v")
+            assert not self.builds.build_for(NORTH, "events")
+            self.built = True
+        elif kind == "push":
+            rows = {key: row if row["known"] is not None else row | {"cost": None} for key, row in what.items()}
+            taken = self.pushes.push(NORTH, "events", [as_json(key, row) for key, row in rows.items()])
+            assert taken.accepted == len(rows.keys() - self.present.keys())
+            self.pending |= {key: row for key, row in rows.items() if key not in self.present}
+        elif kind == "withdraw":
+            self.pushes.withdraw(NORTH, "events", "part", what)
+            self.pending = {key: row for key, row in self.pending.items() if key[1] != what}
         else:
+            self.built = False
             if kind == "erase":
                 self.present = {key: rows for key, rows in self.present.items() if key not in what}
             else:
                 for key, row in what.items():
+                    self.pending.pop(key, None)
                     history = self.present.setdefault(key, [])
                     whole = {"id": key[0], "part": key[1], **row}
                     if not history or history[-1][0] != whole:
@@ -131,25 +169,44 @@ class Life:
 
     def check(self, moments: list[int]) -> None:
         """Online, offline and by the definition."""
-        if (NORTH, "events") not in {(NORTH, uri.rsplit("/", 1)[1]) for uri in self.lake.commits}:
-            return
+        committed = "fake://north/events" in self.lake.commits
         asked = [(shop, at) for shop in (*SHOPS, "never", None) for at in moments]
         questions = [{"number": n, "at": at, "shop": shop} for n, (shop, at) in enumerate(asked)]
         self.lake.commit(NORTH, "questions", frame_of(QUESTIONS, questions))
+        offline = self.training_set() if committed else None
+        if not self.built:
+            assert not self.builds.build_for(NORTH, "events")
+        rows = [EntityKeys({} if shop is None else {"shop": shop}, at) for shop, at in asked]
+        online = LookUpOnline(self.online, self.views, self.meter).look_up(NORTH, ["v"], rows)
+        # What was pushed counts online as if the last commit had brought it.
+        fresh: dict[Any, list[tuple[Row, int]]] = {
+            key: [({"id": key[0], "part": key[1], **row}, self.now)] for key, row in self.pending.items()
+        }
+        for row, (shop, at) in enumerate(asked):
+            for place, feature in enumerate(VIEW.features()):
+                expected = bits(believed_value(VIEW, EVENTS, self.present, (shop,), feature, at))
+                if offline is not None:
+                    assert bits(offline[feature.reference][row]) == expected, (feature.name, shop, at)
+                if fresh:
+                    expected = bits(believed_value(VIEW, EVENTS, self.present | fresh, (shop,), feature, at))
+                if online.rows[row].statuses[place] is not Status.BEFORE_HORIZON:
+                    assert bits(online.rows[row].values[place]) == expected, (feature.name, shop, at)
+        assert len(self.pushed.all(NORTH, "events")) == len(self.pending)
+
+    def training_set(self) -> pl.DataFrame:
+        """The values of the questions, offline."""
         files = FakeTrainingFiles()
         made = BuildTrainingSet(self.views, self.lake, self.lake, files, self.meter).build(
             NORTH, "questions", [], ["v"]
         )
-        offline = files.frames[NORTH, made.fingerprint].sort("number")
-        self.builds.build(NORTH, "v")
-        rows = [EntityKeys({} if shop is None else {"shop": shop}, at) for shop, at in asked]
-        online = LookUpOnline(self.online, self.views, self.meter).look_up(NORTH, ["v"], rows)
-        for row, (shop, at) in enumerate(asked):
-            for place, feature in enumerate(VIEW.features()):
-                expected = bits(believed_value(VIEW, EVENTS, self.present, (shop,), feature, at))
-                assert bits(offline[feature.reference][row]) == expected, (feature.name, shop, at)
-                if online.rows[row].statuses[place] is not Status.BEFORE_HORIZON:
-                    assert bits(online.rows[row].values[place]) == expected, (feature.name, shop, at)
+        return files.frames[NORTH, made.fingerprint].sort("number")
+
+
+def as_json(key: Any, row: Row) -> dict[str, Any]:
+    """A row as it is pushed."""
+    moments = {name: None if row[name] is None else rfc3339(row[name]) for name in ("at", "known")}
+    cost = None if row["cost"] is None else str(Decimal(row["cost"]).scaleb(-2))
+    return {"id": key[0], "part": key[1], **row, **moments, "cost": cost}
 
 
 def bits(value: float | None) -> bytes:
@@ -160,7 +217,7 @@ def bits(value: float | None) -> bytes:
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS, seed=st.randoms(use_true_random=False))
 def test_one_value_through_a_whole_life(steps: list[tuple[str, Any]], seed: Any) -> None:
-    """Online, offline and the definition agree after any late rows, corrections, erasures, losses and builds."""
+    """Online, offline and the definition agree after any late rows, corrections, erasures, losses, pushes and builds."""
     life = Life()
     for kind, what in steps:
         life.step(kind, what)

@@ -46,3 +46,12 @@ def online_features(body: dict[str, Any]) -> Any:
     values = {f"{view}.count_30d": {"value": 3.0, "status": "PRESENT"},
               f"{view}.amount_mean_30d": {"value": None, "status": "UNKNOWN_ENTITY"}}  # fmt: skip
     return {"rows": [{"values": values, "known_until": {view: body["rows"][0].get("at")}}]}
+
+
+def pushed_events(body: dict[str, Any]) -> Any:
+    """The first row of each push is in the table already."""
+    return {
+        "accepted": len(body["rows"]) - 1,
+        "known": 1,
+        "views": ["customer_history", "customer_history@0123456789abcdef"],
+    }

@@ -11,7 +11,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tenon.core.errors import did_you_mean
-from tests.unit.tenon.cli.fake_features import feature_answer, feature_history, feature_view, online_features
+from tests.unit.tenon.cli.fake_features import (
+    feature_answer,
+    feature_history,
+    feature_view,
+    online_features,
+    pushed_events,
+)
 from tests.unit.tenon.cli.fake_monitor import history, overview
 
 KEY = "the-operators-key"
@@ -114,6 +120,7 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/(lineage|statistics|statistics.html)", feature_answer),
             ("POST", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/history", lambda _t, _v: feature_history(body)),
             ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
+            ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/events", lambda _t, _d: pushed_events(body)),
             ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/files", lambda t, d: self._load(t, d, query, body)),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/runs", self._train),

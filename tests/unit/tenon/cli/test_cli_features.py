@@ -48,3 +48,19 @@ def test_an_entity_s_values_now_and_over_time(run: Run, example: FakePlatform) -
     assert (asked["asked"]["keys"], asked["features"], asked["points"][0]["values"]) == ({"a": "7=8"}, ["v.f6"], [0.5])
     assert run("features", "history", "v", "--key", "a=1", "--feature", "nope").code == 2
     assert "is not COLUMN=VALUE" in run("features", "get", "v", "--key", "a").err
+
+
+def test_fresh_rows_are_pushed(run: Run, example: FakePlatform, clean: Path) -> None:
+    """From lines of a file, many at a time, or from the command line; what is no object is named by its line."""
+    Path("fresh.jsonl").write_text("".join(f'{{"order": {n}}}\n\n' for n in range(501)))
+    found = run("features", "push", "orders", "fresh.jsonl")
+    assert (found.code, found.err) == (0, "")
+    assert "499 rows online in customer_history\n" in found.out
+    assert "2 rows left as they are" in found.out
+    pushed = json.loads(
+        run("features", "push", "orders", "--row", '{"order": 1}', "--row", '{"order": 2}', "--json").out
+    )
+    assert (pushed["accepted"], pushed["known"]) == (1, 1)
+    wrong = run("features", "push", "orders", "--row", "7")
+    assert wrong.code == 2
+    assert "line 1 is not a JSON object" in wrong.err

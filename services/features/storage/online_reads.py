@@ -1,0 +1,141 @@
+"""Reading from the online store in Redis; its keys are described in `online.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from services.features.domain.model import OnlineState
+from services.features.domain.plan import Plan, compile_view
+from services.features.domain.ports import EntityNames, ServedView
+from services.features.storage.online_keys import LONG_ENTITY, base, entity_part, prefix, serving_key
+from tenon.core.errors import TenonError, Unavailable
+from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
+from tenon.core.tenancy import TenantId
+from tenon.kit.redis import reaching_redis
+from tenon.kit.telemetry import get_logger
+from tenon.windows.blob import BlobCorrupt, entity_of
+
+log = get_logger(__name__)
+
+# A character is at most four bytes.
+_SURELY_SHORT = LONG_ENTITY // 4
+
+
+class OnlineReads:
+    """What a lookup needs of `ports.OnlineStore`."""
+
+    def __init__(self, reader: redis.Redis, writer: redis.Redis) -> None:
+        self._reader, self._writer = reader, writer
+        self._plans: dict[tuple[TenantId, str, str], Plan] = {}
+        self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
+
+    def check(self) -> str | None:
+        """What is wrong with the store, or None; for readiness."""
+        try:
+            self._reader.ping()
+        except redis.RedisError as err:
+            return f"redis: {type(err).__name__}"
+        return None
+
+    def serve(self, tenant: TenantId, views: Sequence[str], entities: EntityNames) -> dict[str, ServedView | None]:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("read online values"):
+            for _ in range(4):
+                served = self._try_serve(tenant, views, entities)
+                if served is not None:
+                    return served
+        raise Unavailable("VIEW_CHANGING", "the definition of a view is changing right now; ask again")
+
+    def _try_serve(
+        self, tenant: TenantId, views: Sequence[str], entities: EntityNames
+    ) -> dict[str, ServedView | None] | None:
+        """One MGET; None when it showed that another plan is served than was believed."""
+        keys: list[str | bytes] = [serving_key(tenant, view) for view in views]
+        wanted: dict[str, tuple[Plan, list[str]]] = {}
+        for view in views:
+            believed = self._serving.get((tenant, view))
+            if believed is None:
+                continue
+            plan = self._plan(tenant, view, believed[1].plan_digest)
+            if plan is not None:
+                names = list(dict.fromkeys(entities(plan)))
+                wanted[view] = (plan, names)
+                of_plan = base(tenant, view, plan.digest)
+                keys += [of_plan + entity_part(name) for name in names]
+        found: list[bytes | None] = self._reader.mget(keys)  # type: ignore[assignment]
+        served: dict[str, ServedView | None] = {}
+        offset, agreed = len(views), True
+        for view, pointer in zip(views, found, strict=False):
+            state = self._remember(tenant, view, pointer)
+            if state is None:
+                served[view] = None
+            elif view not in wanted or wanted[view][0].digest != state.plan_digest:
+                agreed = False
+            else:
+                plan, names = wanted[view]
+                raw = found[offset : offset + len(names)]
+                blobs = {
+                    name: data if len(name) <= _SURELY_SHORT else _checked(data, name)
+                    for name, data in zip(names, raw, strict=True)
+                }
+                served[view] = ServedView(plan, state, blobs)
+            offset += len(wanted[view][1]) if view in wanted else 0
+        return served if agreed else None
+
+    def state(self, tenant: TenantId, view: str) -> OnlineState | None:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("read the online state"):
+            pointer: Any = self._writer.get(serving_key(tenant, view))
+        return self._remember(tenant, view, pointer)
+
+    def _remember(self, tenant: TenantId, view: str, pointer: bytes | None) -> OnlineState | None:
+        if pointer is None:
+            self._serving.pop((tenant, view), None)
+            return None
+        believed = self._serving.get((tenant, view))
+        if believed is not None and believed[0] == pointer:
+            return believed[1]
+        try:
+            read = json.loads(pointer)
+            state = OnlineState(**read | {"same": tuple(read["same"])})
+        except (ValueError, TypeError, KeyError):
+            # Written by another version of the program: rebuilt as if nothing were there.
+            log.warning("online state is unreadable", view=view)
+            return None
+        self._serving[tenant, view] = (pointer, state)
+        return state
+
+    def _plan(self, tenant: TenantId, view: str, digest: str) -> Plan | None:
+        plan = self._plans.get((tenant, view, digest))
+        if plan is None:
+            documents: Any = self._reader.get(f"{prefix(tenant, view)}{digest[:16]}:plan")
+            if documents is None:
+                return None
+            try:
+                spec, dataset = json.loads(documents)
+                plan = compile_view(parse_spec(FeatureViewSpec, spec), parse_spec(DatasetSpec, dataset))
+            except (ValueError, TenonError) as err:
+                raise Unavailable("VIEW_NOT_BUILT", f"the online definition of view {view!r} is unreadable") from err
+            if len(self._plans) > 10_000:
+                self._plans.clear()
+            self._plans[tenant, view, digest] = plan
+        return plan
+
+
+def corrupt() -> Unavailable:
+    """A blob that is none."""
+    return Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again")
+
+
+def _checked(data: bytes | None, entity: str) -> bytes | None:
+    """The blob, unless it is another entity's: a long one's key holds only a hash of it."""
+    if data is None:
+        return None
+    try:
+        return data if entity_of(data) == entity else None
+    except BlobCorrupt as err:
+        raise corrupt() from err
