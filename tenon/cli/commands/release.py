@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenon.cli.commands.release_auto import (
+    auto_options,
+    automatic_wish,
+    canary_verdict,
+    describe_automatic,
+    show_verdict,
+)
 from tenon.cli.context import NumberRange, SuggestingGroup, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadUsage, NotReady
 from tenon.cli.output import Output, count
@@ -74,6 +81,7 @@ def _reason_option(function: Callable[..., None]) -> Callable[..., None]:
     help="An arm of an A/B test, with its share; as often as there are arms.",
 )
 @click.option("--force", is_flag=True, help="Also a version that failed a gate.")
+@auto_options
 @_reason_option
 @_wait_options
 @tenant_option
@@ -81,14 +89,16 @@ def _reason_option(function: Callable[..., None]) -> Callable[..., None]:
 @json_option
 @click.pass_obj
 def set_(
-    output: Output, model: str, stable: int | None, canary: int | None, weight: float | None, shadow: int | None,
+    output: Output, /, model: str, stable: int | None, canary: int | None, weight: float | None, shadow: int | None,
     arms: tuple[dict[str, Any], ...], force: bool, reason: str, wait: bool, timeout: float, tenant: str | None, data: str | None,
+    **auto: Any,
 ) -> None:  # fmt: skip
     """Say which versions serve: a stable one, perhaps a canary or arms with a share each, perhaps a shadow.
 
     \b
     tenon release set late_arrival --stable 1
     tenon release set late_arrival --canary 2 --weight 20
+    tenon release set late_arrival --canary 2 --weight 5 --auto --steps 25,50 --every 1h
     tenon release set late_arrival --stable 3 --arm b=4:10 --arm c=5:10
     """
     if (canary is None) != (weight is None):
@@ -98,12 +108,13 @@ def set_(
         raise BadUsage(
             "which version?", hint=f"tenon release set {model} --stable 1  (`tenon versions {model}` lists them)"
         )
+    automatic = automatic_wish(auto, has_canary=canary is not None)
     client = open_client(data, output)
     owner = choose_tenant(client, tenant)
     if stable is None:
         stable = _current_stable(client, owner, model)
     wish = {"stable": stable, "canary": canary, "weight": weight, "shadow": shadow, "force": force, "reason": reason,
-            "arms": list(arms)}  # fmt: skip
+            "arms": list(arms), "automatic": automatic}  # fmt: skip
     set_and_show(output, client, owner, model, wish, wait=timeout if wait else None)
 
 
@@ -202,8 +213,9 @@ def show(output: Output, model: str, tenant: str | None, data: str | None) -> No
     with near_name(client, owner, "model", model):
         desired = client.get("registry", path_of("tenants", owner, "models", model, "release"))
     serving = client.get("registry", path_of("tenants", owner, "models", model, "serving"))
+    verdict = canary_verdict(client, owner, model, desired)
     if output.json:
-        output.result("release", {"release": desired, "serving": serving})
+        output.result("release", {"release": desired, "serving": serving, "canary": verdict})
         return
     output.line(f"{owner}/{model} revision {desired['revision']}: {describe_tracks(desired['tracks'])}")
     rows = [
@@ -213,6 +225,10 @@ def show(output: Output, model: str, tenant: str | None, data: str | None) -> No
     output.table(["replica", "revision", "serves", "state"], rows)
     problems = serving_problems(serving, desired)
     output.line("all replicas agree" if not problems else f"not settled: {'; '.join(problems)}")
+    if verdict is not None:
+        show_verdict(output, verdict)
+    if text := describe_automatic(desired.get("automatic")):
+        output.line(text)
 
 
 def set_and_show(
@@ -225,6 +241,7 @@ def set_and_show(
         "canary_weight": wish.get("weight"),
         "shadow": wish.get("shadow"),
         **({"arms": wish["arms"]} if wish.get("arms") else {}),
+        **({"automatic": wish["automatic"]} if wish.get("automatic") else {}),
         "force": wish.get("force", False),
         "reason": wish.get("reason", ""),
     }
