@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         VerdictRecord,
         Window,
     )
+    from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
     from tenon.core.manifest import Manifest
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
@@ -158,4 +159,51 @@ class Bookmarks(Protocol):
 
     def put(self, tenant: TenantId, model: str, name: str, position: int) -> None:
         """Leave it here."""
+        ...
+
+
+class KnownLabels(Protocol):
+    """Single labels."""
+
+    def known(self, tenant: TenantId, model: str, ids: Collection[str]) -> dict[str, tuple[int, float]]:
+        """The newest known-at and value of those predictions that have a label."""
+        ...
+
+    def withdraw(self, tenant: TenantId, model: str, prediction_id: str, known_at: int) -> None:
+        """Take one label away; what was known before holds again."""
+        ...
+
+
+class Reviews(Protocol):
+    """Review queues and what experts decided."""
+
+    def current(self, tenant: TenantId, model: str) -> ReviewRound | None:
+        """The newest round with its items in order."""
+        ...
+
+    def start(self, tenant: TenantId, model: str, fresh: ReviewRound) -> ReviewRound:
+        """Keep a new round; gives it with its number."""
+        ...
+
+    def decide(
+        self, tenant: TenantId, model: str, prediction_id: str, state: State, at: int, expert: str,
+        correction: Correction | None,
+    ) -> ReviewItem | None:  # fmt: skip
+        """Decide an open item of the newest round and keep the correction; None when it was decided in the meantime."""
+        ...
+
+    def undo(self, tenant: TenantId, model: str, expert: str, at: int) -> ReviewItem | None:
+        """Open the expert's last decided item of the newest round again; gives it as it was decided."""
+        ...
+
+    def reviewed(self, tenant: TenantId, model: str) -> set[str]:
+        """Predictions that an expert has labelled."""
+        ...
+
+    def corrections(self, tenant: TenantId, model: str, known_before: int) -> list[Correction]:
+        """What experts had said at that time, the newest of each prediction, by prediction id."""
+        ...
+
+    def forget(self, tenant: TenantId, model: str, ids: Collection[str]) -> None:
+        """Erase predictions from queues and corrections."""
         ...
