@@ -26,6 +26,7 @@ from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import RecordPredictions
+from services.monitor.domain.review import Review
 from services.monitor.domain.sample_rows import RowSample
 from services.monitor.domain.skew import CheckSkew, ReportSkew
 from services.monitor.settings import MonitorSettings
@@ -34,6 +35,7 @@ from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.review import SqlKnownLabels, SqlReviews
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from services.monitor.worker import GROUP, batch_handler, operations_handler
@@ -92,6 +94,8 @@ def main() -> None:
     answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
     join_late = JoinLatePredictions(answered, keyed, SqlBookmarks(database, ids), record_labels)
+    known, reviews = SqlKnownLabels(database, ids), SqlReviews(database, ids)
+    review = Review(log, answered, known, reviews, versions, policies, record_labels, now_micros)
     window = parse_duration(settings.monitor_window)
     # Without a features service there is nothing to compare with.
     compares = bool(settings.features_grpc) and settings.monitor_skew_rows_per_hour > 0
@@ -166,6 +170,7 @@ def main() -> None:
         build_report=build_report,
         record_labels=record_labels,
         record_keyed_labels=record_keyed,
+        review=review,
         log=log,
         verdicts=verdicts,
         policies=policies,

@@ -23,6 +23,9 @@ PREDICTIONS = Counter(
     "tenon_monitor_predictions_total", "Predictions taken into the log.", ["tenant", "model", "version", "role"]
 )
 LABELS = Counter("tenon_monitor_labels_total", "Labels accepted.", ["tenant", "model", "matched"])
+REVIEWED = Counter(
+    "tenon_monitor_reviewed_total", "Decisions of experts in the review queue.", ["tenant", "model", "decision"]
+)
 LOG_LAG = Gauge("tenon_monitor_log_lag_seconds", "Age of the newest prediction of the batch that was taken last.")
 VERDICT = Gauge(
     "tenon_monitor_verdict",

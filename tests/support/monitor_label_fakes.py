@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
+from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
 from services.monitor.storage.answered import take
 from tenon.core.matching import key_text
 
@@ -79,3 +80,86 @@ class MemoryKeyedLabels:
     def put(self, tenant: TenantId, model: str, name: str, position: int) -> None:
         """See the port."""
         self.places[tenant, model, name] = position
+
+
+@dataclass
+class MemoryReviews:
+    """`Reviews` and `KnownLabels` in memory, the labels being those of a `MemoryLog`."""
+
+    log: MemoryLog
+    rounds: dict[tuple[TenantId, str], list[ReviewRound]] = field(default_factory=dict)
+    kept: dict[tuple[TenantId, str], dict[tuple[str, int], Correction]] = field(default_factory=dict)
+
+    def known(self, tenant: TenantId, model: str, ids: Collection[str]) -> dict[str, tuple[int, float]]:
+        """See the port."""
+        found = {one: self.log.labels.get((tenant, model, one), {}) for one in ids}
+        return {one: max(history.items()) for one, history in found.items() if history}
+
+    def withdraw(self, tenant: TenantId, model: str, prediction_id: str, known_at: int) -> None:
+        """See the port."""
+        self.log.labels.get((tenant, model, prediction_id), {}).pop(known_at, None)
+
+    def current(self, tenant: TenantId, model: str) -> ReviewRound | None:
+        """See the port."""
+        return next(iter(self.rounds.get((tenant, model), [])[::-1]), None)
+
+    def start(self, tenant: TenantId, model: str, fresh: ReviewRound) -> ReviewRound:
+        """See the port."""
+        rounds = self.rounds.setdefault((tenant, model), [])
+        rounds.append(replace(fresh, number=len(rounds) + 1))
+        return rounds[-1]
+
+    def _set(self, tenant: TenantId, model: str, item: ReviewItem) -> None:
+        rounds = self.rounds[tenant, model]
+        items = tuple(item if one.rank == item.rank else one for one in rounds[-1].items)
+        rounds[-1] = replace(rounds[-1], items=items)
+
+    def decide(
+        self, tenant: TenantId, model: str, prediction_id: str, state: State, at: int, expert: str,
+        correction: Correction | None,
+    ) -> ReviewItem | None:  # fmt: skip
+        """See the port."""
+        current = self.current(tenant, model)
+        items = [one for one in current.open if one.prediction_id == prediction_id] if current else []
+        if not items:
+            return None
+        value = correction.value if correction else None
+        decided = replace(items[0], state=state, value=value, decided_at=at, decided_by=expert)
+        self._set(tenant, model, decided)
+        if correction:
+            self.kept.setdefault((tenant, model), {})[prediction_id, correction.known_at] = correction
+        return decided
+
+    def undo(self, tenant: TenantId, model: str, expert: str, at: int) -> ReviewItem | None:
+        """See the port."""
+        current = self.current(tenant, model)
+        mine = [one for one in current.items if one.decided_by == expert and one.decided_at] if current else []
+        if not mine:
+            return None
+        last = max(mine, key=lambda one: (one.decided_at or 0, one.rank))
+        self._set(tenant, model, replace(last, state=State.OPEN, value=None, decided_at=None, decided_by=""))
+        kept, key = self.kept.get((tenant, model), {}), (last.prediction_id, last.decided_at or 0)
+        if key in kept:
+            kept[key] = replace(kept[key], undone_at=at)
+        return last
+
+    def reviewed(self, tenant: TenantId, model: str) -> set[str]:
+        """See the port."""
+        return {one for (one, _), found in self.kept.get((tenant, model), {}).items() if found.undone_at is None}
+
+    def corrections(self, tenant: TenantId, model: str, known_before: int) -> list[Correction]:
+        """See the port."""
+        newest: dict[str, Correction] = {}
+        for (one, known_at), found in sorted(self.kept.get((tenant, model), {}).items()):
+            if known_at <= known_before and (found.undone_at is None or found.undone_at > known_before):
+                newest[one] = found
+        return list(newest.values())
+
+    def forget(self, tenant: TenantId, model: str, ids: Collection[str]) -> None:
+        """See the port."""
+        kept = self.kept.get((tenant, model), {})
+        for key in [key for key in kept if key[0] in ids]:
+            del kept[key]
+        rounds = self.rounds.get((tenant, model), [])
+        for place, one in enumerate(rounds):
+            rounds[place] = replace(one, items=tuple(item for item in one.items if item.prediction_id not in ids))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.ports import PredictionLog, Verdicts
     from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
     from services.monitor.domain.record_labels import RecordLabels
+    from services.monitor.domain.review import Review
     from services.monitor.domain.skew import ReportSkew
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
@@ -46,6 +47,7 @@ class UseCases:
     build_report: BuildReport
     record_labels: RecordLabels
     record_keyed_labels: RecordKeyedLabels
+    review: Review
     log: PredictionLog
     verdicts: Verdicts
     policies: PolicyDocuments

@@ -63,6 +63,10 @@ class Judge:
         """The columns that say whom an answer is about."""
         return tuple(dict.fromkeys(name for names in self.manifest.signature.views.values() for name in names))
 
+    def word(self, label: float) -> str:
+        """A true value as people say it."""
+        return ("yes" if label else "no") if self.binary else plain(label)
+
     def width(self, score: float) -> float:
         """Width of the answer's prediction interval; 0: there is none."""
         interval = self.manifest.evidence.interval
@@ -172,23 +176,23 @@ class Ranking:
             label = self.labels.get(one)
             if label is not None:
                 self._offer(Reason.LABEL, self.judge.disagreement(score, label), one,
-                            f"answered {plain(score)}, and the label says {plain(label)}")  # fmt: skip
+                            f"Answered {plain(score)}, and the label says {self.judge.word(label)}")  # fmt: skip
                 continue
             self._offer(Reason.UNCERTAIN, self.judge.uncertainty(score), one, self._doubt(score))
             if self.judge.value is not None:
                 regret = self.judge.regret(score)
                 cost = f"being wrong is expected to cost {plain(regret)} {self.judge.value.unit}"
-                self._offer(Reason.COSTLY, regret, one, f"answered {plain(score)}; {cost}")
+                self._offer(Reason.COSTLY, regret, one, f"Answered {plain(score)}; {cost}")
             if keys is not None:
                 off, count, mean = self._entities.oddness(keys[row], score, self.judge.binary)
                 who = ", ".join(f"{name} {key}" for name, key in zip(names, keys[row], strict=True))
                 earlier = f"the {count} labels of {who} average {plain(mean)}"
-                self._offer(Reason.HISTORY, off, one, f"answered {plain(score)}; {earlier}")
+                self._offer(Reason.HISTORY, off, one, f"Answered {plain(score)}; {earlier}")
 
     def _doubt(self, score: float) -> str:
         if self.judge.binary:
-            return f"answered {plain(score)}, near {plain(self.judge.threshold)}, where a yes becomes a no"
-        return f"answered {plain(score)}, give or take {plain(self.judge.width(score) / 2)}"
+            return f"Answered {plain(score)}, near {plain(self.judge.threshold)}, where a yes becomes a no"
+        return f"Answered {plain(score)}, give or take {plain(self.judge.width(score) / 2)}"
 
     def _offer(self, reason: Reason, priority: float, prediction_id: str, why: str) -> None:
         if priority <= 0:

@@ -40,6 +40,7 @@ ON_TARGETS = {"job", "service", "instance", "track", "worker", "le", "__name__"}
 """Labels that every series may have: of the target, of a process among several, of histograms."""
 
 UNUSED_ON_PURPOSE: dict[str, str] = {
+    "tenon_monitor_reviewed_total": "Decisions of experts: for who plans their hours; the queue itself says what is open.",
     "tenon_features_online_age_seconds": "How old history may be differs from view to view: for who looks into one.",
 }
 """Exported, and neither on a dashboard nor in a rule: why."""

@@ -11,6 +11,11 @@ def tenant_url(tenant: str) -> str:
     return f"{HOME}/tenants/{tenant}"
 
 
+def review_url(tenant: str, model: str) -> str:
+    """The address of a model's review queue."""
+    return f"{model_url(tenant, model)}/review"
+
+
 def model_url(tenant: str, model: str) -> str:
     """The address of a model's page."""
     return f"{HOME}/tenants/{tenant}/models/{model}"

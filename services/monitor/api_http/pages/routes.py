@@ -12,6 +12,7 @@ from services.monitor.api_http.pages.doors import PageRoute
 from services.monitor.api_http.pages.fleet import add_fleet_page
 from services.monitor.api_http.pages.model import add_model_page
 from services.monitor.api_http.pages.month import add_month_page
+from services.monitor.api_http.pages.review import add_review_pages
 from services.monitor.api_http.pages.sign_in import add_sign_in
 from tenon.core.errors import NotFound
 
@@ -29,6 +30,7 @@ def add_pages(app: FastAPI, use: UseCases) -> None:
     add_fleet_page(pages, use)
     add_model_page(pages, use)
     add_month_page(pages, use)
+    add_review_pages(pages, use)
 
     @pages.get("/{rest:path}")
     def nothing_here(rest: str) -> Response:
