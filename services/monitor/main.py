@@ -118,11 +118,6 @@ def main() -> None:
         background.append(Periodic("skew", check_skew, settings.monitor_skew_seconds))
     evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
 
-    look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros)
-    build_point = BuildReport(log, labels, versions, drift=drift, quality=coarser(quality))
-    read_history = ReadHistory(build_point, versions, releases, drift=drift)
-    view_model = ViewModel(log, look_over, build_report, read_history, releases, now_micros)
-    tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
     consumer = Consumer(
@@ -139,6 +134,11 @@ def main() -> None:
         RegistryTrials(registry), operations, log, labels, versions, policies, canary_verdicts, metrics.CanaryGauges(),
         now_micros,
     )  # fmt: skip
+    look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros, trial=judge_canaries.current)
+    build_point = BuildReport(log, labels, versions, drift=drift, quality=coarser(quality))
+    read_history = ReadHistory(build_point, versions, releases, drift=drift)
+    view_model = ViewModel(log, look_over, build_report, read_history, releases, judge_canaries.current, now_micros)
+    tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
     operations_consumer = Consumer(
         settings.redis_url,
         OPERATIONS,

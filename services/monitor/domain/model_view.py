@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from services.monitor.domain.model import Window
-from tenon.core.errors import Invalid, Place
+from tenon.core.errors import Invalid, Place, Unavailable
 from tenon.core.timestamps import MICROS_PER_SECOND, parse_duration
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class ModelView:
     report: Report | None
     history: History | None
     releases: Known
+    trial: dict[str, Any] | None
+    """The verdict on what is on trial, as `judge_canaries` tells it."""
     last: str
     by: Literal["at", "event_time"]
 
@@ -41,10 +43,10 @@ class ViewModel:
 
     def __init__(
         self, log: PredictionLog, look_over: LookOver, build_report: BuildReport, read_history: ReadHistory,
-        releases: Releases, now: Callable[[], int],
+        releases: Releases, trial: Callable[[TenantId, str], dict[str, Any] | None], now: Callable[[], int],
     ) -> None:  # fmt: skip
         self._log, self._look_over, self._build_report = log, look_over, build_report
-        self._read_history, self._releases, self._now = read_history, releases, now
+        self._read_history, self._releases, self._trial, self._now = read_history, releases, trial, now
 
     def __call__(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> ModelView:
         """The last `last` (such as 7d, or all) by `at` or `event_time`; without them, what suits the model's log."""
@@ -52,9 +54,10 @@ class ViewModel:
             raise Invalid("VALUE_UNKNOWN", f"by {by[:40]!r} is not one of at, event_time", place=Place(field="by"))
         line = next((one for one in self._look_over.tenant(tenant).lines if one.model == model), None)
         known = self._releases.history(tenant, model)
+        trial = self._on_trial(tenant, model)
         answered = self._log.span(tenant, model, "at")
         if answered is None:
-            return ModelView(line, None, None, known, last or "7d", "at")
+            return ModelView(line, None, None, known, trial, last or "7d", "at")
         chosen: Literal["at", "event_time"] = "at" if by == "at" else "event_time"
         span = self._log.span(tenant, model, chosen) or answered
         replayed = span[0] < answered[0] - _LATE
@@ -68,7 +71,13 @@ class ViewModel:
         window = Window(start, end, chosen)
         report = self._build_report(tenant, model, window)
         history = self._read_history(tenant, model, window, report.predictions)
-        return ModelView(line, report, history, known, last, chosen)
+        return ModelView(line, report, history, known, trial, last, chosen)
+
+    def _on_trial(self, tenant: TenantId, model: str) -> dict[str, Any] | None:
+        try:
+            return self._trial(tenant, model)
+        except Unavailable:
+            return None
 
     @staticmethod
     def _suitable(answered: tuple[int, int], now: int) -> str:

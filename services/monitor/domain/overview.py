@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from services.monitor.domain.canary import CanaryVerdict
 from services.monitor.domain.model import Drift, Quality
+from tenon.core.errors import Unavailable
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -52,10 +54,10 @@ class LookOver:
 
     def __init__(
         self, fleet: Fleet, log: PredictionLog, verdicts: Verdicts, releases: Releases, *,
-        window: int, now: Callable[[], int],
+        window: int, now: Callable[[], int], trial: Callable[[TenantId, str], dict[str, Any] | None] = lambda _t, _m: None,
     ) -> None:  # fmt: skip
         self._fleet, self._log, self._verdicts, self._releases = fleet, log, verdicts, releases
-        self._window, self._now = window, now
+        self._window, self._now, self._trial = window, now, trial
 
     def tenant(self, tenant: TenantId) -> Overview:
         """All models of one tenant that are released or were ever asked."""
@@ -100,6 +102,9 @@ class LookOver:
         if verdict is None:
             return line(UNKNOWN, "The first verdict comes within a minute.")
         canary = release is not None and any(track.role == "canary" for track in release.tracks)
+        trial = self._on_trial(tenant, model) if canary else None
+        if trial is not None and trial["verdict"] == CanaryVerdict.ROLL_BACK:
+            return line(WORSE, "Take the canary back: it is worse.", f"tenon release rollback {whose}")
         if verdict.quality is Quality.WORSE:
             what = "Take the canary back if it is the worse one" if canary else "Roll back if a release did it"
             return line(WORSE, f"{what}; else train anew.", f"tenon release rollback {whose}")
@@ -118,9 +123,19 @@ class LookOver:
                 "Send labels: quality cannot be judged without.",
                 f"tenon labels {whose.replace(model, f'{model} FILE', 1)}",
             )
+        if trial is not None and trial["verdict"] == CanaryVerdict.PROMOTE:
+            return line(FINE, "Promote the canary: it is no worse.", f"tenon release promote {whose}")
+        if trial is not None and trial["more_requests"]:
+            return line(FINE, f"Wait: the canary's verdict takes about {trial['more_requests']:,} more requests.")
         if canary:
-            return line(FINE, "Promote the canary when its verdict allows it.", f"tenon release promote {whose}")
+            return line(FINE, "Wait until the canary's verdict allows promoting it.")
         return line(FINE, "Nothing to do.")
+
+    def _on_trial(self, tenant: TenantId, model: str) -> dict[str, Any] | None:
+        try:
+            return self._trial(tenant, model)
+        except Unavailable:
+            return None
 
 
 def _sorted(lines: list[Line]) -> tuple[Line, ...]:

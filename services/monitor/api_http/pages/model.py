@@ -13,6 +13,7 @@ from services.monitor.api_http.pages.fleet import serves
 from services.monitor.api_http.pages.history_plots import history_plots
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.model_tables import (
+    canary_table,
     columns_table,
     figures_table,
     releases_table,
@@ -69,6 +70,11 @@ def _top(view: ModelView, now: int) -> list[Markup]:
         ]
     entries = [
         ("serves", serves(release)),
+        *(
+            [(f"{view.trial['role']} v{view.trial['candidate']}", verdict_mark(view.trial["verdict"]))]
+            if view.trial
+            else []
+        ),
         ("drift", verdict_mark(report.drift)),
         ("quality", verdict_mark(report.quality)),
         ("predictions", tag("span", f"{report.predictions:,}")),
@@ -90,6 +96,8 @@ def _rest(view: ModelView, now: int) -> list[Markup]:
         if report.levels:
             rests = ", ".join(f"{level.replace('_', ' ')} {count:,}" for level, count in report.levels)
             parts.append(facts(f"Answers for which history was looked up, by what they rest on: {rests}."))
+    if view.trial is not None:
+        parts.insert(0, canary_table(view.trial))
     parts.append(releases_table(view.releases, now))
     return parts
 

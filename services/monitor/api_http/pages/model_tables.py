@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -80,6 +80,26 @@ def histogram(column: ColumnReport, found: Histogram) -> Markup:
     ]  # fmt: skip
     about = f"Histogram of {column.column}: training and window"
     return tag("svg", *groups, width=_WIDTH, height=_HEIGHT, role="img", aria_label=about)
+
+
+def canary_table(trial: dict[str, Any]) -> Markup:
+    """The verdict on what is on trial, question by question."""
+    rows: list[list[Markup | str]] = [
+        [
+            one["question"], verdict_mark(one["finding"]), f"{one['rows']:,}", f"{one['stable_rows']:,}",
+            _figure(one["value"]), _figure(one["stable_value"]), one["text"],
+        ]
+        for one in trial["questions"]
+    ]  # fmt: skip
+    head = [("question", ""), ("finding", ""), ("its rows", "n"), ("stable's rows", "n"), ("its figure", "n"),
+            ("stable's", "n"), ("what", "todo")]  # fmt: skip
+    title = f"{trial['role'].capitalize()} v{trial['candidate']} beside v{trial['stable']}"
+    found = table(title, head, rows, hidden=True)
+    return tag("section", tag("h2", title, ": ", verdict_mark(trial["verdict"])), tag("p", trial["summary"]), found)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def figures_table(report: Report) -> Markup:

@@ -7,26 +7,25 @@ import re
 from markupsafe import Markup, escape
 
 from services.monitor.api_http.pages.html import join, tag
-from services.monitor.domain.model import Drift, Quality
 from tenon.core.timestamps import MICROS_PER_SECOND, rfc3339
 
 WORDS = {
     "drift": "drift", "no_drift": "no drift", "not_enough_evidence": "not enough evidence",
-    "worse": "worse", "as_expected": "as expected", "better": "better",
+    "worse": "worse", "as_expected": "as expected", "better": "better", "promote": "promote", "hold": "hold",
+    "roll_back": "roll back", "passes": "passes", "undecided": "undecided",
 }  # fmt: skip
 _TONES = {
     "drift": "bad", "worse": "bad", "no_drift": "good", "as_expected": "good", "better": "good",
-    "not_enough_evidence": "open",
+    "not_enough_evidence": "open", "promote": "good", "passes": "good", "roll_back": "bad", "hold": "open", "undecided": "open",
 }  # fmt: skip
 _MARKS = {"bad": "▲", "good": "●", "open": "○"}
 
 
-def verdict_mark(verdict: Drift | Quality) -> Markup:
+def verdict_mark(verdict: str) -> Markup:
     """A verdict with a sign beside the colour, for those who see no colours."""
-    tone = _TONES[verdict.value]
-    return tag(
-        "span", tag("span", _MARKS[tone], aria_hidden="true"), " ", WORDS[verdict.value], class_=f"verdict {tone}"
-    )
+    tone = _TONES.get(verdict, "open")
+    said = WORDS.get(verdict, verdict.replace("_", " "))
+    return tag("span", tag("span", _MARKS[tone], aria_hidden="true"), " ", said, class_=f"verdict {tone}")
 
 
 def marked(text: str) -> Markup:

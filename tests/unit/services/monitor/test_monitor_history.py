@@ -65,7 +65,7 @@ def views(log: MemoryLog, releases: FakeReleases) -> tuple[ViewModel, LookOver]:
     report = BuildReport(log, log, versions)
     look_over = LookOver(log, log, MemoryVerdicts(), releases, window=7 * DAY, now=lambda: NOW)
     history = ReadHistory(report, versions, releases, drift=DriftPolicy())
-    return ViewModel(log, look_over, report, history, releases, lambda: NOW), look_over
+    return ViewModel(log, look_over, report, history, releases, lambda _tenant, _model: None, lambda: NOW), look_over
 
 
 def test_the_history_shows_when_drift_began() -> None:
