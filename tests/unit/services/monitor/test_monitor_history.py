@@ -14,7 +14,7 @@ from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
-from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, LookOver
+from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
 from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.releases import Known, Release, with_shares
 from tenon.core.errors import Invalid
@@ -203,3 +203,23 @@ def test_a_replays_months_are_those_of_its_events() -> None:
     [one] = month.models
     assert one.report.window.by == "event_time"
     assert one.report.predictions == 900
+
+
+def test_the_canarys_verdict_says_what_to_do() -> None:
+    """One that is worse stands first with the way back; one that is not is to be promoted; else one is told how long to wait."""
+    log = log_with(6, shifted_from=9)
+    verdicts = MemoryVerdicts()
+    record = VerdictRecord("cost", NOW, NOW - DAY, NOW, 1, Drift.NO_DRIFT, Quality.AS_EXPECTED, 900, 900, (), "calm")
+    verdicts.add(NORTH, record)
+    releases = FakeReleases(release("cost", ("stable", 1, 0), ("canary", 2, 50)))
+    for verdict, more, words in (
+        ("roll_back", None, "Take the canary back"), ("promote", None, "Promote the canary"),
+        ("not_enough_evidence", 700, "about 700 more requests"), ("hold", None, "Wait until"),
+    ):  # fmt: skip
+        trial = {"verdict": verdict, "more_requests": more}
+        look_over = LookOver(
+            log, log, verdicts, releases, window=7 * DAY, now=lambda: NOW, trial=lambda _tenant, _model: trial  # noqa: B023
+        )  # fmt: skip
+        [line] = look_over.tenant(NORTH).lines
+        assert words in line.advice
+        assert (line.rank == WORSE) == (verdict == "roll_back")
