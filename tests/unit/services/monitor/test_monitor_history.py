@@ -12,6 +12,7 @@ from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
+from services.monitor.domain.model import Drift, Quality, VerdictRecord
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
