@@ -9,12 +9,12 @@ from tenon.kit.sql import NAMING
 metadata = sa.MetaData(naming_convention=NAMING)
 
 # SQLite gives numbers to rows by itself only for the type INTEGER.
-_KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 models = sa.Table(
     "models",
     metadata,
-    sa.Column("id", _KEY, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
     sa.Column("tenant", sa.String(40), nullable=False),
     sa.Column("model", sa.String(63), nullable=False),
     # Grows with every batch and every call that brings labels: what has not changed need not be judged again.
@@ -25,7 +25,7 @@ models = sa.Table(
 series = sa.Table(
     "series",
     metadata,
-    sa.Column("model_id", _KEY, sa.ForeignKey("models.id"), primary_key=True),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("role", sa.String(10), primary_key=True),
     sa.Column("predictions", sa.BigInteger, nullable=False),
@@ -44,8 +44,8 @@ taken_batches = sa.Table(
 batches = sa.Table(
     "batches",
     metadata,
-    sa.Column("id", _KEY, primary_key=True, autoincrement=True),
-    sa.Column("model_id", _KEY, sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("role", sa.String(10), nullable=False),
     sa.Column("protocol", sa.String(10), nullable=False),
@@ -65,7 +65,7 @@ batches = sa.Table(
 batch_rows = sa.Table(
     "batch_rows",
     metadata,
-    sa.Column("batch_id", _KEY, sa.ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    sa.Column("batch_id", KEY, sa.ForeignKey("batches.id"), primary_key=True, autoincrement=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
 
@@ -73,9 +73,9 @@ batch_rows = sa.Table(
 predictions = sa.Table(
     "predictions",
     metadata,
-    sa.Column("batch_id", _KEY, sa.ForeignKey("batches.id"), primary_key=True, autoincrement=False),
+    sa.Column("batch_id", KEY, sa.ForeignKey("batches.id"), primary_key=True, autoincrement=False),
     sa.Column("row", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("model_id", _KEY, nullable=False),
+    sa.Column("model_id", KEY, nullable=False),
     sa.Column("prediction_id", sa.String(128), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("event_time", sa.BigInteger, nullable=False),
@@ -89,7 +89,7 @@ predictions = sa.Table(
 labels = sa.Table(
     "labels",
     metadata,
-    sa.Column("model_id", _KEY, sa.ForeignKey("models.id"), primary_key=True, autoincrement=False),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), primary_key=True, autoincrement=False),
     sa.Column("prediction_id", sa.String(128), primary_key=True),
     sa.Column("known_at", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("value", sa.Double, nullable=False),
@@ -101,7 +101,7 @@ labels = sa.Table(
 manifests = sa.Table(
     "manifests",
     metadata,
-    sa.Column("model_id", _KEY, sa.ForeignKey("models.id"), primary_key=True, autoincrement=False),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), primary_key=True, autoincrement=False),
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("bundle_sha256", sa.String(64), nullable=False),
     sa.Column("manifest_json", sa.LargeBinary, nullable=False),
@@ -110,8 +110,8 @@ manifests = sa.Table(
 verdicts = sa.Table(
     "verdicts",
     metadata,
-    sa.Column("id", _KEY, primary_key=True, autoincrement=True),
-    sa.Column("model_id", _KEY, sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), nullable=False),
     sa.Column("judged_at", sa.BigInteger, nullable=False),
     sa.Column("window_start", sa.BigInteger, nullable=False),
     sa.Column("window_end", sa.BigInteger, nullable=False),
