@@ -18,29 +18,36 @@ from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.history import ReadHistory, coarser
 from services.monitor.domain.judge_canaries import JudgeCanaries
-from services.monitor.domain.model import PredictionBatch
+from services.monitor.domain.layouts import Layouts
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.record_predictions import RecordPredictions
 from services.monitor.domain.review import Review
 from services.monitor.domain.sample_rows import RowSample
+from services.monitor.domain.segment import Segment
+from services.monitor.domain.sketch_later import SketchLater
 from services.monitor.domain.skew import CheckSkew, ReportSkew
+from services.monitor.domain.take_predictions import TakePredictions
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.answered import SqlAnswered
+from services.monitor.storage.former_batches import FormerBatches
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
 from services.monitor.storage.review import SqlKnownLabels, SqlReviews
+from services.monitor.storage.segments import SqlSegments
 from services.monitor.storage.skew import SqlSkewChecks
+from services.monitor.storage.unsketched import SqlUnsketched
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
-from services.monitor.worker import GROUP, batch_handler, operations_handler
+from services.monitor.storage.windows import SqlWindows
+from services.monitor.worker import GROUP, batches_handler, operations_handler
 from tenon.api.monitor.v1 import monitor_pb2_grpc
 from tenon.core.timestamps import parse_duration
+from tenon.kit.batch_events import BatchConsumer
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
 from tenon.kit.events import OPERATIONS, PREDICTIONS, Consumer
@@ -89,7 +96,9 @@ def main() -> None:
         share_floor=settings.monitor_share_floor,
     )
     quality = QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin)
-    build_report = BuildReport(log, labels, versions, drift=drift, quality=quality)
+    layouts = Layouts(versions, time.monotonic)
+    windows = SqlWindows(database, ids, layouts)
+    build_report = BuildReport(log, windows, labels, versions, drift=drift, quality=quality)
     record_labels = RecordLabels(labels, log, versions, now_micros)
     answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
@@ -103,12 +112,14 @@ def main() -> None:
         math.ceil(settings.monitor_skew_rows_per_hour * settings.monitor_skew_seconds / 3600), metrics.expect_skew
     )
 
-    def recorded(batch: PredictionBatch) -> None:
-        metrics.count_predictions(batch, now_micros())
+    def recorded(segment: Segment) -> None:
+        metrics.count_predictions(segment, now_micros())
         if compares:
-            sample.offer(batch)
+            sample.offer(segment)
 
-    record = RecordPredictions(log, recorded)
+    take = TakePredictions(SqlSegments(database, ids), layouts, recorded)
+    sketch_later = SketchLater(SqlUnsketched(database, ids), layouts)
+    former = FormerBatches(database)
     skew_checks = SqlSkewChecks(database, ids)
     features = open_channel(settings, settings.features_grpc) if compares else None
     background: list[Background] = []
@@ -120,11 +131,11 @@ def main() -> None:
 
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
-    consumer = Consumer(
+    consumer = BatchConsumer(
         settings.redis_url,
         PREDICTIONS,
         GROUP,
-        batch_handler(record),
+        batches_handler(take),
         claim_after_seconds=settings.monitor_claim_after_seconds,
     )
 
@@ -135,7 +146,7 @@ def main() -> None:
         now_micros,
     )  # fmt: skip
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros, trial=judge_canaries.current)
-    build_point = BuildReport(log, labels, versions, drift=drift, quality=coarser(quality))
+    build_point = BuildReport(log, windows, labels, versions, drift=drift, quality=coarser(quality))
     read_history = ReadHistory(build_point, versions, releases, drift=drift)
     view_model = ViewModel(log, look_over, build_report, read_history, releases, judge_canaries.current, now_micros)
     tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
@@ -154,6 +165,11 @@ def main() -> None:
     def evaluate_once() -> None:
         with metrics.EVALUATION.time(), metrics.EVALUATION_FAILURES.count_exceptions():
             evaluate()
+
+    def settle() -> None:
+        while former.move():
+            pass
+        sketch_later()
 
     def ready() -> dict[str, str]:
         problem = database_problem(database, MIGRATIONS)
@@ -198,6 +214,7 @@ def main() -> None:
         background=[
             authenticator.background,
             consumer,
+            Periodic("sketches", settle, 5.0),
             Periodic("label joiner", join_late, settings.monitor_join_seconds),
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
             operations_consumer,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.monitor.domain.canary import CanaryVerdict
-from services.monitor.domain.model import Drift, PredictionBatch, Quality, Report
+from services.monitor.domain.model import Drift, Quality, Report
 from services.monitor.domain.skew_words import SkewResult
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.canary import CanaryJudgement
     from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.record_labels import LabelsRecorded
+    from services.monitor.domain.segment import Segment
     from tenon.core.tenancy import TenantId
 
 PREDICTIONS = Counter(
@@ -100,10 +101,10 @@ CANARY_FAILURES = Counter(
 )
 
 
-def count_predictions(batch: PredictionBatch, now: int) -> None:
-    """A batch was taken, for the first time."""
-    PREDICTIONS.labels(batch.tenant.value, batch.model, str(batch.version), batch.role.value).inc(len(batch))
-    LOG_LAG.set(max(0.0, (now - int(batch.at.max())) / 1e6))
+def count_predictions(segment: Segment, now: int) -> None:
+    """Rows were taken, for the first time."""
+    PREDICTIONS.labels(segment.tenant.value, segment.model, str(segment.version), segment.role.value).inc(len(segment))
+    LOG_LAG.set(max(0.0, (now - int(segment.at.max())) / 1e6))
 
 
 def count_labels(tenant: str, model: str, recorded: LabelsRecorded) -> None:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from services.monitor.domain.record_predictions import batch_from_document, segment_from_arrays
+from services.monitor.domain.segment import Segment, segment_of
 from tenon.core.errors import Invalid
 from tenon.core.operations import unpack_operations
-from tenon.kit.prediction_batches import unpack_batch
+from tenon.kit.prediction_batches import unpack_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tenon.core.operations import OperationsRecord
 
@@ -19,7 +21,7 @@ GROUP = "monitor"
 
 
 def operations_handler(take: Callable[[OperationsRecord], bool]) -> Callable[[str, Mapping[bytes, bytes]], None]:
-    """The same for the predictors' operations records."""
+    """What the operations stream's consumer calls for each entry."""
 
     def handle(entry_id: str, fields: Mapping[bytes, bytes]) -> None:
         if b"id" not in fields or b"operations" not in fields:
@@ -29,21 +31,27 @@ def operations_handler(take: Callable[[OperationsRecord], bool]) -> Callable[[st
     return handle
 
 
-def batch_handler(record: Callable[[object], bool]) -> Callable[[str, Mapping[bytes, bytes]], None]:
-    """What the stream's consumer calls for each entry; taking one twice changes nothing."""
+def batches_handler(
+    take: Callable[[list[Segment]], object],
+) -> Callable[[Sequence[tuple[str, Mapping[bytes, bytes]]]], None]:
+    """What the stream's consumer calls with many entries at once; taking one twice changes nothing."""
 
-    def handle(entry_id: str, fields: Mapping[bytes, bytes]) -> None:
-        if b"rows" in fields:
-            record(unpack_batch(fields))
-            return
-        # A batch as one JSON document, as tools and tests write it.
-        body = fields.get(b"batch")
-        if body is None:
-            raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log has no field `batch`")
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as err:
-            raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log is not JSON: {err.msg}") from err
-        record(document)
+    def handle(entries: Sequence[tuple[str, Mapping[bytes, bytes]]]) -> None:
+        packed = [fields for _, fields in entries if b"rows" in fields]
+        segments = [segment_from_arrays(one.about, one.sources, one.table, one.texts) for one in unpack_batches(packed)]
+        segments += [_from_json(entry_id, fields) for entry_id, fields in entries if b"rows" not in fields]
+        take(segments)
 
     return handle
+
+
+def _from_json(entry_id: str, fields: Mapping[bytes, bytes]) -> Segment:
+    """A batch as one JSON document, as tools and tests write it."""
+    body = fields.get(b"batch")
+    if body is None:
+        raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log has no field `batch`")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as err:
+        raise Invalid("BATCH_INVALID", f"entry {entry_id} of the prediction log is not JSON: {err.msg}") from err
+    return segment_of(batch_from_document(document))

@@ -124,10 +124,9 @@ class Consumer:
                 self._stream, self._group, self._name, int(self._claim_after * 1000), cursor, count=self._batch
             )
             cursor, entries = reply[0], reply[1]
-            for entry_id, fields in entries:
-                if self._ending.is_set():
-                    return
-                self._handle(entry_id.decode(), fields or {})
+            if self._ending.is_set():
+                return
+            self._handle_claimed(entries)
             if cursor in (b"0-0", "0-0"):
                 return
 
@@ -136,12 +135,24 @@ class Consumer:
             self._group, self._name, {self._stream: ">"}, count=self._batch, block=1000
         )
         for _, entries in reply:
-            for entry_id, fields in entries:
-                while not self._ending.is_set() and not self._handle(entry_id.decode(), fields or {}):
-                    self._ending.wait(min(0.2 * 2 ** self._tries.get(entry_id.decode(), 1), 5.0))
+            self._handle_entries(entries)
         groups: Any = self._client.xinfo_groups(self._stream)
         lag = next((group.get("lag") for group in groups if group["name"] == self._group.encode()), None)
         BACKLOG.labels(self._stream, self._group).set(lag or 0)
+
+    def _handle_claimed(self, entries: list[tuple[bytes, Any]]) -> None:
+        for entry_id, fields in entries:
+            if self._ending.is_set():
+                return
+            self._handle(entry_id.decode(), fields or {})
+
+    def _handle_entries(self, entries: list[tuple[bytes, Any]]) -> None:
+        for entry_id, fields in entries:
+            self._handle_until_done(entry_id.decode(), fields or {})
+
+    def _handle_until_done(self, entry_id: str, fields: Fields) -> None:
+        while not self._ending.is_set() and not self._handle(entry_id, fields):
+            self._ending.wait(min(0.2 * 2 ** self._tries.get(entry_id, 1), 5.0))
 
     def _handle(self, entry_id: str, fields: Fields) -> bool:
         """Handle one entry; True when it is done with (well or set aside)."""

@@ -12,7 +12,8 @@ Whoever writes does not look into rows, so that the log costs the answers nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import orjson
 from tenon.core.errors import Invalid, Place
 
 _ID_BYTES = 16
+_WIDEST = 4_096
 
 
 def row_dtype(width: int, numbers: int) -> np.dtype[Any]:
@@ -62,6 +64,70 @@ def unpack_batch(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
         columns |= _text_columns(fields.get(b"texts", b""), rows, texts)
     document["columns"] = columns
     return document  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatches:
+    """Batches with all in common but their ids and where they come from, decoded at once."""
+
+    about: dict[str, Any]
+    """What they have in common: tenant, model, version, role, level, numbers, texts."""
+    sources: list[tuple[str, int, str, str]]
+    """Of each batch its id, rows, replica and protocol."""
+    table: np.ndarray[Any, Any]
+    """All rows, as `row_dtype`."""
+    texts: dict[str, list[Any]]
+
+
+def unpack_batches(entries: Iterable[Mapping[bytes, bytes]]) -> list[PackedBatches]:
+    """The batches of many entries, in as few parts as possible. Raises `Invalid` when one of them is no batch.
+
+    Entries of one row each are told from each other by a few bytes only, so that it pays to look at all of them together.
+    """
+    groups: dict[bytes, list[tuple[dict[str, Any], Mapping[bytes, bytes]]]] = {}
+    for fields in entries:
+        document = _about(fields)
+        common = {name: document.get(name) for name in _COMMON}
+        groups.setdefault(orjson.dumps(common), []).append((document, fields))
+    return [_together(group) for group in groups.values()]
+
+
+_COMMON = ("tenant", "model", "version", "role", "level", "width", "numbers", "texts")
+
+
+def _about(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    try:
+        document = orjson.loads(fields[b"batch"])
+        rows, width = document["rows"], document["width"]
+        numbers, names = document["numbers"], document["texts"]
+    except (KeyError, TypeError, ValueError) as err:
+        raise _wrong("batch", "does not say what its rows are") from err
+    if type(rows) is not int or type(width) is not int or not 1 <= width <= _WIDEST:
+        raise _wrong("batch", "does not say what its rows are")
+    if not all(
+        isinstance(names_of, list) and all(isinstance(one, str) for one in names_of) for names_of in (numbers, names)
+    ):
+        raise _wrong("batch", "does not say what its rows are")
+    data = fields.get(b"rows", b"")
+    if rows < 1 or len(data) != rows * row_dtype(width, len(numbers)).itemsize:
+        raise _wrong("rows", f"has {len(data)} bytes, which are not {rows} rows")
+    for field in ("batch_id", "replica", "protocol"):
+        if not isinstance(document.get(field), str):
+            raise _wrong(field, "must be text")
+    return document  # type: ignore[no-any-return]
+
+
+def _together(group: list[tuple[dict[str, Any], Mapping[bytes, bytes]]]) -> PackedBatches:
+    first = group[0][0]
+    data = b"".join([fields[b"rows"] for _, fields in group])
+    table = np.frombuffer(data, row_dtype(first["width"], len(first["numbers"])))
+    texts: dict[str, list[Any]] = {}
+    if first["texts"]:
+        for document, fields in group:
+            for name, values in _text_columns(fields.get(b"texts", b""), document["rows"], first["texts"]).items():
+                texts.setdefault(name, []).extend(values)
+    sources = [(one["batch_id"], one["rows"], one["replica"], one["protocol"]) for one, _ in group]
+    return PackedBatches({name: first.get(name) for name in _COMMON}, sources, table, texts)
 
 
 def _text_columns(data: bytes, rows: int, names: list[str]) -> dict[str, list[Any]]:

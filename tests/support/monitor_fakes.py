@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.monitor.domain.counted import Counted
 from services.monitor.domain.model import (
     Label,
     LabelledRows,
@@ -19,6 +20,8 @@ from services.monitor.domain.model import (
     VerdictRecord,
     Window,
 )
+from services.monitor.domain.segment import take_rows
+from services.monitor.domain.sketch import Layout, Sketch
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.levels import BESIDE_THE_MODEL
 
@@ -100,11 +103,13 @@ class MemoryLog:
         return totals
 
     def rows(self, tenant: TenantId, model: str, window: Window, version: int, roles: Sequence[Role]) -> Iterator[Rows]:
-        """See the port; the tests' windows hold whole batches."""
+        """See the port."""
         for batch in self._of(tenant, model):
             wanted = batch.version == version and batch.level not in _BESIDE and (not roles or batch.role in roles)
-            if wanted and _inside(batch, window).all():
-                yield Rows(batch.score, batch.columns)
+            inside = _inside(batch, window)
+            if wanted and inside.any():
+                columns = {name: take_rows(column, inside) for name, column in batch.columns.items()}
+                yield Rows(batch.score[inside], columns)
 
     def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
         """See the port."""
@@ -113,6 +118,10 @@ class MemoryLog:
         self.changes += 1
         known = {name for batch in self._of(tenant, model) for name in batch.prediction_ids}
         return len({label.prediction_id for label in labels} & known)
+
+    def withdraw(self, tenant: TenantId, model: str, prediction_id: str, known_at: int) -> None:
+        """See the port."""
+        self.labels.get((tenant, model, prediction_id), {}).pop(known_at, None)
 
     def labelled(
         self, tenant: TenantId, model: str, window: Window, known_at: int | None
@@ -135,6 +144,47 @@ class MemoryLog:
         """See the port."""
         owners = {(batch.tenant, batch.model) for batch in self.batches.values() if int(batch.at.max()) >= since}
         return [(tenant, model, self.changes) for tenant, model in sorted(owners, key=str)]
+
+
+@dataclass
+class MemoryWindows:
+    """`Windows` in memory: counted anew from a `MemoryLog` each time, with steps as long as asked."""
+
+    log: MemoryLog
+    versions: MemoryVersions
+
+    def counted(
+        self, tenant: TenantId, model: str, window: Window, *,
+        version: int = 0, roles: Sequence[Role] = (), step: int | None = None, sketched: bool = True,
+    ) -> list[Counted]:  # fmt: skip
+        """See the port."""
+        if step is not None:
+            first, last = window.start // step, -(-window.end // step)
+            ends = [Window(place * step, (place + 1) * step, window.by) for place in range(first, last)]
+            return [
+                one for part in ends for one in self.counted(tenant, model, part, version=version, roles=roles)
+            ]  # fmt: skip
+        found = []
+        for (number, role), rows in sorted(self.log.traffic(tenant, model, window).items()):
+            if version not in {0, number} or (roles and role not in roles):
+                continue
+            levels: dict[str, int] = {}
+            for batch in self.log._of(tenant, model):
+                inside = int(_inside(batch, window).sum())
+                if inside and batch.level and (batch.version, batch.role) == (number, role):
+                    levels[batch.level] = levels.get(batch.level, 0) + inside
+            sketch = self._sketch(tenant, model, window, number, role) if sketched else None
+            found.append(Counted(window.start, window.end, number, role, rows, levels, sketch))
+        return found
+
+    def _sketch(self, tenant: TenantId, model: str, window: Window, version: int, role: Role) -> Sketch | None:
+        try:
+            sketch = Sketch(Layout.of(self.versions.manifest(tenant, model, version).baseline))
+        except (NotFound, Unavailable):
+            return None
+        for rows in self.log.rows(tenant, model, window, version, [role]):
+            sketch.add(rows.columns, rows.score)
+        return sketch
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 
 from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
 from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
-from services.monitor.storage.answered import take
+from services.monitor.domain.segment import take_rows
 from tenon.core.matching import key_text
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class MemoryAnswered:
                 yield AnsweredRows(
                     position, batch.version, batch.role, batch.level, tuple(batch.prediction_ids[row] for row in rows),
                     batch.at[rows], batch.event_time[rows], batch.score[rows],
-                    {name: take(column, rows) for name, column in batch.columns.items()},
+                    {name: take_rows(column, rows) for name, column in batch.columns.items()},
                 )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,25 +12,32 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain.layouts import Layouts
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
 from services.monitor.domain.operations import BUCKET
 from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.segment import Segment
+from services.monitor.domain.sketch_later import SketchLater
 from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
+from services.monitor.domain.take_predictions import TakePredictions
+from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.segments import SqlSegments
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.tables import metadata
+from services.monitor.storage.unsketched import SqlUnsketched
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
+from services.monitor.storage.windows import SqlWindows
 from tenon.core.errors import NotFound
 from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
 from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.sql import Database, migrate
 from tests.support.monitor_data import START, batch_document
-
-if TYPE_CHECKING:
-    pass
+from tests.support.monitor_fakes import MemoryVersions
+from tests.support.monitor_window_suite import WindowSuite
 
 NORTH, SOUTH = TenantId("north"), TenantId("south")
 ALWAYS = Window(0, 2**60)
@@ -49,9 +55,17 @@ class Store:
         ids = ModelIds()
         self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
         self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
+        self.answered = SqlAnswered(self.database, ids)
         self.policies = SqlPolicies(self.database)
         self.operations, self.canaries = SqlOperations(self.database), SqlCanaryVerdicts(self.database)
         self.skew = SqlSkewChecks(self.database, ids)
+        self.versions, self.clock = MemoryVersions(), [0.0]
+        layouts = Layouts(self.versions, lambda: self.clock[0])
+        self.windows = SqlWindows(self.database, ids, layouts)
+        self.segments = SqlSegments(self.database, ids)
+        self.taken: list[Segment] = []
+        self.take = TakePredictions(self.segments, layouts, self.taken.append)
+        self.sketch_later = SketchLater(SqlUnsketched(self.database, ids), layouts)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -73,7 +87,7 @@ IDS = [f"p{number}" for number in range(8)]
 HISTORY = st.dictionaries(st.tuples(st.sampled_from(IDS), st.integers(1, 5)), st.sampled_from([0.0, 1.0]), max_size=12)
 
 
-class MonitorStorageSuite:
+class MonitorStorageSuite(WindowSuite):
     """Subclasses give a fixture `store`."""
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

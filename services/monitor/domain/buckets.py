@@ -47,6 +47,15 @@ class Part:
     """The least and the greatest time of these rows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A segment with what it adds to the windows. `sketched` is false while its version's bins are not known."""
+
+    segment: Segment
+    parts: Sequence[Part]
+    sketched: bool
+
+
 def parts_of(segment: Segment, layout: Layout | None) -> list[Part]:
     """What a segment adds to the windows of its version and role, on both axes. Its values are looked at once.
 

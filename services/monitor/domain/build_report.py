@@ -23,10 +23,11 @@ from tenon.core.levels import Level
 from tenon.core.timestamps import MICROS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from services.monitor.domain.counted import Counted
     from services.monitor.domain.model import LabelledRows, Window
-    from services.monitor.domain.ports import Labels, PredictionLog, Versions
+    from services.monitor.domain.ports import Labels, PredictionLog, Versions, Windows
     from tenon.core.manifest import Manifest
     from tenon.core.tenancy import TenantId
 
@@ -37,10 +38,10 @@ class BuildReport:
     """The use case behind reports at every door and behind the background evaluator."""
 
     def __init__(
-        self, log: PredictionLog, labels: Labels, versions: Versions, *,
+        self, log: PredictionLog, windows: Windows, labels: Labels, versions: Versions, *,
         drift: DriftPolicy | None = None, quality: QualityPolicy | None = None,
     ) -> None:  # fmt: skip
-        self._log, self._labels, self._versions = log, labels, versions
+        self._log, self._windows, self._labels, self._versions = log, windows, labels, versions
         self._drift, self._quality = drift or DriftPolicy(), quality or QualityPolicy()
 
     def __call__(
@@ -58,14 +59,15 @@ class BuildReport:
                 "MODEL_NOT_SEEN", f"no predictions or labels of a model {model!r} have arrived for tenant {tenant}",
                 place=Place(field="model"), hint=f"did you mean {near!r}?" if near else None,
             )  # fmt: skip
+        counted = self._windows.counted(tenant, model, window)
         traffic = {
-            (number, kind): rows
-            for (number, kind), rows in self._log.traffic(tenant, model, window).items()
-            if version in {0, number} and role in {None, kind}
+            (one.version, one.role): one.rows
+            for one in counted
+            if version in {0, one.version} and role in {None, one.role}
         }
         chosen = version or _main_version(traffic)
         manifests, unread = self._manifests(tenant, model, {number for number, _ in traffic} | {chosen} - {0})
-        columns = self._columns(tenant, model, window, chosen, role, manifests.get(chosen))
+        columns = self._columns(counted, chosen, role, manifests.get(chosen))
         labelled = {
             key: rows for key, rows in self._labels.labelled(tenant, model, window, known_at).items() if key in traffic
         }
@@ -74,7 +76,7 @@ class BuildReport:
             _version_report(key, rows, labelled.get(key), *verdicts[key[0]]) for key, rows in sorted(traffic.items())
         )
         quality = _overall_quality(chosen, versions)
-        found = self._log.levels(tenant, model, window)
+        found = _levels(counted)
         levels = tuple((level.value, found[level.value]) for level in Level if level.value in found)
         return Report(
             tenant=tenant.value,
@@ -109,13 +111,14 @@ class BuildReport:
         return found, unread
 
     def _columns(
-        self, tenant: TenantId, model: str, window: Window, version: int, role: Role | None, manifest: Manifest | None
+        self, counted: Sequence[Counted], version: int, role: Role | None, manifest: Manifest | None
     ) -> tuple[ColumnReport, ...]:  # fmt: skip
         if manifest is None:
             return ()
         sketch = Sketch(Layout.of(manifest.baseline))
-        for rows in self._log.rows(tenant, model, window, version, [role] if role else []):
-            sketch.add(rows.columns, rows.score)
+        for one in counted:
+            if one.version == version and role in {None, one.role} and one.sketch is not None:
+                sketch.merge(one.sketch)
         return judge_drift(sketch, self._drift)
 
     def _judge_versions(
@@ -138,6 +141,15 @@ class BuildReport:
             verdicts[number] = (verdict, text)
             figures.extend(found)
         return verdicts, tuple(figures)
+
+
+def _levels(counted: Sequence[Counted]) -> dict[str, int]:
+    """Answers, of all versions, by what they rest on."""
+    totals: dict[str, int] = {}
+    for one in counted:
+        for level, rows in one.levels.items() if one.role is not Role.SHADOW else ():
+            totals[level] = totals.get(level, 0) + rows
+    return totals
 
 
 def _main_version(traffic: Traffic) -> int:

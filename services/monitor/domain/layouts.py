@@ -26,12 +26,12 @@ class Layouts:
         self._later: dict[tuple[TenantId, str, int], float] = {}
         self._lock = threading.Lock()
 
-    def of(self, tenant: TenantId, model: str, version: int) -> Layout | None:
-        """The layout of a version; None while its manifest cannot be read."""
+    def of(self, tenant: TenantId, model: str, version: int, *, at_once: bool = False) -> Layout | None:
+        """The layout of a version; None while its manifest cannot be read. `at_once`: the pause is not waited for."""
         key = (tenant, model, version)
         with self._lock:
             known = self._known.get(key)
-            if known is not None or self._clock() < self._later.get(key, float("-inf")):
+            if known is not None or (not at_once and self._clock() < self._later.get(key, float("-inf"))):
                 return known
         try:
             found = Layout.of(self._versions.manifest(tenant, model, version).baseline)

@@ -114,6 +114,9 @@ class Series:
     predictions: int
     first_at: int
     last_at: int
+    first_event: int | None = None
+    last_event: int | None = None
+    """Between which times of events; None: only programs that did not note it have taken rows."""
 
 
 @dataclass(frozen=True, slots=True)

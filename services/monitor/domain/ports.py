@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from services.monitor.domain.buckets import Counting, Part
+    from services.monitor.domain.counted import Counted
     from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
     from services.monitor.domain.model import (
         Label,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         Window,
     )
     from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
+    from services.monitor.domain.segment import Segment
     from tenon.core.manifest import Manifest
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
@@ -58,11 +61,58 @@ class PredictionLog(Protocol):
         ...
 
 
+class PredictionStore(Protocol):
+    """Where the stream's consumer keeps what it took."""
+
+    def take(self, countings: Sequence[Counting], count: Callable[[Segment], Counting]) -> list[Segment]:
+        """Keep segments and count them in windows, all or nothing; gives what was kept.
+
+        Batches that were kept before are left out; `count` counts what is left of a segment then.
+        """
+        ...
+
+
+class Unsketched(Protocol):
+    """Segments that were counted and not looked into, because their version's bins were not known."""
+
+    def versions(self) -> list[tuple[TenantId, str, int]]:
+        """Of which versions segments wait."""
+        ...
+
+    def segments(self, tenant: TenantId, model: str, version: int, after: int, limit: int) -> list[tuple[int, Segment]]:
+        """Some of them with their numbers, in the order they were taken, from behind a number."""
+        ...
+
+    def add(self, tenant: TenantId, number: int, segment: Segment, parts: Sequence[Part]) -> bool:
+        """Add its sketches to the windows; False when another replica has done it."""
+        ...
+
+
+class Windows(Protocol):
+    """What was answered, counted as it came in: cost is by windows and bins, not by rows."""
+
+    def counted(
+        self, tenant: TenantId, model: str, window: Window, *,
+        version: int = 0, roles: Sequence[Role] = (), step: int | None = None, sketched: bool = True,
+    ) -> list[Counted]:  # fmt: skip
+        """The window's totals by version and role, exact to the microsecond, by either time. `version` 0 is all, no roles are all.
+
+        With a `step` (an hour or longer) a series by time instead: one for each version, role and step in which there are rows, begun at multiples of
+        it and reaching beyond the window's ends to whole stretches. Where only longer stretches are kept, which is so
+        for what is old, they come as they are. Without `sketched` only counts.
+        """
+        ...
+
+
 class Labels(Protocol):
     """True values, with the history of their corrections."""
 
     def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
         """Keep labels; gives how many of their predictions are in the log."""
+        ...
+
+    def withdraw(self, tenant: TenantId, model: str, prediction_id: str, known_at: int) -> None:
+        """Take one label away, as if it had never come."""
         ...
 
     def labelled(

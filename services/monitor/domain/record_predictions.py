@@ -1,4 +1,4 @@
-"""Take a batch of the prediction log: checked, typed column by column, kept once."""
+"""What arrives from the log's stream, checked and typed column by column."""
 
 from __future__ import annotations
 
@@ -7,37 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.monitor.domain.model import Column, NumericColumn, PredictionBatch, TextColumn
+from services.monitor.domain.prediction_ids import PredictionIds
+from services.monitor.domain.segment import Segment, Source
 from tenon.core.errors import Invalid, Place
 from tenon.core.names import check_resource_name
 from tenon.core.roles import ROLES, Role
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
-
-    from services.monitor.domain.ports import PredictionLog
 
 MAX_ROWS = 5_000
 _LONGEST_LEVEL = 20
 _TEXTS = ("batch_id", "replica", "protocol")
-
-
-class RecordPredictions:
-    """The use case behind the log's stream. Taking the same batch again changes nothing."""
-
-    def __init__(self, log: PredictionLog, recorded: Callable[[PredictionBatch], object]) -> None:
-        self._log = log
-        self._recorded = recorded
-
-    def __call__(self, document: object) -> bool:
-        """Keep the batch in `document`; False when it was kept before. Raises `Invalid` when it is not a batch."""
-        batch = batch_from_document(document)
-        if not self._log.store(batch.tenant, batch):
-            return False
-        self._recorded(batch)
-        return True
 
 
 def batch_from_document(document: object) -> PredictionBatch:
@@ -47,13 +31,7 @@ def batch_from_document(document: object) -> PredictionBatch:
     for field in _TEXTS:
         if not isinstance(document.get(field), str):
             raise _wrong(field, "must be text")
-    version = document.get("version")
-    if type(version) is not int or version < 1:
-        raise _wrong("version", "must be a whole number from 1")
-    try:
-        role = Role(document.get("role"))
-    except ValueError:
-        raise _wrong("role", f"must be {', '.join(ROLES)}, or an arm's name") from None
+    version, role = _version(document), _role(document)
     ids = document.get("prediction_id")
     if not isinstance(ids, list) or not ids or len(ids) > MAX_ROWS or not all(isinstance(one, str) for one in ids):
         raise _wrong("prediction_id", f"must be a list of 1 to {MAX_ROWS:,} texts")
@@ -64,9 +42,6 @@ def batch_from_document(document: object) -> PredictionBatch:
     columns = document.get("columns")
     if not isinstance(columns, dict):
         raise _wrong("columns", "must be an object of lists")
-    level = document.get("level", "")
-    if not isinstance(level, str) or len(level) > _LONGEST_LEVEL:
-        raise _wrong("level", f"must be text of at most {_LONGEST_LEVEL} characters")
     return PredictionBatch(
         batch_id=document["batch_id"],
         replica=document["replica"],
@@ -81,8 +56,68 @@ def batch_from_document(document: object) -> PredictionBatch:
         event_time=_instants(document, "event_time", rows),
         score=_numbers(document.get("score"), "score", rows),
         columns={str(name): _column(values, f"columns.{name}", rows) for name, values in columns.items()},
-        level=level,
+        level=_level(document),
     )
+
+
+def segment_from_arrays(
+    about: Mapping[str, Any], sources: Sequence[tuple[str, int, str, str]], table: npt.NDArray[Any],
+    texts: Mapping[str, list[Any]],
+) -> Segment:  # fmt: skip
+    """Batches that were decoded together: `table` has the fields id, request_id, at, event_time, score and numbers, row by row.
+
+    Raises `Invalid` naming the field.
+    """
+    rows = len(table)
+    if any(count > MAX_ROWS for _, count, _, _ in sources):
+        raise _wrong("rows", f"must be 1 to {MAX_ROWS:,}")
+    version, role, level = _version(about), _role(about), _level(about)
+    # One copy turns rows into columns; what is no number in JSON either is missing.
+    numbers = np.ascontiguousarray(table["numbers"].T)
+    numbers[~np.isfinite(numbers)] = np.nan
+    score = np.ascontiguousarray(table["score"])
+    columns: dict[str, Column] = {
+        name: NumericColumn(values) for name, values in zip(about["numbers"], numbers, strict=True)
+    }
+    for name, values in texts.items():
+        columns[name] = _text_column(values, f"columns.{name}", rows)
+    return Segment(
+        tenant=TenantId(str(about.get("tenant"))),
+        model=check_resource_name(str(about.get("model")), "model"),
+        version=version,
+        role=role,
+        level=level,
+        sources=tuple(Source(name, count, replica, protocol) for name, count, replica, protocol in sources),
+        ids=PredictionIds.of_bytes(np.ascontiguousarray(table["id"]).tobytes()),
+        request_ids=np.ascontiguousarray(table["request_id"]),
+        at=np.ascontiguousarray(table["at"]),
+        event_time=np.ascontiguousarray(table["event_time"]),
+        score=np.where(np.isfinite(score), score, np.nan),
+        columns=columns,
+    )
+
+
+def _version(document: Mapping[str, Any]) -> int:
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise _wrong("version", "must be a whole number from 1")
+    return version
+
+
+def _role(document: Mapping[str, Any]) -> Role:
+    try:
+        return Role(document.get("role"))
+    except ValueError:
+        raise _wrong("role", f"must be {', '.join(ROLES)}, or an arm's name") from None
+
+
+def _level(document: Mapping[str, Any]) -> str:
+    level = document.get("level")
+    if level is None:
+        return ""
+    if not isinstance(level, str) or len(level) > _LONGEST_LEVEL:
+        raise _wrong("level", f"must be text of at most {_LONGEST_LEVEL} characters")
+    return level
 
 
 def _wrong(field: str, problem: str) -> Invalid:
@@ -121,6 +156,16 @@ def _column(values: object, field: str, rows: int) -> Column:
         raise _wrong(field, f"must be a list of {rows} values")
     if not any(isinstance(one, str) for one in values):
         return NumericColumn(_numbers(values, field, rows))
+    return _text_column(values, field, rows)
+
+
+def _text_column(values: list[Any], field: str, rows: int) -> TextColumn:
     places: dict[str, int] = {}
-    codes = [-1 if one is None else places.setdefault(str(one), len(places)) for one in values]
+    try:
+        codes = [
+            -1 if one is None else places.setdefault(one if type(one) is str else str(one), len(places))
+            for one in values
+        ]
+    except TypeError:
+        raise _wrong(field, f"must be a list of {rows} texts") from None
     return TextColumn(np.asarray(codes, dtype=np.int32), tuple(places))

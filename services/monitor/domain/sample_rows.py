@@ -14,6 +14,7 @@ from tenon.core.levels import BESIDE_THE_MODEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.monitor.domain.segment import Segment
     from tenon.core.tenancy import TenantId
 
 _NOT_BY_THE_MODEL = {level.value for level in BESIDE_THE_MODEL}
@@ -37,7 +38,7 @@ class RowSample:
         self._kept: dict[Key, list[SampledRow]] = {}
         self._seen: dict[Key, int] = {}
 
-    def offer(self, batch: PredictionBatch) -> None:
+    def offer(self, batch: PredictionBatch | Segment) -> None:
         """Perhaps keep some rows of a batch. What has no history, or was not answered by the model, is not of interest;
         a shadow's rows are those of the version that answered."""
         if batch.role is Role.SHADOW or batch.level in _NOT_BY_THE_MODEL:
@@ -69,7 +70,7 @@ class RowSample:
         return kept
 
 
-def _row(batch: PredictionBatch, row: int) -> SampledRow:
+def _row(batch: PredictionBatch | Segment, row: int) -> SampledRow:
     values: dict[str, float | str | None] = {}
     for name, column in batch.columns.items():
         if isinstance(column, TextColumn):

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.buckets import Part, parts_of
+from services.monitor.domain.buckets import Counting, parts_of
 from services.monitor.domain.segment import Segment, join_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from services.monitor.domain.layouts import Layouts
     from services.monitor.domain.ports import PredictionStore
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """A segment with what it adds to the windows. `sketched` is false while its version's bins are not known."""
-
-    segment: Segment
-    parts: Sequence[Part]
-    sketched: bool
 
 
 class TakePredictions:

@@ -73,7 +73,11 @@ def frame_of(segment: Segment) -> pl.DataFrame:
         else:
             levels = pl.Series(list(column.levels), dtype=pl.String)
             codes = pl.Series(column.codes)
-            texts = levels.gather(codes.replace(-1, None)) if len(levels) else pl.repeat(None, len(codes), dtype=pl.String, eager=True)
+            texts = (
+                levels.gather(codes.replace(-1, None))
+                if len(levels)
+                else pl.repeat(None, len(codes), dtype=pl.String, eager=True)
+            )
             series.append(texts.alias(_PREFIX + name))
     return pl.DataFrame(series)
 
@@ -101,7 +105,11 @@ def _column(series: pl.Series) -> Column:
     if series.dtype != pl.String:
         return NumericColumn(series.to_numpy())
     levels = series.drop_nulls().unique(maintain_order=True)
-    codes = series.replace_strict(levels, pl.Series(range(len(levels)), dtype=pl.Int32), default=-1) if len(levels) else None
+    codes = (
+        series.replace_strict(levels, pl.Series(range(len(levels)), dtype=pl.Int32), default=-1)
+        if len(levels)
+        else None
+    )
     if codes is None:
         return TextColumn(np.full(len(series), -1, np.int32), ())
     return TextColumn(codes.fill_null(-1).to_numpy().astype(np.int32), tuple(levels.to_list()))
@@ -122,7 +130,11 @@ def _pack_many(segment: Segment) -> bytes:
 
 
 def _pack_few(segment: Segment) -> bytes:
-    header: dict[str, Any] = {"rows": len(segment), "columns": [], "request": [one.decode(errors="replace") for one in segment.request_ids.tolist()]}
+    header: dict[str, Any] = {
+        "rows": len(segment),
+        "columns": [],
+        "request": [one.decode(errors="replace") for one in segment.request_ids.tolist()],
+    }
     if segment.ids.other is not None:
         header["ids"] = segment.ids.texts()
     arrays = [segment.ids.high, segment.ids.low, segment.at, segment.event_time, segment.score]

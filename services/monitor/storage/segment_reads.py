@@ -51,8 +51,9 @@ class SegmentReads:
         self._database, self._ids = database, ids
 
     def find(
-        self, tenant: TenantId, model: str, window: Window | None, *where: sa.ColumnElement[bool]
-    ) -> list[Found]:
+        self, tenant: TenantId, model: str, window: Window | None, *where: sa.ColumnElement[bool],
+        limit: int | None = None,
+    ) -> list[Found]:  # fmt: skip
         """Segments that may have rows in the window (None: at any time), in the order they were taken."""
         inside: tuple[sa.ColumnElement[bool], ...] = ()
         if window is not None:
@@ -66,6 +67,7 @@ class SegmentReads:
                 sa.select(_S.id, _S.version, _S.role, _S.level, _S.rows, _S.id_min, _S.id_max, _S.place)
                 .where(_S.model_id == number, *inside, *where)
                 .order_by(_S.id)
+                .limit(limit)
             )
             return [
                 Found(row.id, row.version, Role(row.role), row.level, row.rows, row.id_min, row.id_max, row.place)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from services.monitor.domain.buckets import Counting
     from services.monitor.domain.segment import Segment
-    from services.monitor.domain.take_predictions import Counting
     from tenon.kit.sql import Database
 
 
-class _Known(Exception):  # noqa: N818 - nothing went wrong: some batches were taken before
+class _Known(Exception):
     """Ends a transaction in which some batches turned out to be known."""
 
     def __init__(self, batches: set[str]) -> None:
@@ -74,8 +74,10 @@ class SqlSegments:
             self._ids.committed(segment.tenant, segment.model, numbers[segment.tenant.value, segment.model])
 
 
-def write_segment(session: Session, model_id: int, counting: Counting, payload: bytes) -> None:
-    """Keep a segment and count it; the caller holds the model's row."""
+def write_segment(
+    session: Session, model_id: int, counting: Counting, payload: bytes, *, fresh: bool = True
+) -> None:  # fmt: skip
+    """Keep a segment and count it; the caller holds the model's row. Rows that are not fresh were counted in the series."""
     segment = counting.segment
     order = segment.ids.order
     bounds = {
@@ -94,7 +96,7 @@ def write_segment(session: Session, model_id: int, counting: Counting, payload: 
     if not counting.sketched:
         session.execute(sa.insert(unsketched).values(segment_id=number))
     add_parts(session, model_id, segment.version, segment.role.value, segment.level, counting.parts)
-    _count(session, model_id, segment, bounds)
+    _count(session, model_id, segment, bounds, len(segment) if fresh else 0)
 
 
 def _order(segment: Segment) -> tuple[str, str, int, str, str]:
@@ -111,9 +113,9 @@ def _note_batches(session: Session, taken: Sequence[Segment]) -> None:
         raise _Known(set(wanted) - fresh)
 
 
-def _count(session: Session, model_id: int, segment: Segment, bounds: dict[str, int]) -> None:
+def _count(session: Session, model_id: int, segment: Segment, bounds: dict[str, int], rows: int) -> None:
     fresh = insert_into(session, t.series).values(
-        model_id=model_id, version=segment.version, role=segment.role.value, predictions=len(segment),
+        model_id=model_id, version=segment.version, role=segment.role.value, predictions=rows,
         first_at=bounds["at_min"], last_at=bounds["at_max"], first_event=bounds["event_time_min"],
         last_event=bounds["event_time_max"],
     )  # fmt: skip

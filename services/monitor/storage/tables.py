@@ -31,6 +31,8 @@ series = sa.Table(
     sa.Column("predictions", sa.BigInteger, nullable=False),
     sa.Column("first_at", sa.BigInteger, nullable=False),
     sa.Column("last_at", sa.BigInteger, nullable=False),
+    sa.Column("first_event", sa.BigInteger, nullable=True),
+    sa.Column("last_event", sa.BigInteger, nullable=True),
 )
 
 # What has been taken from the stream: a batch that comes again finds itself here and changes nothing.
@@ -41,6 +43,7 @@ taken_batches = sa.Table(
     sa.Column("taken_at", sa.BigInteger, nullable=False),
 )
 
+# Written by programs before segments, and still by those that run beside this one; `former_batches.py` moves what they write.
 batches = sa.Table(
     "batches",
     metadata,
@@ -69,7 +72,7 @@ batch_rows = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
 
-# One narrow row a prediction, for label joins only.
+# One narrow row a prediction, of `batches` only.
 predictions = sa.Table(
     "predictions",
     metadata,

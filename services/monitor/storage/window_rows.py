@@ -84,7 +84,9 @@ def add_parts(
     for axis, some in sorted(by_axis.items()):
         key = (_W.model_id == model_id, _W.axis == axis, _W.version == version, _W.role == role)
         layout = next((part.sketch.layout for part in some if part.sketch is not None), None)
-        live = _overlapping(session, key, min(part.start for part in some), max(part.start + part.step for part in some))
+        live = _overlapping(
+            session, key, min(part.start for part in some), max(part.start + part.step for part in some)
+        )
         absorbed: dict[int, list[_Stretch]] = {}
         for part in some:
             target, inner = _place(live, part)
@@ -159,7 +161,10 @@ def _write(
     }  # fmt: skip
     if layout is not None:
         whole = merged(_opened(one, layout), one.sketch)
-        values |= {"sketch": None if whole is None else whole.to_bytes(), "sketched": 0 if whole is None else whole.rows}
+        values |= {
+            "sketch": None if whole is None else whole.to_bytes(),
+            "sketched": 0 if whole is None else whole.rows,
+        }
     if one.stored:
         session.execute(windows.update().where(*key, _W.start == one.start).values(values))
         return

@@ -53,12 +53,15 @@ class SqlWindows:
     ) -> list[Counted]:  # fmt: skip
         """See the port."""
         sums: dict[tuple[int, int, Role], _Sum] = {}
+        layouts: dict[int, Layout | None] = {}
         for row in self._stretches(tenant, model, window, version, roles, sketched=sketched):
             role = Role(row.role)
             whole = step is not None or (row.first >= window.start and row.last < window.end)
-            layout = None
-            if sketched and self._layouts is not None:
-                layout = self._layouts.of(tenant, model, row.version)
+            if row.version not in layouts:
+                layouts[row.version] = None
+                if sketched and self._layouts is not None:
+                    layouts[row.version] = self._layouts.of(tenant, model, row.version, at_once=True)
+            layout = layouts[row.version]
             start, end = _bucket(row.start, row.step, window, step)
             total = sums.get((start, row.version, role))
             if total is None:

@@ -21,7 +21,7 @@ from services.monitor.domain.releases import Known, Release, with_shares
 from tenon.core.errors import Invalid
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, batch_document, manifest, numeric_baseline
-from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions
+from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions, MemoryWindows
 
 NORTH = TenantId("north")
 NOW = 20_000 * DAY
@@ -63,7 +63,7 @@ def views(log: MemoryLog, releases: FakeReleases) -> tuple[ViewModel, LookOver]:
     """The use cases on memory."""
     x = RNG.normal(size=5_000)
     versions = MemoryVersions({1: manifest({"x": numeric_baseline(x)}, numeric_baseline(1 / (1 + np.exp(-x))))})
-    report = BuildReport(log, log, versions)
+    report = BuildReport(log, MemoryWindows(log, versions), log, versions)
     look_over = LookOver(log, log, MemoryVerdicts(), releases, window=7 * DAY, now=lambda: NOW)
     history = ReadHistory(report, versions, releases, drift=DriftPolicy())
     return ViewModel(log, look_over, report, history, releases, lambda _tenant, _model: None, lambda: NOW), look_over
@@ -167,7 +167,7 @@ def months(log: MemoryLog) -> TellMonth:
     versions = MemoryVersions(
         {1: manifest({"x": numeric_baseline(RNG.normal(size=5_000))}, numeric_baseline(RNG.random(5_000)))}
     )
-    report = BuildReport(log, log, versions)
+    report = BuildReport(log, MemoryWindows(log, versions), log, versions)
     releases = FakeReleases(release("cost", ("stable", 1, 0), at=NOW - DAY))
     return TellMonth(log, report, ReadHistory(report, versions, releases, drift=DriftPolicy()), releases, lambda: NOW)
 

@@ -10,9 +10,10 @@ from services.monitor.domain.model import Label, NumericColumn, TextColumn
 from services.monitor.domain.read_labels import labels_from_csv, labels_from_document
 from services.monitor.domain.record_labels import RecordLabels
 from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.segment import Segment
 from services.monitor.domain.window import role_from, window_from
 from services.monitor.storage.payload import pack_rows, unpack_rows
-from services.monitor.worker import batch_handler
+from services.monitor.worker import batches_handler
 from tenon.core.errors import Invalid, TenonError, TooLarge
 from tenon.core.tenancy import TenantId
 from tenon.kit.prediction_batches import pack_batch, row_dtype
@@ -77,7 +78,7 @@ def test_a_wrong_batch_names_its_field(changes: dict[str, Any], field: str) -> N
 def test_an_entry_that_is_no_batch_is_refused(fields: dict[bytes, bytes]) -> None:
     """What is not a batch raises, so that the consumer sets it aside with the reason."""
     with pytest.raises(Invalid):
-        batch_handler(lambda found: bool(batch_from_document(found)))("1-0", fields)
+        batches_handler(list)([("1-0", fields)])
 
 
 def entry(**changes: Any) -> dict[bytes, bytes]:
@@ -98,23 +99,19 @@ def entry(**changes: Any) -> dict[bytes, bytes]:
 
 def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
     """Names, times, ids as text, numbers by column, texts as codes; what is no number is missing."""
-    taken: list[Any] = []
-
-    def take(found: Any) -> bool:
-        taken.append(batch_from_document(found))
-        return True
-
-    batch_handler(take)("1-0", entry())
+    taken: list[Segment] = []
+    batches_handler(taken.extend)([("1-0", entry())])
     (batch,) = taken
     assert (batch.tenant, batch.model, batch.version, batch.role.value) == (NORTH, "cost", 3, "canary")
-    assert batch.prediction_ids == ("00010203-0405-0607-0809-0a0b0c0d0e0f", "10111213-1415-1617-1819-1a1b1c1d1e1f")
-    assert batch.request_ids == ("one", "é")
+    assert batch.ids.texts() == ["00010203-0405-0607-0809-0a0b0c0d0e0f", "10111213-1415-1617-1819-1a1b1c1d1e1f"]
+    assert [one.decode() for one in batch.request_ids.tolist()] == ["one", "é"]
     assert (batch.at.tolist(), batch.event_time.tolist()) == ([5, 6], [3, 4])
     np.testing.assert_array_equal(batch.score, [0.5, np.nan])
-    np.testing.assert_array_equal(batch.columns["x"].values, [1.0, np.nan])
-    np.testing.assert_array_equal(batch.columns["y"].values, [2.0, 4.0])
-    assert batch.columns["ward"].levels == ("a",)
-    assert batch.columns["ward"].codes.tolist() == [0, -1]
+    columns: dict[str, Any] = batch.columns
+    np.testing.assert_array_equal(columns["x"].values, [1.0, np.nan])
+    np.testing.assert_array_equal(columns["y"].values, [2.0, 4.0])
+    assert columns["ward"].levels == ("a",)
+    assert columns["ward"].codes.tolist() == [0, -1]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +129,7 @@ def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
 def test_a_batch_of_arrays_that_does_not_fit_names_its_field(fields: dict[bytes, bytes], field: str) -> None:
     """It is set aside with the reason instead of being read askew."""
     with pytest.raises(Invalid) as caught:
-        batch_handler(bool)("1-0", fields)
+        batches_handler(list)([("1-0", entry()), ("1-1", fields)])
     assert caught.value.place is not None
     assert caught.value.place.field == field
 

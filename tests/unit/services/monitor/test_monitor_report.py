@@ -1,6 +1,7 @@
 """Reports: each version against its own training and test, said in one sentence, the worst thing first."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.html_report import render_html
 from services.monitor.domain.model import Drift, Label, Quality, Role, Window
 from services.monitor.domain.quality import QualityPolicy
-from services.monitor.domain.record_predictions import RecordPredictions
+from services.monitor.domain.record_predictions import batch_from_document
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, START, batch_document, categorical_baseline, manifest, numeric_baseline
-from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions
+from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions, MemoryWindows
 
 NORTH = TenantId("north")
 WINDOW = Window(START - DAY, START + DAY)
@@ -34,8 +35,18 @@ class World:
                 {"x": numeric_baseline(x), "kind": categorical_baseline(kind)}, numeric_baseline(score),
                 metrics={"roc_auc": 0.735, "log_loss": 0.60, "brier": 0.208},
             )  # fmt: skip
-        self.build = BuildReport(self.log, self.log, self.versions, quality=QualityPolicy(resamples=100))
-        self.record = RecordPredictions(self.log, lambda batch: None)
+        self.build = BuildReport(
+            self.log,
+            MemoryWindows(self.log, self.versions),
+            self.log,
+            self.versions,
+            quality=QualityPolicy(resamples=100),
+        )
+
+    def record(self, document: dict[str, Any]) -> None:
+        """Take one batch."""
+        batch = batch_from_document(document)
+        self.log.store(batch.tenant, batch)
 
     def answer(
         self, rows: int, *, shift: float = 0.0, version: int = 1, role: str = "stable", labelled: bool = False,
