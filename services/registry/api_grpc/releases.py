@@ -146,7 +146,10 @@ class ReleaseServicer(registry_pb2_grpc.ReleaseServiceServicer):
     def ListTrials(self, _request: registry_pb2.ListTrialsRequest, _context: Any) -> registry_pb2.ListTrialsResponse:
         """See the proto. For the platform's services."""
         platform_principal()
-        return registry_pb2.ListTrialsResponse(trials=[trial_message(trial) for trial in self._releases.trials()])
+        released = self._releases.trials()
+        places = {(trial.tenant, trial.release.model) for trial in released}
+        pinned = [trial for trial in self._serving.trials() if (trial.tenant, trial.release.model) not in places]
+        return registry_pb2.ListTrialsResponse(trials=[trial_message(trial) for trial in (*released, *pinned)])
 
     def ReportVerdict(
         self, request: registry_pb2.ReportVerdictRequest, _context: Any

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from services.registry.domain.agreement import Disagreement, disagreements, serves
+from services.registry.domain.automatic import Trial
 from services.registry.domain.model import Release, Replica, ServedModel, ServingChange
+from services.registry.domain.pinned_trials import pinned_to_two, trial_of_pins
 from services.registry.domain.ports import Clock, Transact, Transaction
 from services.registry.domain.tenants import require_tenant
 from tenon.core.errors import Invalid, Place
@@ -18,6 +20,8 @@ ALIVE_MICROS = 30_000_000
 SILENT_MICROS = 300_000_000
 """After this long its history is closed, at the moment it was last heard."""
 MAX_MODELS = 10_000
+_HISTORY = 500
+"""Lines of a model's serving history in which the beginning of a trial is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,19 @@ class ServingBoard:
         def work(tx: Transaction) -> tuple[Disagreement, ...]:
             living = tx.serving.reported_since(self._clock() - ALIVE_MICROS)
             return disagreements(tx.releases.all_current(), living, partial(self._digest, tx))
+
+        return self._transact(work)
+
+    def trials(self) -> list[Trial]:
+        """Versions that were told to replicas beside each other, of all tenants."""
+
+        def work(tx: Transaction) -> list[Trial]:
+            living = tx.serving.reported_since(self._clock() - ALIVE_MICROS)
+            found = (
+                trial_of_pins(place, versions, tx.serving.history(*place, _HISTORY))
+                for place, versions in sorted(pinned_to_two(living).items())
+            )
+            return [trial for trial in found if trial is not None]
 
         return self._transact(work)
 

@@ -593,7 +593,8 @@ class ReleaseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrials(self, request, context):
-        """Every canary and shadow of any tenant, and promoted versions on probation: what monitor judges.
+        """Every canary and shadow of any tenant, promoted versions on probation, and versions that Helm or Flagger let run beside
+        each other: what monitor judges.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from services.registry.domain.automatic import FRESH, Judged, Verdict
-from services.registry.domain.model import Automatic, Release, Role
+from services.registry.domain.model import Automatic, Release, Replica, Role, ServedModel, ServingChange, Track
+from services.registry.domain.pinned_trials import pinned_to_two, trial_of_pins
 from services.registry.domain.release_rules import Wish
 from tenon.core.errors import Invalid
 from tests.support.registry_fakes import FakeTransact
@@ -165,3 +166,28 @@ def test_plans_that_cannot_be_meant(desk: Desk, wish: Wish, plan: Automatic, why
     """Refused with what is wrong."""
     with pytest.raises(Invalid, match=why):
         desk.releases.set(CLINIC, "cost", wish, "ada", automatic=plan)
+
+
+def pinned(name: str, version: int, at: int, role: Role = Role.STABLE) -> tuple[Replica, ServingChange]:
+    """A replica that was told its version, and the line of history of when it began."""
+    served = ServedModel(CLINIC, "cost", 0, (Track(role, version, f"{version:064x}"),))
+    return Replica(name, at, (served,), (f"clinic/cost@{version}",)), ServingChange(name, at, served, "reported")
+
+
+def test_pinned_versions_beside_each_other_are_a_trial() -> None:
+    """By role where there is one; else the later one is the candidate, since its oldest living replica; none for one version."""
+    old, new, newer, primary = pinned("a", 6, 100), pinned("b", 7, 300), pinned("c", 7, 200), pinned("d", 6, 400)
+    history = [change for _, change in (primary, new, newer, old)]
+    replicas = [replica for replica, _ in (primary, new, newer)]
+    ((place, versions),) = pinned_to_two(replicas).items()
+    trial = trial_of_pins(place, versions, history)
+    assert trial is not None
+    assert (trial.stable, trial.candidate, trial.stages[0].start, trial.release.revision) == (6, 7, 200, 0)
+    assert pinned_to_two(replicas[1:]) == {}
+    back, line = pinned("e", 5, 500, Role.STABLE)
+    canary, its = pinned("f", 6, 50, Role.CANARY)
+    ((place, versions),) = pinned_to_two([back, canary]).items()
+    declared = trial_of_pins(place, versions, [line, its])
+    assert declared is not None
+    assert (declared.stable, declared.candidate) == (5, 6)
+    assert trial_of_pins(place, versions, [line]) is None
