@@ -106,12 +106,18 @@ class LookOver:
         if trial is not None and trial["verdict"] == CanaryVerdict.ROLL_BACK:
             return line(WORSE, "Take the canary back: it is worse.", f"tenon release rollback {whose}")
         if verdict.quality is Quality.WORSE:
-            what = "Take the canary back if it is the worse one" if canary else "Roll back if a release did it"
-            return line(WORSE, f"{what}; else train anew.", f"tenon release rollback {whose}")
+            fresh = release is not None and release.revision > 1 and release.made_at >= quiet_since
+            if canary or fresh:
+                what = (
+                    "Take the canary back if it is the worse one" if canary else "Roll back if the last release did it"
+                )
+                return line(WORSE, f"{what}; else train anew.", f"tenon release rollback {whose}")
+            if verdict.drift is not Drift.DRIFT:
+                return line(WORSE, "Train anew: what the inputs mean has changed.", f"tenon train {whose}")
         if verdict.drift is Drift.DRIFT:
             columns = ", ".join(verdict.drifted_columns[:2]) + (" …" if len(verdict.drifted_columns) > 2 else "")
             return line(
-                DRIFTS,
+                WORSE if verdict.quality is Quality.WORSE else DRIFTS,
                 f"See whether {columns} changed at its source; if it is real, train anew.",
                 f"tenon train {whose}",
             )

@@ -12,7 +12,7 @@ from services.monitor.api_http.pages.addresses import model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
-from services.monitor.domain.overview import DRIFTS, WORSE, Overview
+from services.monitor.domain.overview import DRIFTS, FINE, WORSE, Overview
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import Scope
 from tenon.core.timestamps import rfc3339
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Reading = Annotated[Visit, Depends(page_visit(Scope.READ))]
 
+_MOST_TOLD = 8
 _TONES = {WORSE: "bad", DRIFTS: "bad"}
 
 
@@ -87,7 +88,25 @@ def _overview(found: Overview, now: int, what: str, *, fleet: bool) -> list[Mark
     ]  # fmt: skip
     rows = [_row(line, now, fleet=fleet) for line in found.lines]
     title = "All models, the worst first" if fleet else "Models, the worst first"
-    return [*parts, table(title, columns, rows, class_="overview", hidden=True)]
+    return [*parts, table(title, columns, rows, class_="overview", hidden=True), _found(found)]
+
+
+def _found(found: Overview) -> Markup:
+    """What the verdicts say of those in trouble, and of what could not be judged, in their own words."""
+    told = [line for line in found.lines if line.verdict is not None and line.rank != FINE][:_MOST_TOLD]
+    if not told:
+        return Markup()
+    items = [
+        tag(
+            "li",
+            tag("a", f"{line.tenant} · {line.model}", href=model_url(line.tenant, line.model)),
+            " ",
+            marked(line.verdict.summary),
+        )
+        for line in told
+        if line.verdict is not None
+    ]
+    return tag("section", tag("h2", "What was found"), tag("ul", items, class_="found"))
 
 
 def _row(line: Line, now: int, *, fleet: bool) -> list[Markup | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.monitor.api_http.pages.html import tag
-from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
+from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, figure_text, line_plot, share_plot
 from services.monitor.api_http.pages.words import minute, share
 from services.monitor.domain.model import SCORE, Drift, Quality, Role
 
@@ -76,7 +76,7 @@ def quality_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
             if figure is None:
                 points.append(None)
                 continue
-            levels.setdefault(figure.expected, f"v{version} in its test {figure.expected:.3g}")
+            levels.setdefault(figure.expected, f"v{version} in its test: {figure_text(figure.expected)}")
             points.append(
                 Point(bucket.start, bucket.end, figure.value, figure.low, figure.high, figure.verdict is Quality.WORSE)
             )
@@ -104,7 +104,7 @@ def drift_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
                 points.append(Point(bucket.start, bucket.end, column.effect, bad=column.verdict is Drift.DRIFT))
         if any(points):
             lines.append(Line("the model's score" if name == SCORE else name, points))
-    floor = [Level(history.effect_floor, "drift above")]
+    floor = [Level(history.effect_floor, f"above {history.effect_floor:g} it may matter")]
     return line_plot("Drift: distance from training", axis, lines, marks=marks, levels=floor, bottom=0, top=0.2)
 
 

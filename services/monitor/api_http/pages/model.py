@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from markupsafe import Markup
 
-from services.monitor.api_http.pages.addresses import model_url, tenant_url
+from services.monitor.api_http.pages.addresses import model_url, review_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.fleet import serves
 from services.monitor.api_http.pages.history_plots import history_plots
@@ -82,6 +82,8 @@ def _top(view: ModelView, now: int) -> list[Markup]:
         ("last asked", when(line.seen.last_at if line is not None and line.seen is not None else None, now)),
         ("what to do", todo),
     ]
+    review = tag("a", "review labels", href=review_url(report.tenant, report.model))
+    entries.append(("experts", review))
     parts = [tag("h1", marked(report.summary), class_="long"), _facts(*entries), _range(view, report)]
     if view.history is not None:
         parts.append(history_plots(view.history))

@@ -21,6 +21,11 @@ SERIES = 6
 """So many colours there are."""
 
 
+def figure_text(value: float) -> str:
+    """A figure with three digits, or as a whole number with its thousands set apart."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """The time from left to right."""
@@ -102,7 +107,7 @@ class Level:
 
 def line_plot(
     title: str, axis: Axis, lines: Sequence[Line], *, marks: Sequence[Mark] = (), levels: Sequence[Level] = (),
-    bottom: float | None = None, top: float | None = None, write: Callable[[float], str] = lambda value: f"{value:.3g}",
+    bottom: float | None = None, top: float | None = None, write: Callable[[float], str] = figure_text,
 ) -> Markup:  # fmt: skip
     """Lines over time."""
     points = [point for line in lines for point in line.points if point is not None]
@@ -117,12 +122,13 @@ def line_plot(
     drawn = [_grid(axis, scale, write), _levels(scale, levels), _marks(axis, marks)]
     for number, line in enumerate(lines[:SERIES], 1):
         drawn += [_path(axis, scale, line, number), _dots(axis, scale, line, number, write)]
-    key = [(f"s{number}", line.name) for number, line in enumerate(lines[:SERIES], 1)]
+    key = [(f"s{number}", line.name) for number, line in enumerate(lines[:SERIES], 1)] if len(lines) > 1 else []
+    key += [("level", level.text) for level in levels]
     rows = [_row(one, line.name, write) for line in lines for one in line.points if one is not None]
     figures = table(
         f"{title}: figures", [("from", ""), ("what", ""), ("value", "n"), ("between", "n")], rows, hidden=True
     )
-    return _figure(title, drawn, key if len(lines) > 1 else [], figures)
+    return _figure(title, drawn, key, figures)
 
 
 def share_plot(
@@ -203,9 +209,8 @@ def _grid(axis: Axis, scale: _Scale, write: Callable[[float], str]) -> Markup:
 def _levels(scale: _Scale, levels: Sequence[Level]) -> Markup:
     parts = []
     for level in levels:
-        y = scale.y(level.value)
-        parts.append(tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="level"))
-        parts.append(tag("text", level.text, x=WIDTH - _RIGHT, y=f"{y - 4:.1f}", text_anchor="end", class_="level"))
+        y = f"{scale.y(level.value):.1f}"
+        parts.append(tag("line", tag("title", level.text), x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="level"))
     return join(*parts)
 
 
