@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.record_labels import RecordLabels
+    from services.monitor.domain.review import Review
     from services.monitor.domain.skew import ReportSkew
     from services.monitor.domain.skew_words import SkewReport
 
+_CORRECTIONS = 5_000
 FULL_NAME = "tenon.api.monitor.v1.MonitorService"
 
 
@@ -37,6 +40,7 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     now: Callable[[], int]
     window: int
     report_skew: ReportSkew
+    review: Review
 
     def RecordLabels(
         self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext
@@ -51,6 +55,27 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         recorded = self.record_labels(tenant, request.model, labels)
         metrics.count_labels(tenant.value, request.model, recorded)
         return monitor_pb2.RecordLabelsResponse(accepted=recorded.accepted, matched=recorded.matched)
+
+    def ListCorrections(
+        self, request: monitor_pb2.ListCorrectionsRequest, context: grpc.ServicerContext
+    ) -> monitor_pb2.ListCorrectionsResponse:  # fmt: skip
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        before = _micros(request.known_before) if request.HasField("known_before") else self.now()
+        found = self.review.corrections(tenant, request.model, before, after=request.after, limit=_CORRECTIONS)
+        return monitor_pb2.ListCorrectionsResponse(
+            corrections=[
+                monitor_pb2.LabelCorrection(
+                    prediction_id=one.prediction_id,
+                    value=one.value,
+                    known_at=_timestamp(one.known_at),
+                    expert=one.expert,
+                    event_time=_timestamp(one.event_time),
+                    key_json=json.dumps(dict(one.key), ensure_ascii=False).encode(),
+                )
+                for one in found
+            ]
+        )
 
     def GetReport(
         self, request: monitor_pb2.GetReportRequest, context: grpc.ServicerContext

@@ -201,7 +201,7 @@ def main() -> None:
         window=window,
     )
     add_routes(app, use)
-    servicer = MonitorServicer(build_report, record_labels, now_micros, window, use.report_skew)
+    servicer = MonitorServicer(build_report, record_labels, now_micros, window, use.report_skew, review)
     door = create_server(
         settings,
         authenticator,

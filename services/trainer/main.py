@@ -10,6 +10,7 @@ import tenon
 from services.trainer import metrics
 from services.trainer.api_grpc import training_servicer
 from services.trainer.api_http import add_routes
+from services.trainer.clients.corrections import MonitorCorrections
 from services.trainer.clients.definitions import GrpcDefinitions
 from services.trainer.clients.training_sets import FeaturesTrainingSets
 from services.trainer.clients.versions import RegistryVersions
@@ -132,6 +133,7 @@ def main_worker() -> None:
             SigningBundler(signing_key),
             RegistryVersions(open_channel(settings, settings.registry_grpc)),
             tenon.__version__,
+            MonitorCorrections(open_channel(settings, settings.monitor_grpc)) if settings.monitor_grpc else None,
         )
         if settings.worker_metrics_port:
             _serve_metrics(settings)

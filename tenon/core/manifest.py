@@ -51,13 +51,18 @@ class Lineage(Part):
     dataset_versions: dict[str, int] = Field(default_factory=dict, description="Every data set read, with its version.")
     feature_views: dict[str, str] = Field(default_factory=dict, description="View name to digest of its definition.")
     training_set_digest: str
+    corrections: int | None = Field(default=None, description="Rows whose label is an expert's; left out when none.")
+    corrections_digest: str | None = Field(default=None, description="sha256 over those labels; left out when none.")
     code_version: str
     environment: dict[str, str] = Field(description="Python and library versions of the training process.")
     seed: int
 
     @model_serializer(mode="wrap")
     def _leave_out_the_run(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "run_id", self.run_id)
+        data = _without(handler(self), "run_id", self.run_id)
+        # Left out when there are none: readers of before this key refuse what they do not know.
+        data = _without(data, "corrections", self.corrections)
+        return _without(data, "corrections_digest", self.corrections_digest)
 
 
 class Evaluation(Part):
@@ -240,7 +245,7 @@ class Manifest(Part):
         return _without(handler(self), "created_at", self.created_at)
 
 
-def _without(data: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
+def _without(data: dict[str, Any], name: str, value: str | int | None) -> dict[str, Any]:
     if value is None:
         data.pop(name, None)
     return data

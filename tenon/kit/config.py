@@ -130,6 +130,7 @@ class ServiceSettings(DatabaseSettings):
     registry_grpc: str = Field(default="", description="host:port of the registry's gRPC door.")
     ingest_grpc: str = Field(default="", description="host:port of ingest's.")
     features_grpc: str = Field(default="", description="host:port of the features service's.")
+    monitor_grpc: str = Field(default="", description="host:port of monitor's.")
     trainer_grpc: str = Field(default="", description="host:port of the trainer's.")
     service_token: str = secret(
         "What the services show each other; several while it is changed: the first is shown, all are accepted."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from services.monitor.domain.match_labels import is_history
 from services.monitor.domain.model import Label, Window
 from services.monitor.domain.rank_review import Judge, Ranking, items_of
 from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
@@ -102,6 +104,17 @@ class Review:
         if undone.state is State.LABELLED and undone.decided_at is not None:
             self._known.withdraw(tenant, model, undone.prediction_id, undone.decided_at)
         return undone
+
+    def corrections(
+        self, tenant: TenantId, model: str, known_before: int, *, after: str = "", limit: int = 5_000
+    ) -> list[Correction]:  # fmt: skip
+        """What experts had said at a time, by prediction id, behind `after`; history features are left out, for the row of
+        the spine is not found by them."""
+        found = [one for one in self._reviews.corrections(tenant, model, known_before) if one.prediction_id > after]
+        return [
+            replace(one, key={name: value for name, value in one.key.items() if not is_history(name)})
+            for one in found[:limit]
+        ]
 
     def _open(self, tenant: TenantId, model: str, prediction_id: str, expert: str) -> ReviewItem:
         if not expert.strip() or len(expert) > LONGEST_NAME:

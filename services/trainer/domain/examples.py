@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from services.trainer.domain.corrections import KNOWN_AT, VALUE
 from services.trainer.domain.ports import Examples
 from services.trainer.domain.split import Micros
 from tenon.core.errors import Precondition
 from tenon.core.specs import ColumnType, DatasetSpec, ModelSpec
 from tenon.core.specs.checks import Input
 from tenon.core.specs.model import Task
+
+_KNOWN = "__known_at"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ def label_examples(frame: pl.DataFrame, spec: ModelSpec, spine: DatasetSpec, inp
             f"data set {spec.spine!r} has no rows to train {spec.name!r} on",
             hint=f"upload a file first: tenon ingest {spec.spine} FILE",
         )
-    labelled = frame.filter(pl.col(spec.label.column).is_not_null() & pl.col(known_column).is_not_null())
+    if VALUE not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, pl.Float64).alias(VALUE), pl.lit(None, pl.Int64).alias(KNOWN_AT))
+    known = pl.when(pl.col(spec.label.column).is_not_null()).then(pl.col(known_column).cast(pl.Int64))
+    frame = frame.with_columns(known.alias(_KNOWN))
+    labelled = frame.filter(pl.col(_KNOWN).is_not_null() | pl.col(VALUE).is_not_null())
     if labelled.is_empty():
         raise Precondition(
             "LABEL_ALL_MISSING",
@@ -56,10 +63,11 @@ def label_examples(frame: pl.DataFrame, spec: ModelSpec, spine: DatasetSpec, inp
     return Labelled(
         examples=Examples(
             frame=labelled.select(_typed(item) for item in inputs),
-            label=_label(labelled[spec.label.column], spec).to_numpy().astype(np.float64),
+            label=_label(labelled, spec).to_numpy().astype(np.float64),
         ),
         event_time=labelled[spine.event_time].cast(pl.Int64).to_numpy(),
-        known_at=labelled[known_column].cast(pl.Int64).to_numpy(),
+        # A corrected label was ripe when the first one was.
+        known_at=labelled.select(pl.coalesce(_KNOWN, KNOWN_AT)).to_series().to_numpy(),
         without_label=frame.height - labelled.height,
     )
 
@@ -76,7 +84,10 @@ def _typed(item: Input) -> pl.Expr:
     return pl.col(item.name).cast(pl.Float64).fill_null(float("nan"))
 
 
-def _label(column: pl.Series, spec: ModelSpec) -> pl.Series:
+def _label(labelled: pl.DataFrame, spec: ModelSpec) -> pl.Series:
+    column = pl.col(spec.label.column).cast(pl.Float64)
     if spec.task is Task.BINARY and spec.label.above is not None:
-        return (column.cast(pl.Float64) > spec.label.above).cast(pl.Float64)
-    return column.cast(pl.Float64)
+        column = (column > spec.label.above).cast(pl.Float64)
+    # What an expert says is the label itself (1 or 0 for a yes-or-no model); of two labels the one known last holds.
+    corrected = pl.col(VALUE).is_not_null() & (pl.col(_KNOWN).is_null() | (pl.col(KNOWN_AT) >= pl.col(_KNOWN)))
+    return labelled.select(pl.when(corrected).then(pl.col(VALUE)).otherwise(column)).to_series()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from services.trainer.domain.corrections import Correction
 from services.trainer.domain.model import Lease, Model, Outcome, Run, RunState
 from tenon.core.manifest import Manifest
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, ModelSpec
@@ -159,6 +160,14 @@ class TrainingSets(Protocol):
 
     def read(self, tenant: TenantId, training_set: TrainingSet) -> pl.DataFrame:
         """The rows. Raises `Unavailable` when the file cannot be read or is not what was promised."""
+        ...
+
+
+class Corrections(Protocol):
+    """Labels by experts, as monitor keeps them."""
+
+    def known(self, tenant: TenantId, model: str, before: int) -> Sequence[Correction]:
+        """What experts had said by then. Raises `Unavailable` when monitor cannot be asked."""
         ...
 
 

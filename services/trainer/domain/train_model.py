@@ -10,12 +10,14 @@ import numpy as np
 
 from services.trainer.domain.baseline import training_baseline
 from services.trainer.domain.conformal import interval_of, interval_warnings
+from services.trainer.domain.corrections import Applied, columns_for, lay_over
 from services.trainer.domain.examples import Labelled, can_learn, label_examples, model_inputs
 from services.trainer.domain.intervals import with_intervals
 from services.trainer.domain.judging import best_candidate, evaluate, is_better, judge_gates, naive_baseline
 from services.trainer.domain.model import Model, Outcome, Run
 from services.trainer.domain.ports import (
     Bundler,
+    Corrections,
     Definitions,
     Estimator,
     Estimators,
@@ -43,6 +45,7 @@ from tenon.core.specs.model import Task
 from tenon.core.tenancy import TenantId
 from tenon.core.timestamps import parse_duration, rfc3339
 
+_FOREVER = 2**62
 MIN_TRAIN_ROWS = 50
 MIN_VALIDATION_ROWS = 20
 FEW_OF_A_CLASS = 100
@@ -61,10 +64,12 @@ class TrainModel:
     bundler: Bundler
     versions: Versions
     code_version: str
+    corrections: Corrections | None = None
+    """None: there is no monitor whose experts could have corrected anything."""
 
     def __call__(self, tenant: TenantId, model: Model, run: Run, report: Report) -> Outcome:
         """Train, judge, seal and register."""
-        made = self.make(tenant, model, report)
+        made = self.make(tenant, model, report, known_before=run.created_at)
         report(0.97, "registering the version")
         version = self.versions.register(tenant, model.name, run.id, made.bundle, made.sha256)
         return Outcome(
@@ -74,9 +79,9 @@ class TrainModel:
             gates=[gate.model_dump(mode="json") for gate in made.manifest.gates],
         )
 
-    def make(self, tenant: TenantId, model: Model, report: Report) -> Sealed:
+    def make(self, tenant: TenantId, model: Model, report: Report, *, known_before: int = _FOREVER) -> Sealed:
         """Train, judge and seal. The same document on the same data gives the same bundle, byte for byte, whichever run
-        asks for it and whenever."""
+        asks for it and whenever. What experts said after `known_before` is not known."""
         spec = model.spec
         report(0.01, f"asking features for the training set of {spec.spine}")
         spine = self.definitions.get_dataset(tenant, spec.spine)
@@ -85,7 +90,9 @@ class TrainModel:
         check_model(spec, spine, views)
         signature = model_signature(spec, spine, views)
         inputs = model_inputs(signature)
-        carried = list(dict.fromkeys([*spec.features.request, spec.label.column]))
+        said = [] if self.corrections is None else self.corrections.known(tenant, spec.name, known_before)
+        # Without corrections the training set is the one of before them, to the byte.
+        carried = list(dict.fromkeys([*spec.features.request, spec.label.column, *columns_for(said, spine, spec)]))
         training_set = self.training_sets.build(tenant, spec.spine, carried, spec.features.views)
         for name, digest in training_set.view_digests.items():
             if name in known and known[name].digest != digest:
@@ -94,7 +101,9 @@ class TrainModel:
                 )
 
         report(0.25, f"reading {training_set.rows:,} rows")
-        labelled = label_examples(self.training_sets.read(tenant, training_set), spec, spine, inputs)
+        entity = list(dict.fromkeys(name for view in spec.features.views for name in views[view].entity))
+        corrected = lay_over(self.training_sets.read(tenant, training_set), spine, spec, entity, said)
+        labelled = label_examples(corrected.frame, spec, spine, inputs)
         split = self._split(model, spine, labelled)
         train, test = labelled.examples.take(split.train), labelled.examples.take(split.test)
         _check_some_value(model, train)
@@ -128,6 +137,7 @@ class TrainModel:
             warnings=[
                 *warnings,
                 *_warnings(model, labelled, split, figures, flattered),
+                *_left_out(corrected),
                 *interval_warnings(spec.task, interval),
             ],
         )
@@ -143,7 +153,7 @@ class TrainModel:
                 output="probability" if spec.task is Task.BINARY else "prediction",
                 views={name: list(views[name].entity) for name in spec.features.views},
             ),
-            lineage=self._lineage(model, training_set),
+            lineage=self._lineage(model, training_set, corrected),
             evidence=evidence,
             gates=gates,
             baseline=training_baseline(train.frame, inputs, scores),
@@ -257,7 +267,7 @@ class TrainModel:
             tick=_part(report, 0.88, 0.04, f"fitting {name} without history, for when it cannot be had"),
         )  # fmt: skip
 
-    def _lineage(self, model: Model, training_set: TrainingSet) -> Lineage:
+    def _lineage(self, model: Model, training_set: TrainingSet, corrected: Applied) -> Lineage:
         return Lineage(
             spec_digest=model.digest,
             dataset=model.spec.spine,
@@ -265,10 +275,21 @@ class TrainModel:
             dataset_versions=dict(training_set.dataset_versions),
             feature_views=dict(training_set.view_digests),
             training_set_digest=training_set.file_sha256,
+            corrections=corrected.count or None,
+            corrections_digest=corrected.digest or None,
             code_version=self.code_version,
             environment=dict(self.estimators.environment()),
             seed=model.spec.seed,
         )
+
+
+def _left_out(corrected: Applied) -> list[str]:
+    if not corrected.left_out:
+        return []
+    return [
+        f"{corrected.left_out} of {corrected.left_out + corrected.count} labels by experts were left out: no row of the "
+        "spine, or more than one, is what was asked about, or a later one is about the same row"
+    ]
 
 
 def _part(report: Report, base: float, width: float, step: str) -> Callable[[float], None]:

@@ -250,3 +250,37 @@ class SkewedFeature(_message.Message):
     trained: float
     answered_at: _timestamp_pb2.Timestamp
     def __init__(self, feature: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., served: _Optional[float] = ..., trained: _Optional[float] = ..., answered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListCorrectionsRequest(_message.Message):
+    __slots__ = ("tenant", "model", "known_before", "after")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    known_before: _timestamp_pb2.Timestamp
+    after: str
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., known_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., after: _Optional[str] = ...) -> None: ...
+
+class ListCorrectionsResponse(_message.Message):
+    __slots__ = ("corrections",)
+    CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    corrections: _containers.RepeatedCompositeFieldContainer[LabelCorrection]
+    def __init__(self, corrections: _Optional[_Iterable[_Union[LabelCorrection, _Mapping]]] = ...) -> None: ...
+
+class LabelCorrection(_message.Message):
+    __slots__ = ("prediction_id", "value", "known_at", "expert", "event_time", "key_json")
+    PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPERT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
+    KEY_JSON_FIELD_NUMBER: _ClassVar[int]
+    prediction_id: str
+    value: float
+    known_at: _timestamp_pb2.Timestamp
+    expert: str
+    event_time: _timestamp_pb2.Timestamp
+    key_json: bytes
+    def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expert: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_json: _Optional[bytes] = ...) -> None: ...

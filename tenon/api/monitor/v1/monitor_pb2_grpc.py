@@ -44,6 +44,11 @@ class MonitorServiceStub:
                 request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.ListCorrections = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/ListCorrections',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
         self.GetSkew = channel.unary_unary(
                 '/tenon.api.monitor.v1.MonitorService/GetSkew',
                 request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.SerializeToString,
@@ -67,6 +72,13 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCorrections(self, request, context):
+        """Labels by experts, for the next training: the newest of each prediction, by prediction id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSkew(self, request, context):
         """Whether the model was served the values that it was trained on: sampled rows, recomputed and compared bit for bit.
         """
@@ -86,6 +98,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.FromString,
                     response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.SerializeToString,
+            ),
+            'ListCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorrections,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsResponse.SerializeToString,
             ),
             'GetSkew': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSkew,
@@ -147,6 +164,33 @@ class MonitorService:
             '/tenon.api.monitor.v1.MonitorService/GetReport',
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportRequest.SerializeToString,
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/ListCorrections',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListCorrectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

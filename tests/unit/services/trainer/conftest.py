@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.trainer.domain.model import Model, Outcome, Run
-from services.trainer.domain.ports import TrainingSet, View
+from services.trainer.domain.ports import Corrections, TrainingSet, View
 from services.trainer.domain.train_model import TrainModel
 from services.trainer.engine.bundling import SigningBundler
 from services.trainer.engine.estimators import InstalledEstimators
@@ -91,6 +91,7 @@ class Trainer:
         *,
         run_id: str = "run-1",
         training_sets: FakeTrainingSets | None = None,
+        corrections: Corrections | None = None,
     ) -> Trained:
         """Train a model on a frame."""
         use_case = TrainModel(
@@ -100,6 +101,7 @@ class Trainer:
             SigningBundler(self.signing_key),
             self.versions,
             code_version="0",
+            corrections=corrections,
         )
         steps: list[tuple[float, str]] = []
         run = Run(run_id, TENANT, spec.name, 1, created_at=1_700_000_000_000_000)
