@@ -19,6 +19,7 @@ from services.monitor.domain.evaluate import Evaluate
 from services.monitor.domain.history import ReadHistory, coarser
 from services.monitor.domain.judge_canaries import JudgeCanaries
 from services.monitor.domain.layouts import Layouts
+from services.monitor.domain.mistakes import FindMistakes
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import LookOver
@@ -148,7 +149,16 @@ def main() -> None:
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros, trial=judge_canaries.current)
     build_point = BuildReport(log, windows, labels, versions, drift=drift, quality=coarser(quality))
     read_history = ReadHistory(build_point, versions, releases, drift=drift)
-    view_model = ViewModel(log, look_over, build_report, read_history, releases, judge_canaries.current, now_micros)
+    view_model = ViewModel(
+        log,
+        look_over,
+        build_report,
+        read_history,
+        releases,
+        FindMistakes(log, answered, known),
+        judge_canaries.current,
+        now_micros,
+    )
     tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
     operations_consumer = Consumer(
         settings.redis_url,

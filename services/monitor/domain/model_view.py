@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.history import History, ReadHistory
+    from services.monitor.domain.mistakes import FindMistakes, Mistakes
     from services.monitor.domain.model import Report
     from services.monitor.domain.overview import Line, LookOver
     from services.monitor.domain.ports import PredictionLog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tenon.core.tenancy import TenantId
 
 RANGES = ("1d", "7d", "30d", "90d", "1y", "all")
+_MOST_MISTAKES = 12
 _LATE = 30 * 86_400 * MICROS_PER_SECOND
 
 
@@ -34,6 +36,7 @@ class ModelView:
     releases: Known
     trial: dict[str, Any] | None
     """The verdict on what is on trial, as `judge_canaries` tells it."""
+    mistakes: Mistakes | None
     last: str
     by: Literal["at", "event_time"]
 
@@ -43,9 +46,10 @@ class ViewModel:
 
     def __init__(
         self, log: PredictionLog, look_over: LookOver, build_report: BuildReport, read_history: ReadHistory,
-        releases: Releases, trial: Callable[[TenantId, str], dict[str, Any] | None], now: Callable[[], int],
+        releases: Releases, find_mistakes: FindMistakes, trial: Callable[[TenantId, str], dict[str, Any] | None], now: Callable[[], int],
     ) -> None:  # fmt: skip
         self._log, self._look_over, self._build_report = log, look_over, build_report
+        self._find_mistakes = find_mistakes
         self._read_history, self._releases, self._trial, self._now = read_history, releases, trial, now
 
     def __call__(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> ModelView:
@@ -57,7 +61,7 @@ class ViewModel:
         trial = self._on_trial(tenant, model)
         answered = self._log.span(tenant, model, "at")
         if answered is None:
-            return ModelView(line, None, None, known, trial, last or "7d", "at")
+            return ModelView(line, None, None, known, trial, None, last or "7d", "at")
         chosen: Literal["at", "event_time"] = "at" if by == "at" else "event_time"
         span = self._log.span(tenant, model, chosen) or answered
         replayed = span[0] < answered[0] - _LATE
@@ -71,7 +75,8 @@ class ViewModel:
         window = Window(start, end, chosen)
         report = self._build_report(tenant, model, window)
         history = self._read_history(tenant, model, window, report.predictions)
-        return ModelView(line, report, history, known, trial, last, chosen)
+        mistakes = self._find_mistakes(tenant, model, window, most=_MOST_MISTAKES) if report.labels else None
+        return ModelView(line, report, history, known, trial, mistakes, last, chosen)
 
     def _on_trial(self, tenant: TenantId, model: str) -> dict[str, Any] | None:
         try:

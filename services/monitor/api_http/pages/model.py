@@ -16,6 +16,7 @@ from services.monitor.api_http.pages.model_tables import (
     canary_table,
     columns_table,
     figures_table,
+    mistakes_table,
     releases_table,
     verdicts_table,
     versions_table,
@@ -94,7 +95,8 @@ def _rest(view: ModelView, now: int) -> list[Markup]:
     parts = []
     if view.report is not None:
         report = view.report
-        parts += [columns_table(report), figures_table(report), versions_table(report)]
+        worst = mistakes_table(view.mistakes, [column.column for column in report.columns])
+        parts += [columns_table(report), worst, figures_table(report), versions_table(report)]
         if report.levels:
             rests = ", ".join(f"{level.replace('_', ' ')} {count:,}" for level, count in report.levels)
             parts.append(facts(f"Answers for which history was looked up, by what they rest on: {rests}."))

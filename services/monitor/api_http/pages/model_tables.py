@@ -13,10 +13,12 @@ from services.monitor.domain.quality import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.monitor.domain.mistakes import Mistakes
     from services.monitor.domain.model import ColumnReport, Histogram, Report, VerdictRecord
     from services.monitor.domain.releases import Known
 
 MAX_DRAWN = 60
+_COLUMNS_OF_MISTAKES = 5
 _WIDTH, _HEIGHT = 240, 52
 
 
@@ -96,6 +98,42 @@ def canary_table(trial: dict[str, Any]) -> Markup:
     title = f"{trial['role'].capitalize()} v{trial['candidate']} beside v{trial['stable']}"
     found = table(title, head, rows, hidden=True)
     return tag("section", tag("h2", title, ": ", verdict_mark(trial["verdict"])), tag("p", trial["summary"]), found)
+
+
+def mistakes_table(found: Mistakes | None, columns: Sequence[str]) -> Markup:
+    """The answers that were most wrong; `columns` are those to show, the most telling first."""
+    if found is None or not found.worst:
+        return Markup()
+    shown = [name for name in columns if any(name in one.columns for one in found.worst)][:_COLUMNS_OF_MISTAKES]
+    rows: list[list[Markup | str]] = [
+        [
+            minute(one.event_time), f"v{one.version}" + ("" if one.role == "stable" else f" {one.role}"), plain(one.score),
+            plain(one.value), plain(one.error), *(_cell(one.columns.get(name)) for name in shown), tag("code", one.prediction_id),
+        ]
+        for one in found.worst
+    ]  # fmt: skip
+    head = [
+        ("event", ""),
+        ("version", ""),
+        ("answer", "n"),
+        ("truth", "n"),
+        ("off by", "n"),
+        *((name, "") for name in shown),
+        ("prediction", ""),
+    ]
+    sampled = "" if found.examined == found.rows else f"; every n-th of {found.rows:,} rows was looked at"
+    about = facts(
+        f"The worst of {found.labelled:,} labelled answers in this window{sampled}. Shown are the columns that drift most."
+    )
+    return tag(
+        "section", tag("h2", "Most wrong"), about, table("Answers that were most wrong", head, rows, hidden=True)
+    )
+
+
+def _cell(value: float | str | None) -> Markup | str:
+    if value is None:
+        return tag("span", "missing", class_="facts")
+    return value[:60] if isinstance(value, str) else plain(value)
 
 
 def _figure(value: float | None) -> str:

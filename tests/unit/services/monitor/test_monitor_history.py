@@ -7,12 +7,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from services.monitor.api_http.pages.model_tables import mistakes_table
 from services.monitor.api_http.pages.month import month_html
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
-from services.monitor.domain.model import Drift, Quality, VerdictRecord
+from services.monitor.domain.mistakes import FindMistakes
+from services.monitor.domain.model import Drift, Label, Quality, VerdictRecord, Window
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
@@ -22,6 +24,7 @@ from tenon.core.errors import Invalid
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, batch_document, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions, MemoryWindows
+from tests.support.monitor_label_fakes import MemoryAnswered, MemoryReviews
 
 NORTH = TenantId("north")
 NOW = 20_000 * DAY
@@ -66,7 +69,10 @@ def views(log: MemoryLog, releases: FakeReleases) -> tuple[ViewModel, LookOver]:
     report = BuildReport(log, MemoryWindows(log, versions), log, versions)
     look_over = LookOver(log, log, MemoryVerdicts(), releases, window=7 * DAY, now=lambda: NOW)
     history = ReadHistory(report, versions, releases, drift=DriftPolicy())
-    return ViewModel(log, look_over, report, history, releases, lambda _tenant, _model: None, lambda: NOW), look_over
+    mistakes = FindMistakes(log, MemoryAnswered(log), MemoryReviews(log))
+    return ViewModel(
+        log, look_over, report, history, releases, mistakes, lambda _tenant, _model: None, lambda: NOW
+    ), look_over
 
 
 def test_the_history_shows_when_drift_began() -> None:
@@ -224,3 +230,26 @@ def test_the_canarys_verdict_says_what_to_do() -> None:
         [line] = look_over.tenant(NORTH).lines
         assert words in line.advice
         assert (line.rank == WORSE) == (verdict == "roll_back")
+
+
+def test_the_most_wrong_answers_stand_first() -> None:
+    """Labelled answers are sorted by how far off they were, with what the model was told; shadows and unlabelled ones are left out."""
+    log = log_with(2, shifted_from=9)
+    batch = next(iter(log.batches.values()))
+    labels = [
+        Label(name, float(score < 0.5), NOW)
+        for name, score in zip(batch.prediction_ids[:100], batch.score, strict=False)
+    ]
+    log.record(NORTH, "cost", labels)
+    shadow = batch_document(np.array([0.999]), {"x": np.array([1.0])}, at=NOW - DAY, role="shadow", ids=["s"])
+    log.store(NORTH, batch_from_document(shadow))
+    log.record(NORTH, "cost", [Label("s", 0.0, NOW)])
+    found = FindMistakes(log, MemoryAnswered(log), MemoryReviews(log))(NORTH, "cost", Window(0, NOW), most=5)
+    assert (found.labelled, found.examined, found.rows) == (100, 300, 300)
+    errors = [one.error for one in found.worst]
+    assert errors == sorted(np.maximum(batch.score[:100], 1 - batch.score[:100]).tolist(), reverse=True)[:5]
+    assert {one.prediction_id for one in found.worst} <= set(batch.prediction_ids[:100])
+    assert set(found.worst[0].columns) == {"x"}
+    table = str(mistakes_table(found, ["x", "not there"]))
+    assert found.worst[0].prediction_id in table
+    assert "not there" not in table
