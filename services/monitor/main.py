@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
+from typing import TYPE_CHECKING
 
 from services.monitor import metrics
 from services.monitor.api_grpc import FULL_NAME, MonitorServicer
@@ -13,10 +15,15 @@ from services.monitor.clients.features import FeatureValues
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.clients.trials import RegistryTrials
+from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
+from services.monitor.domain.alerts_deliver import DeliverAlerts
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
-from services.monitor.domain.evaluate import Evaluate
+from services.monitor.domain.evaluate import Evaluate, ShownIn
+from services.monitor.domain.handle_incidents import HandleIncidents
 from services.monitor.domain.history import ReadHistory, coarser
+from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
+from services.monitor.domain.incidents import IncidentPolicy
 from services.monitor.domain.judge_canaries import JudgeCanaries
 from services.monitor.domain.layouts import Layouts
 from services.monitor.domain.mistakes import FindMistakes
@@ -32,9 +39,12 @@ from services.monitor.domain.segment import Segment
 from services.monitor.domain.sketch_later import SketchLater
 from services.monitor.domain.skew import CheckSkew, ReportSkew
 from services.monitor.domain.take_predictions import TakePredictions
+from services.monitor.domain.watch_fleet import Cadence, WatchFleet
 from services.monitor.settings import MonitorSettings
+from services.monitor.storage.alert_outbox import SqlOutbox
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.former_batches import FormerBatches
+from services.monitor.storage.incidents import SqlIncidents
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
@@ -47,6 +57,7 @@ from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from services.monitor.storage.windows import SqlWindows
 from services.monitor.worker import GROUP, batches_handler, operations_handler
 from tenon.api.monitor.v1 import monitor_pb2_grpc
+from tenon.core.errors import Unavailable
 from tenon.core.timestamps import parse_duration
 from tenon.kit.batch_events import BatchConsumer
 from tenon.kit.config import load_settings
@@ -58,7 +69,16 @@ from tenon.kit.http import create_app
 from tenon.kit.migrating import open_service_database
 from tenon.kit.process import Background, Periodic, run_service, starting
 from tenon.kit.sql import database_problem
-from tenon.kit.telemetry import configure_telemetry
+from tenon.kit.telemetry import configure_telemetry, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from services.monitor.domain.alerts import OperatorHook
+    from services.monitor.domain.incidents import Cell
+    from tenon.kit.sql import Database
+
+logger = get_logger(__name__)
 
 DESCRIPTION = "The prediction log, labels, and verdicts on drift and quality."
 
@@ -128,7 +148,13 @@ def main() -> None:
         values = FeatureValues(features)
         check_skew = CheckSkew(sample, versions, values, skew_checks, now=now_micros, counted=metrics.count_skew)
         background.append(Periodic("skew", check_skew, settings.monitor_skew_seconds))
-    evaluate = Evaluate(log, build_report, verdicts, metrics.ReportGauges(), window=window, now=now_micros)
+    worse_quality = WorseQuality(now_micros)
+    shown = ShownIn(metrics.ReportGauges(), worse_quality)
+    evaluate = Evaluate(log, build_report, verdicts, shown, window=window, now=now_micros)
+
+    incidents = SqlIncidents(database)
+    examine = ExamineModel(windows, drift)
+    background += _watching(settings, database, incidents, log, examine, policies, releases, [worse_quality])
 
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
@@ -200,6 +226,7 @@ def main() -> None:
         log=log,
         verdicts=verdicts,
         policies=policies,
+        incidents=HandleIncidents(incidents, now_micros, settings.monitor_docs_url),
         look_over=look_over,
         view_model=view_model,
         report_skew=ReportSkew(skew_checks),
@@ -234,3 +261,54 @@ def main() -> None:
         ],
         on_stop=[registry.close, *([features.close] if features is not None else []), database.close],
     )
+
+
+def _watching(
+    settings: MonitorSettings, database: Database, incidents: SqlIncidents, log: SqlPredictionLog, examine: ExamineModel,
+    policies: SqlPolicies, releases: RegistryReleases, sources: list[Callable[[], list[Cell]]],
+) -> list[Background]:  # fmt: skip
+    """Incidents of all tenants, and messages about them to webhooks."""
+    webhooks = WebhookFile(settings.monitor_webhooks_file)
+
+    def operator_hooks() -> Sequence[OperatorHook]:
+        try:
+            return webhooks.operators()
+        except Unavailable as err:
+            # Incidents are kept all the same; whoever looks at them sees them.
+            logger.warning("the operator's webhooks are not told", reason=err.reason, error=err.message)
+            return ()
+
+    watch_fleet = WatchFleet(
+        log,
+        log,
+        examine,
+        incidents,
+        policies,
+        releases,
+        now=now_micros,
+        new_id=lambda: secrets.token_hex(6),
+        hooks=operator_hooks,
+        sources=sources,
+        policy=IncidentPolicy(
+            false_discovery_rate=settings.monitor_false_discovery_rate,
+            period=parse_duration(settings.monitor_incident_period),
+        ),
+        cadence=Cadence(rows=settings.monitor_incident_rows, fewest=settings.monitor_min_rows),
+        show=metrics.IncidentGauges().show,
+    )
+    deliver = DeliverAlerts(SqlOutbox(database), HttpWebhooks(webhooks, settings.webhook_networks), now_micros)
+
+    def watch_once() -> None:
+        with metrics.INCIDENT_ROUND.time(), metrics.INCIDENT_ROUND_FAILURES.count_exceptions():
+            watch_fleet()
+
+    def deliver_once() -> None:
+        done = deliver()
+        metrics.count_alerts(done)
+        for problem in done.problems:
+            logger.warning("an alert was not delivered", problem=problem)
+
+    return [
+        Periodic("incidents", watch_once, settings.monitor_incident_seconds),
+        Periodic("alerts", deliver_once, settings.monitor_alert_seconds),
+    ]

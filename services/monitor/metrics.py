@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.monitor.domain.canary import CanaryVerdict
+from services.monitor.domain.incidents import State
 from services.monitor.domain.model import Drift, Quality, Report
 from services.monitor.domain.skew_words import SkewResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from services.monitor.domain.alerts_deliver import Delivered
     from services.monitor.domain.canary import CanaryJudgement
+    from services.monitor.domain.incident_ledger import Ledger
+    from services.monitor.domain.incidents import Happened
     from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.record_labels import LabelsRecorded
     from services.monitor.domain.segment import Segment
@@ -99,6 +103,51 @@ CANARY_MISSING = Gauge(
 CANARY_FAILURES = Counter(
     "tenon_monitor_canary_failures_total", "Looks at all canaries in which one could not be judged."
 )
+
+
+INCIDENTS = Gauge(
+    "tenon_monitor_incidents",
+    "Open incidents; one that is common to several tenants has the tenant `everyone`.",
+    ["tenant", "kind", "severity"],
+)
+INCIDENT_ROUND = Histogram(
+    "tenon_monitor_incident_round_duration_seconds",
+    "Time of one look at the whole fleet.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
+)
+INCIDENT_ROUND_FAILURES = Counter(
+    "tenon_monitor_incident_round_failures_total", "Looks at the fleet in which a model could not be judged."
+)
+ALERTS = Counter(
+    "tenon_monitor_alert_deliveries_total", "Messages to webhooks: sent, to be tried again, given up.", ["outcome"]
+)
+
+
+def count_alerts(done: Delivered) -> None:
+    """A round of deliveries is done."""
+    for outcome, count in (("sent", done.sent), ("again", done.again), ("given_up", done.given_up)):
+        ALERTS.labels(outcome).inc(count)
+
+
+class IncidentGauges:
+    """How many incidents are open, by whose they are."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[str, str, str]] = set()
+
+    def show(self, ledger: Ledger, _news: Sequence[Happened]) -> None:
+        """Set the gauges; what is not open any more is taken away."""
+        counts: dict[tuple[str, str, str], int] = dict.fromkeys(self._shown, 0)
+        for one in ledger.incidents:
+            if one.state is State.OPEN:
+                tenant = "everyone" if one.scope == "common" else one.tenants[0]
+                key = (tenant, one.kind.value, one.severity.value)
+                counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            INCIDENTS.labels(*key).set(count)
+        self._shown = {key for key, count in counts.items() if count}
+        for key in counts.keys() - self._shown:
+            INCIDENTS.remove(*key)
 
 
 def count_predictions(segment: Segment, now: int) -> None:

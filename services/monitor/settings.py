@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from tenon.core.errors import Invalid
@@ -26,6 +29,21 @@ class MonitorSettings(ServiceSettings):
     monitor_quality_margin: float = Field(
         default=0.05, ge=0, lt=1, description="Relative difference from the test figure below which it is as expected."
     )
+    monitor_incident_seconds: float = Field(default=30.0, gt=0, description="Pause between two looks at the fleet.")
+    monitor_incident_rows: int = Field(
+        default=1_000, ge=20, description="Rows from which a model's window is judged at once; with fewer, after a day."
+    )
+    monitor_incident_period: str = Field(
+        default="30d", description="Of the incidents opened in so long, the false discovery rate is false at most."
+    )
+    monitor_alert_seconds: float = Field(default=5.0, gt=0, description="Pause between two looks for due alerts.")
+    monitor_webhooks_file: Path | None = Field(
+        default=None, description="YAML with the addresses and secrets of webhooks; read again when it changes."
+    )
+    monitor_webhook_networks: str = Field(
+        default="", description="Private networks webhooks may be in, such as 10.1.0.0/16; comma-separated."
+    )
+    monitor_docs_url: str = Field(default="", description="Where docs/ is published; put before links to its pages.")
     monitor_claim_after_seconds: float = Field(
         default=60.0, gt=0, description="Idle time after which a dead consumer's log entries go to another."
     )
@@ -40,7 +58,20 @@ class MonitorSettings(ServiceSettings):
         default=200, ge=0, le=10_000, description="Rows of each version that are compared in an hour; 0: none."
     )
 
-    @field_validator("monitor_window")
+    @property
+    def webhook_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """The private networks that alerts may be sent to."""
+        return [ipaddress.ip_network(part.strip()) for part in self.monitor_webhook_networks.split(",") if part.strip()]
+
+    @field_validator("monitor_webhook_networks")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        for part in value.split(","):
+            if part.strip():
+                ipaddress.ip_network(part.strip())
+        return value
+
+    @field_validator("monitor_window", "monitor_incident_period")
     @classmethod
     def _check_window(cls, value: str) -> str:
         try:

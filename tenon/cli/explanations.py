@@ -29,6 +29,7 @@ ARM_REPEATED | One arm is named twice. | Give each arm a name of its own.
 ARM_WEIGHT_INVALID | An arm's share is not between 0.1 and 99.9 percent in steps of 0.1. | Write an arm such as --arm b=4:10.
 AUTOMATIC_INVALID | How a canary shall go on by itself cannot be meant. | The message names what; docs/concepts/canary-verdicts.md.
 AUTOMATIC_WITHOUT_CANARY | A release shall go on by itself that has no canary. | Add --canary VERSION --weight 5, or leave --auto out.
+BASELINE_UNREAD | A version's training baseline was not read yet, so nothing can be compared with it. | Is the registry up? It is asked again by itself.
 BATCH_INVALID | An entry of the prediction log cannot be read. | It is set aside as a dead letter; look at monitor's log. Usually predictor and monitor are of different versions.
 BATCH_NOT_FOUND | There is no such batch of files. | The id stands in the answer of `tenon ingest --json`.
 BLOBS_UNAVAILABLE | The blob store cannot be reached or written. | Check TENON_BLOB_URL, the disk's space and rights, or the bucket's credentials.
@@ -60,6 +61,7 @@ COLUMN_UNKNOWN | A column is named that the data set does not have. | Correct th
 COMMITS_INVALID | More commits of a lake table were to be gone back than are allowed. | Ask for fewer.
 CONTENT_TYPE_UNSUPPORTED | An input says that its text is packed (base64, or each value as JSON), which is not unpacked. | Send the text itself, as BYTES; with MLServer's codecs: StringCodec.
 CONTRACT_INCOMPATIBLE | A data set that has rows already cannot be changed in this way. | Change something else, or declare a new data set and load the files into it.
+CORRECTIONS_UNAVAILABLE | The trainer could not ask monitor for experts' corrections. | Is monitor up? The run is tried again.
 CREDENTIALS_DAMAGED | The file with the platform's keys cannot be read. | Restore credentials.json and keys/ of the data folder from a copy.
 COVER_INVALID | The covers in a bundle, which its forest is explained by, are damaged. | Train again.
 CSV_INVALID | The labels are not the CSV they should be. | Columns: prediction_id,value and perhaps known_at.
@@ -126,6 +128,8 @@ HISTORY_UNAVAILABLE | An entity's history cannot be had, and the model's fallbac
 HTTP_MALFORMED | What arrived is not HTTP/1.1. | Look at the client; perhaps it speaks TLS or HTTP/2 to a port that does not.
 IDEMPOTENCY_KEY_INVALID | The idempotency key is too long or not printable. | Use a short text, such as a UUID.
 ID_INVALID | A request's id is too long or not text. | Use a short text.
+INCIDENT_NOT_FOUND | There is no such incident (or it is not yours). | `tenon incidents list --state all` shows them with their ids.
+INCIDENT_NOT_OPEN | The incident is over, or part of another one. | `tenon incidents show INCIDENT` says which.
 INPUTS_MISSING | The request has no inputs. | Send one tensor per column.
 INPUT_MISSING | A column that the model needs was not sent. | Send it too: --set NAME=VALUE; GET /v2/models/MODEL of the predictor lists all inputs.
 INPUT_NAME_MISSING | A tensor has no name. | Name it as the column.
@@ -229,6 +233,11 @@ RELEASE_NOT_SERVED | The release is set, but not every replica serves it yet. | 
 REPLICA_INVALID | A replica's name is empty or too long. | Only for people who write their own predictor.
 REPORT_TOO_LARGE | A replica reports more models than one can have. | Only for people who write their own predictor.
 REQUEST_INVALID | The request does not have the form it should have. | The message names the field; /docs of the service shows the form.
+REVIEW_DECIDED | This answer was reviewed already. | Go on to the next.
+REVIEW_ITEM_NOT_FOUND | The prediction is not in the review queue. | Load the queue again.
+REVIEW_NOTHING_TO_UNDO | The expert has decided nothing in this round. | Nothing to do.
+REVIEW_NO_NAME | A decision needs the expert's name. | Give it as `by`, or sign in with it.
+REVIEW_SIZE | A round of review is empty, too large or looks too far back. | Ask for 1 to as many answers as the message says.
 REVISION_INVALID | This is not a revision's number. | Revisions count from 1; `tenon release history MODEL`.
 REVISION_NOT_FOUND | There is no such revision. | `tenon release history MODEL` lists them.
 ROLE_MISSING | A served version has no role. | Only for people who write their own predictor.
@@ -251,6 +260,7 @@ SHAPE_INVALID | A tensor's shape is not [n] or [n, 1]. | Send one tensor per col
 SIGNATURE_INVALID | A bundle's signature of inputs has a type this predictor does not know. | Upgrade the predictor.
 SIZE_MISSING | A registration does not say the bundle's length. | Only for people who write their own client of the registry.
 SKEW_ROUND_OVER | A round of looking for skew had no time left for the rest. | Nothing: the next round goes on.
+SNOOZE_INVALID | The end of the snooze is missing, past, or more than 90 days away. | `tenon incidents snooze INCIDENT --for 2h`
 SPEC_INVALID | A document (or a part of it) is not valid. | The place is file:line:column; `tenon schema KIND` gives editors the rules.
 STABLE_MISSING | A release needs a stable version. | --stable VERSION
 START_FAILED | A service did not start. | Its own words and its log file are named.
@@ -308,6 +318,7 @@ VIEW_NOT_BUILT | A view's online values are not there yet. | They are built with
 VIEW_TWICE | A view was named twice. | Leave one out.
 WATCHERS_FULL | Too many predictors follow one registry process. | Start another one, or raise TENON_MAX_WATCHERS.
 WATCHES_TOO_MANY | Tenants' keys hold too many watches of releases at once. | End watches that are not needed; one stream carries all of a tenant's models.
+WEBHOOKS_UNREADABLE | The file of webhooks cannot be read. | The message says where; the file is read again by itself.
 WINDOW_EMPTY | The window ends before it begins. | Give --from before --to.
 WORKER_LOST | The worker ended again and again while it trained this model. | Look into its log: often the machine ran out of memory.
 YAML_INVALID | This is not valid YAML. | The place is file:line:column; indent with spaces, quote values with colons.

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tests.support.fakes_monitor import FakeRegistry, MonitorProcess, wait_for
+from tests.support.incident_storage_suite import IncidentStorageSuite
 from tests.support.monitor_data import batch_document, manifest, numeric_baseline
 from tests.support.monitor_storage_suite import MonitorStorageSuite, Store
 from tests.support.postgres import PostgresServer
@@ -24,6 +25,10 @@ def store(postgres_server: PostgresServer) -> Iterator[Store]:
     yield made
     made.database.close()
     postgres_server.drop_database(url)
+
+
+class TestPostgresIncidents(IncidentStorageSuite):
+    """The suite of incidents."""
 
 
 class TestPostgres(MonitorStorageSuite):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from services.monitor.api_http.sessions import Sessions
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.handle_incidents import HandleIncidents
     from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
     from services.monitor.domain.model_view import ViewModel
     from services.monitor.domain.month import TellMonth
@@ -53,6 +54,7 @@ class UseCases:
     policies: PolicyDocuments
     now: Callable[[], int]
     window: int
+    incidents: HandleIncidents
     look_over: LookOver
     view_model: ViewModel
     report_skew: ReportSkew

@@ -65,7 +65,7 @@ class BuildReport:
             for one in counted
             if version in {0, one.version} and role in {None, one.role}
         }
-        chosen = version or _main_version(traffic)
+        chosen = version or main_version(traffic)
         manifests, unread = self._manifests(tenant, model, {number for number, _ in traffic} | {chosen} - {0})
         columns = self._columns(counted, chosen, role, manifests.get(chosen))
         labelled = {
@@ -152,7 +152,7 @@ def _levels(counted: Sequence[Counted]) -> dict[str, int]:
     return totals
 
 
-def _main_version(traffic: Traffic) -> int:
+def main_version(traffic: Traffic) -> int:
     """The version that answered most; shadows only when nothing else ran. 0 when the window is empty."""
     answered = {key: rows for key, rows in traffic.items() if key[1] is not Role.SHADOW} or traffic
     totals: dict[int, int] = {}

@@ -101,3 +101,15 @@ def _record(report: Report, now: int) -> VerdictRecord:
         drifted_columns=tuple(one.column for one in report.columns if one.verdict is Drift.DRIFT),
         summary=report.summary,
     )
+
+
+class ShownIn:
+    """Several places where reports are shown, as one."""
+
+    def __init__(self, *places: Gauges) -> None:
+        self._places = places
+
+    def show(self, report: Report) -> None:
+        """See `ports.Gauges`."""
+        for place in self._places:
+            place.show(report)

@@ -50,6 +50,11 @@ class Ledger:
         """Members of single tenants' incidents of a short while ago, by what moved."""
 
     @property
+    def incidents(self) -> list[Incident]:
+        """Those it began with, and those of this round."""
+        return list(self._all.values())
+
+    @property
     def happened(self) -> list[Happened]:
         """What is news, in the order of incidents. Who was told that an incident opened is not told that it grew."""
         found = []
@@ -328,7 +333,7 @@ def _by_side(cells: list[Cell]) -> dict[Moved, list[Cell]]:
 
 
 def _discoveries(cells: list[Cell], level: float) -> list[Cell]:
-    tested = [cell for cell in cells if cell.p_value is not None and cell.enough]
+    tested = [cell for cell in cells if cell.p_value is not None]
     found = discover(
         np.array([cell.p_value for cell in tested], dtype=np.float64),
         np.array([cell.effect for cell in tested], dtype=np.float64),

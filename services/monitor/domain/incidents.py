@@ -108,16 +108,20 @@ class Incident:
 
     @property
     def features(self) -> list[str]:
-        """What moved, the worst first."""
-        worst: dict[str, float] = {}
+        """What moved, the worst first; scores, which follow inputs, last."""
+        worst: dict[tuple[bool, str], float] = {}
         for one in self.members.values():
-            worst[one.feature] = max(worst.get(one.feature, 0.0), one.effect)
-        return sorted(worst, key=lambda name: (-worst[name], name))
+            key = (one.kind is IncidentKind.SCORES, one.feature)
+            worst[key] = max(worst.get(key, 0.0), one.effect)
+        return [name for _, name in sorted(worst, key=lambda key: (key[0], -worst[key], key[1]))]
 
     @property
     def worst(self) -> Member:
-        """The member with the largest effect; what is not over goes first."""
-        return max(self.members.values(), key=lambda one: (not one.over, one.effect, one.feature))
+        """The member with the largest effect; what is not over goes first, and scores, which follow inputs, last."""
+        return max(
+            self.members.values(),
+            key=lambda one: (not one.over, one.kind is not IncidentKind.SCORES, one.effect, one.feature),
+        )
 
 
 class Event(enum.StrEnum):

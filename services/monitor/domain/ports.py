@@ -155,6 +155,14 @@ class Policies(Protocol):
         ...
 
 
+class AllPolicies(Protocol):
+    """The same of everybody, for the background evaluator only."""
+
+    def everybody(self) -> Mapping[tuple[str, str], MonitorSpec]:
+        """Every declared document by tenant and model."""
+        ...
+
+
 class Fleet(Protocol):
     """The view over all tenants, for the background evaluator only."""
 

@@ -1,6 +1,7 @@
 """Run by Alembic only."""
 
 # These modules put their tables on the same metadata.
+from services.monitor.storage import incident_tables as incident_tables  # noqa: PLC0414
 from services.monitor.storage import label_tables as label_tables  # noqa: PLC0414
 from services.monitor.storage import operations_tables as operations_tables  # noqa: PLC0414
 from services.monitor.storage import policies as policies  # noqa: PLC0414

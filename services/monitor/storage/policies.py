@@ -29,6 +29,10 @@ class SqlPolicies:
         except NotFound:
             return MonitorSpec(name=model)
 
+    def everybody(self) -> dict[tuple[str, str], MonitorSpec]:
+        """See the port."""
+        return {(one.tenant.value, one.name): one.spec for one in self._store.list(None)}
+
     def apply(self, tenant: TenantId, spec: MonitorSpec, *, dry_run: bool) -> tuple[Change, StoredSpec[MonitorSpec]]:
         """Keep a document; an equal one makes no new revision."""
         return self._store.apply(tenant, spec, dry_run=dry_run)

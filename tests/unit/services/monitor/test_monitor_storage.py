@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.incident_storage_suite import IncidentStorageSuite
 from tests.support.monitor_storage_suite import MonitorStorageSuite, Store
 
 
@@ -13,6 +14,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     made = Store(f"sqlite:///{tmp_path_factory.mktemp('monitor')}/monitor.db")
     yield made
     made.database.close()
+
+
+class TestSqliteIncidents(IncidentStorageSuite):
+    """The suite of incidents."""
 
 
 class TestSqlite(MonitorStorageSuite):

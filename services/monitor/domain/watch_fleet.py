@@ -1,0 +1,145 @@
+"""Look at what came in for all tenants' models since the last look, and keep the incidents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.monitor.domain.alerts import compose
+from services.monitor.domain.build_report import main_version
+from services.monitor.domain.incident_causes import suspects
+from services.monitor.domain.incident_discovery import round_level
+from services.monitor.domain.incident_ledger import Ledger
+from services.monitor.domain.incident_ports import RoundResult
+from services.monitor.domain.incidents import IncidentPolicy, State
+from services.monitor.domain.model import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from services.monitor.domain.alerts import OperatorHook
+    from services.monitor.domain.incident_ports import Examine, Rounds
+    from services.monitor.domain.incidents import Cell, Happened
+    from services.monitor.domain.ports import AllPolicies, Fleet, PredictionLog
+    from services.monitor.domain.releases import Releases
+    from tenon.core.specs import MonitorSpec
+    from tenon.core.tenancy import TenantId
+
+_MINUTE = 60_000_000
+_DAY = 1440 * _MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """When a model's next window ends: with enough rows soon, with few after a day, with too few after a week.
+
+    Only row counts decide, never what is in the rows, so that a p-value is that of a window chosen without looking.
+    """
+
+    align: int = _MINUTE
+    settle: int = _MINUTE
+    """Predictions arrive a little late: the last minute is left to the next window."""
+    rows: int = 1_000
+    fewest: int = 100
+    longest: int = _DAY
+    look_back: int = 7 * _DAY
+
+    def due(self, start: int, end: int, rows: int) -> bool:
+        """Whether a window of so many rows is ready to be judged."""
+        length = end - start
+        return rows >= self.rows or (rows >= self.fewest and length >= self.longest) or length >= self.look_back
+
+
+class WatchFleet:
+    """One round. Several replicas may run it: the database lets one of them keep a round, the others start anew."""
+
+    def __init__(
+        self, fleet: Fleet, log: PredictionLog, examine: Examine, rounds: Rounds, policies: AllPolicies, releases: Releases, *,
+        now: Callable[[], int], new_id: Callable[[], str], hooks: Callable[[], Sequence[OperatorHook]] = lambda: (),
+        sources: Sequence[Callable[[], list[Cell]]] = (), policy: IncidentPolicy | None = None,
+        cadence: Cadence | None = None, show: Callable[[Ledger, Sequence[Happened]], None] = lambda _ledger, _news: None,
+    ) -> None:  # fmt: skip
+        self._fleet, self._log, self._examine, self._rounds = fleet, log, examine, rounds
+        self._policies, self._releases, self._hooks, self._sources = policies, releases, hooks, sources
+        self._now, self._new_id, self._show = now, new_id, show
+        self._policy, self._cadence = policy or IncidentPolicy(), cadence or Cadence()
+
+    def __call__(self) -> int:
+        """Judge what is due; gives how many events were news. What cannot be judged now is tried again next time."""
+        now = self._now()
+        before = self._rounds.begin(now - self._policy.reopen_within)
+        declared = self._policies.everybody()
+        cells, cursors, failures = self._cells(before.cursors, now)
+        for source in self._sources:
+            cells += source()
+        cells = [cell for cell in cells if not _ignored(cell, declared)]
+        ledger = Ledger(
+            before.incidents, self._policy, now=now, new_id=self._new_id,
+            important=lambda tenant, model: _important(declared, tenant, model),
+        )  # fmt: skip
+        if cells:
+            elapsed = now - before.at if before.at is not None else self._cadence.longest
+            ledger.step(cells, round_level(self._policy.false_discovery_rate, elapsed, self._policy.period))
+        ledger.end_silent(self._last_seen(), now - self._cadence.look_back)
+        news = ledger.happened
+        for one in news:
+            if one.incident.state is State.OPEN:
+                one.incident.causes = suspects(one.incident, self._releases)
+        messages = compose(ledger.incidents, news, declared, self._hooks(), before.told, before.notes, now)
+        if cursors or ledger.changed or messages:
+            # Without cells no level was spent: the time goes on to the next round.
+            at = now if cells or before.at is None else before.at
+            result = RoundResult(at, cursors, list(ledger.changed.values()), messages, now)
+            if not self._rounds.commit(before, result):
+                return 0
+        self._show(ledger, news)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} models could not be looked at", failures)
+        return len(news)
+
+    def _cells(
+        self, reached: Mapping[tuple[str, str], int], now: int
+    ) -> tuple[list[Cell], dict[tuple[str, str], int], list[Exception]]:  # fmt: skip
+        cadence = self._cadence
+        end = (now - cadence.settle) // cadence.align * cadence.align
+        cells: list[Cell] = []
+        cursors: dict[tuple[str, str], int] = {}
+        failures: list[Exception] = []
+        for tenant, model, _ in self._fleet.active(end - cadence.look_back):
+            key = (tenant.value, model)
+            start = reached.get(key, end - cadence.longest)
+            if end - start < cadence.align:
+                continue
+            window = Window(max(start, end - cadence.look_back), end)
+            if not cadence.due(window.start, end, self._rows(tenant, model, window)):
+                if key not in reached:
+                    cursors[key] = start
+                continue
+            try:
+                cells += self._examine(tenant, model, window)
+            except Exception as err:  # noqa: BLE001 - part of a background loop; the caller logs and counts
+                failures.append(err)
+                continue
+            cursors[key] = end
+        return cells, cursors, failures
+
+    def _rows(self, tenant: TenantId, model: str, window: Window) -> int:
+        """Answers of the version that answered most."""
+        traffic = self._log.traffic(tenant, model, window)
+        chosen = main_version(traffic)
+        return sum(rows for (version, _), rows in traffic.items() if version == chosen)
+
+    def _last_seen(self) -> Callable[[str, str], int | None]:
+        since = self._now() - self._cadence.look_back
+        active = {(tenant.value, model) for tenant, model, _ in self._fleet.active(since)}
+        return lambda tenant, model: since if (tenant, model) in active else None
+
+
+def _ignored(cell: Cell, declared: Mapping[tuple[str, str], MonitorSpec]) -> bool:
+    spec = declared.get((cell.tenant, cell.model))
+    return spec is not None and cell.feature in spec.alerts.ignore
+
+
+def _important(declared: Mapping[tuple[str, str], MonitorSpec], tenant: str, model: str) -> bool:
+    spec = declared.get((tenant, model))
+    return spec is not None and spec.importance == "high"
