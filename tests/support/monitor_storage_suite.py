@@ -310,11 +310,14 @@ class MonitorStorageSuite(WindowSuite):
         with ThreadPoolExecutor(4) as pool:
             taken = list(pool.map(lambda record: store.operations.take(record, START), records * 3))
         assert sum(taken) == 4
-        found = store.operations.totals(NORTH, "cost", START, START + 10 * BUCKET)
+        begin = START // BUCKET * BUCKET
+        found = store.operations.totals(NORTH, "cost", begin, START + 10 * BUCKET)
         assert list(found) == [(2, Role.CANARY)]
         total = found[2, Role.CANARY]
         assert (total.answers, total.errors, sum(total.latency)) == (8 * answers, 8 * 3, 8 * answers)
-        assert store.operations.totals(SOUTH, "cost", START, START + 10 * BUCKET) == {}
+        parts = [store.operations.totals(NORTH, "cost", *ends) for ends in ((begin, START + 1), (START + 1, 2 * START))]
+        assert sum(part[2, Role.CANARY].answers for part in parts) == total.answers
+        assert store.operations.totals(SOUTH, "cost", begin, START + 10 * BUCKET) == {}
         assert store.operations.totals(NORTH, "cost", START + 5 * BUCKET, START + 10 * BUCKET) == {}
         assert store.operations.forget(START + 10 * BUCKET) > 0
         assert store.operations.totals(NORTH, "cost", 0, START + 10 * BUCKET) == {}

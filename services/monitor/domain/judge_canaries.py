@@ -18,7 +18,7 @@ from services.monitor.domain.canary import (
 )
 from services.monitor.domain.judge_canary import judge_canary
 from services.monitor.domain.model import Role, Window
-from services.monitor.domain.operations import Operated
+from services.monitor.domain.operations import BUCKET, Operated
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.timestamps import rfc3339
 
@@ -148,7 +148,10 @@ class JudgeCanaries:
     def _evidence(self, trial: Trial, policy: CanaryPolicy, now: int) -> Evidence:
         manifest = self._manifest(trial)
         bounds = np.zeros(0) if manifest is None else deciles(manifest.baseline.score)
-        stages = tuple(self._arms(trial, stage, policy, bounds, now) for stage in trial.stages)
+        stages = tuple(
+            self._arms(trial, stage, policy, bounds, now, is_first=place == 0)
+            for place, stage in enumerate(trial.stages)
+        )
         if manifest is None:
             return Evidence(stages)
         test = manifest.evidence.model
@@ -162,9 +165,13 @@ class JudgeCanaries:
             # Without the stable version's deciles nothing is said of the answers: that question stays open.
             return None
 
-    def _arms(self, trial: Trial, stage: Stage, policy: CanaryPolicy, bounds: Floats, now: int) -> tuple[Arm, Arm]:
+    def _arms(
+        self, trial: Trial, stage: Stage, policy: CanaryPolicy, bounds: Floats, now: int, *, is_first: bool
+    ) -> tuple[Arm, Arm]:  # fmt: skip
         window = Window(stage.start, stage.end if stage.end is not None else now + 1)
-        operated = self._operations.totals(trial.tenant, trial.model, window.start, window.end)
+        # A bucket belongs to the stage it begins in, but the candidate's first one to the first stage.
+        start = window.start // BUCKET * BUCKET if is_first else window.start
+        operated = self._operations.totals(trial.tenant, trial.model, start, window.end)
         labelled = self._labels.labelled(trial.tenant, trial.model, window, None)
         return (
             self._arm(trial, trial.stable, None, window, operated, labelled, policy, bounds),

@@ -18,6 +18,7 @@ from services.monitor.domain.canary import (
     Trial,
 )
 from services.monitor.domain.model import Role
+from services.monitor.domain.quality import plain
 from services.monitor.domain.sequential import (
     against_difference,
     against_shares,
@@ -90,12 +91,15 @@ def _together(trial: Trial, asked: list[Judgement]) -> tuple[CanaryVerdict, str]
         return CanaryVerdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence on {who}: " + "; ".join(
             one.text for one in open_
         )
+    passed = [one.text for one in needed]
     undecided = [one for one in asked if one.finding is Finding.UNDECIDED]
     if undecided:
         return CanaryVerdict.HOLD, f"hold {who}: " + "; ".join(one.text for one in undecided)
     if missing := sorted(trial.needs - told):
         return CanaryVerdict.HOLD, f"hold {who}: a {trial.role.value} says nothing of {', '.join(missing)}"
-    return CanaryVerdict.PROMOTE, f"promote {who}: " + "; ".join(one.text for one in needed)
+    if trial.probation_until:
+        return CanaryVerdict.PROMOTE, f"version {trial.candidate} was promoted and has passed: " + "; ".join(passed)
+    return CanaryVerdict.PROMOTE, f"promote {who}: " + "; ".join(passed)
 
 
 def _share(
@@ -181,7 +185,9 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     passes = _surely(against_difference(margin - loss, 1 / information, scale=margin), policy.pass_alpha)
     enough = own_rows * information_needed(margin, policy.pass_alpha) / information
     finding = _finding(surely and loss >= margin, surely, passes, own_rows, enough)
-    text = f"{metric} {own:.3g}, {other:.3g} with the stable version (n = {own_rows:,} and {stable_rows:,} labels)"
+    text = (
+        f"{metric} {plain(own)}, {plain(other)} with the stable version (n = {own_rows:,} and {stable_rows:,} labels)"
+    )
     return Judgement(
         Question.QUALITY, finding, text, own_rows, stable_rows, own, other,
         needed=_more(enough, own_rows, finding), finds=_finds(information, alpha),

@@ -51,7 +51,7 @@ class OperationsLog(Protocol):
         ...
 
     def totals(self, tenant: TenantId, model: str, start: int, end: int) -> dict[tuple[int, Role], Operated]:
-        """By version and role, of the buckets that begin in [start, end) or hold `start`."""
+        """By version and role, of the buckets that begin in [start, end)."""
         ...
 
     def forget(self, before: int) -> int:

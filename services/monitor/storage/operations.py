@@ -67,7 +67,7 @@ class SqlOperations:
         table = operations.c
         query = (
             sa.select(table.version, table.role, *(sa.func.sum(table[name]) for name in COUNTED))
-            .where(table.tenant == tenant.value, table.model == model, table.start >= start // BUCKET * BUCKET)
+            .where(table.tenant == tenant.value, table.model == model, table.start >= start)
             .where(table.start < end)
             .group_by(table.version, table.role)
         )

@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 import yaml
@@ -213,3 +214,21 @@ def test_version_is_the_projects() -> None:
     """The image that is used when none is named is the one that this tree builds."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == project
+
+
+def test_flagger_asks_for_the_verdict_where_it_shall() -> None:
+    """`flagger.verdict` adds the metric, of the versions that are wanted, and a gate before the promotion; without it nothing
+    of monitor's is asked.
+    """
+    rollout = {"strategy": "flagger"}
+    asked = tenant(rollout=rollout, flagger={"verdict": True})
+    query = asked["MetricTemplate/acme-verdict"]["spec"]["query"]
+    assert query.strip() == (
+        'max(tenon_monitor_canary_verdict{tenant="acme",model=~"stay",version=~"6",verdict="roll_back"}) or vector(0)'
+    )
+    analysis = asked["Canary/acme"]["spec"]["analysis"]
+    assert analysis["metrics"][-1]["templateRef"] == {"name": "acme-verdict"}
+    gates = {hook["type"]: unquote_plus(hook["url"]) for hook in analysis["webhooks"]}
+    assert 'verdict="promote"' in gates["confirm-promotion"]
+    assert "tenon_monitor" not in gates["confirm-traffic-increase"]
+    assert "tenon_monitor" not in json.dumps(tenant(rollout=rollout))
