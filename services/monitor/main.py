@@ -17,9 +17,11 @@ from services.monitor.clients.releases import RegistryReleases
 from services.monitor.clients.trials import RegistryTrials
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
 from services.monitor.domain.alerts_deliver import DeliverAlerts
+from services.monitor.domain.build_quality import BuildQuality
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate, ShownIn
+from services.monitor.domain.examined import ReadExamined
 from services.monitor.domain.handle_incidents import HandleIncidents
 from services.monitor.domain.history import ReadHistory, coarser
 from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
@@ -46,6 +48,7 @@ from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.former_batches import FormerBatches
 from services.monitor.storage.incidents import SqlIncidents
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
+from services.monitor.storage.label_lookup import SqlLabelLookup
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
@@ -122,6 +125,8 @@ def main() -> None:
     build_report = BuildReport(log, windows, labels, versions, drift=drift, quality=quality)
     record_labels = RecordLabels(labels, log, versions, now_micros)
     answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
+    read_examined = ReadExamined(log, answered, SqlLabelLookup(database, ids))
+    build_quality = BuildQuality(log, read_examined, versions, policies, quality=quality, drift=drift)
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
     join_late = JoinLatePredictions(answered, keyed, SqlBookmarks(database, ids), record_labels)
     known, reviews = SqlKnownLabels(database, ids), SqlReviews(database, ids)
@@ -220,6 +225,7 @@ def main() -> None:
     )
     use = UseCases(
         build_report=build_report,
+        build_quality=build_quality,
         record_labels=record_labels,
         record_keyed_labels=record_keyed,
         review=review,
@@ -238,7 +244,7 @@ def main() -> None:
         window=window,
     )
     add_routes(app, use)
-    servicer = MonitorServicer(build_report, record_labels, now_micros, window, use.report_skew, review)
+    servicer = MonitorServicer(build_report, record_labels, now_micros, window, use.report_skew, review, build_quality)
     door = create_server(
         settings,
         authenticator,

@@ -21,6 +21,7 @@ from services.monitor.domain.sketch_later import SketchLater
 from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
 from services.monitor.domain.take_predictions import TakePredictions
 from services.monitor.storage.answered import SqlAnswered
+from services.monitor.storage.label_lookup import SqlLabelLookup
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
@@ -66,6 +67,7 @@ class Store:
         self.taken: list[Segment] = []
         self.take = TakePredictions(self.segments, layouts, self.taken.append)
         self.sketch_later = SketchLater(SqlUnsketched(self.database, ids), layouts)
+        self.label_lookup = SqlLabelLookup(self.database, ids)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -274,6 +276,17 @@ class MonitorStorageSuite(WindowSuite):
         assert store.skew.between(SOUTH, "cost", ALWAYS) == []
         assert store.skew.drop_before(START + 10) == 1
         assert repr(store.skew.between(NORTH, "cost", ALWAYS)) == repr([check])
+
+    def test_labels_of_single_predictions_as_known_at_a_time(self, store: Store) -> None:
+        """Of a corrected label the newest that was known; of others nothing; another tenant has none of it."""
+        store.clear()
+        store.labels.record(
+            NORTH, "cost", [Label("p", 1.0, START), Label("p", 0.0, START + 9), Label("q", 1.0, START + 5)]
+        )
+        many = ["p", "q", *(f"x{number}" for number in range(2500))]
+        assert store.label_lookup.known(NORTH, "cost", many, None) == {"p": (0.0, START + 9), "q": (1.0, START + 5)}
+        assert store.label_lookup.known(NORTH, "cost", many, START + 4) == {"p": (1.0, START)}
+        assert store.label_lookup.known(SOUTH, "cost", many, None) == {}
 
     def test_changes_are_counted_for_the_evaluator(self, store: Store) -> None:
         """A batch and a call with labels each raise the model's counter; a repeated batch does not."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.monitor.api_http.sessions import Sessions
+    from services.monitor.domain.build_quality import BuildQuality
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.handle_incidents import HandleIncidents
     from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
@@ -46,6 +47,7 @@ class UseCases:
     """One of each, made by `main`."""
 
     build_report: BuildReport
+    build_quality: BuildQuality
     record_labels: RecordLabels
     record_keyed_labels: RecordKeyedLabels
     review: Review

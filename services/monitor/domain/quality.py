@@ -93,7 +93,7 @@ def judge_quality(
                 expected=expected.metrics[metric],
                 verdict=Quality.NOT_ENOUGH_EVIDENCE
                 if metric in not_comparable
-                else _verdict(
+                else verdict_of(
                     point - expected.metrics[metric],
                     uncertainty=z * float(samples.std(ddof=1)) * widen,
                     margin=max(policy.margin * abs(expected.metrics[metric]), 1e-9),
@@ -112,7 +112,7 @@ def _prevalence_moved(value: Floats, expected: Evaluation, policy: QualityPolicy
     return abs(float(value.mean()) - then) > policy.prevalence_tolerance * then
 
 
-def _verdict(difference: float, *, uncertainty: float, margin: float, more_is_better: bool) -> Quality:
+def verdict_of(difference: float, *, uncertainty: float, margin: float, more_is_better: bool) -> Quality:
     if abs(difference) <= uncertainty or abs(difference) < margin:
         return Quality.AS_EXPECTED
     return Quality.BETTER if (difference > 0) == more_is_better else Quality.WORSE

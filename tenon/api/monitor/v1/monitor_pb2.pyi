@@ -284,3 +284,235 @@ class LabelCorrection(_message.Message):
     event_time: _timestamp_pb2.Timestamp
     key_json: bytes
     def __init__(self, prediction_id: _Optional[str] = ..., value: _Optional[float] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expert: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_json: _Optional[bytes] = ...) -> None: ...
+
+class GetQualityRequest(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "version", "role", "by", "known_at")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_AT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    version: int
+    role: str
+    by: str
+    known_at: _timestamp_pb2.Timestamp
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., role: _Optional[str] = ..., by: _Optional[str] = ..., known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetQualityResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: QualityReport
+    def __init__(self, report: _Optional[_Union[QualityReport, _Mapping]] = ...) -> None: ...
+
+class QualityReport(_message.Message):
+    __slots__ = ("tenant", "model", "window_start", "window_end", "rows", "examined", "estimates", "calibration", "concept", "slices", "worth", "notes")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    EXAMINED_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATES_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    CONCEPT_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    WORTH_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    window_start: _timestamp_pb2.Timestamp
+    window_end: _timestamp_pb2.Timestamp
+    rows: int
+    examined: int
+    estimates: _containers.RepeatedCompositeFieldContainer[QualityEstimate]
+    calibration: _containers.RepeatedCompositeFieldContainer[Calibration]
+    concept: _containers.RepeatedCompositeFieldContainer[ConceptDrift]
+    slices: _containers.RepeatedCompositeFieldContainer[SliceQuality]
+    worth: _containers.RepeatedCompositeFieldContainer[Worth]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., examined: _Optional[int] = ..., estimates: _Optional[_Iterable[_Union[QualityEstimate, _Mapping]]] = ..., calibration: _Optional[_Iterable[_Union[Calibration, _Mapping]]] = ..., concept: _Optional[_Iterable[_Union[ConceptDrift, _Mapping]]] = ..., slices: _Optional[_Iterable[_Union[SliceQuality, _Mapping]]] = ..., worth: _Optional[_Iterable[_Union[Worth, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class QualityEstimate(_message.Message):
+    __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected", "basis", "basis_rows", "verdict", "realised", "realised_low", "realised_high", "realised_rows")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    BASIS_ROWS_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REALISED_FIELD_NUMBER: _ClassVar[int]
+    REALISED_LOW_FIELD_NUMBER: _ClassVar[int]
+    REALISED_HIGH_FIELD_NUMBER: _ClassVar[int]
+    REALISED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    version: int
+    rows: int
+    value: float
+    low: float
+    high: float
+    expected: float
+    basis: str
+    basis_rows: int
+    verdict: str
+    realised: float
+    realised_low: float
+    realised_high: float
+    realised_rows: int
+    def __init__(self, metric: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., expected: _Optional[float] = ..., basis: _Optional[str] = ..., basis_rows: _Optional[int] = ..., verdict: _Optional[str] = ..., realised: _Optional[float] = ..., realised_low: _Optional[float] = ..., realised_high: _Optional[float] = ..., realised_rows: _Optional[int] = ...) -> None: ...
+
+class Calibration(_message.Message):
+    __slots__ = ("version", "rows", "verdict", "bins", "error", "noise", "in_the_large", "in_the_large_low", "in_the_large_high", "slope", "intercept", "coverage", "nominal", "summary")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    BINS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    IN_THE_LARGE_FIELD_NUMBER: _ClassVar[int]
+    IN_THE_LARGE_LOW_FIELD_NUMBER: _ClassVar[int]
+    IN_THE_LARGE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    SLOPE_FIELD_NUMBER: _ClassVar[int]
+    INTERCEPT_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    NOMINAL_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    rows: int
+    verdict: str
+    bins: _containers.RepeatedCompositeFieldContainer[CalibrationBin]
+    error: float
+    noise: float
+    in_the_large: float
+    in_the_large_low: float
+    in_the_large_high: float
+    slope: float
+    intercept: float
+    coverage: float
+    nominal: float
+    summary: str
+    def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., verdict: _Optional[str] = ..., bins: _Optional[_Iterable[_Union[CalibrationBin, _Mapping]]] = ..., error: _Optional[float] = ..., noise: _Optional[float] = ..., in_the_large: _Optional[float] = ..., in_the_large_low: _Optional[float] = ..., in_the_large_high: _Optional[float] = ..., slope: _Optional[float] = ..., intercept: _Optional[float] = ..., coverage: _Optional[float] = ..., nominal: _Optional[float] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class CalibrationBin(_message.Message):
+    __slots__ = ("rows", "answer", "truth", "low", "high")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    TRUTH_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    answer: float
+    truth: float
+    low: float
+    high: float
+    def __init__(self, rows: _Optional[int] = ..., answer: _Optional[float] = ..., truth: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class ConceptDrift(_message.Message):
+    __slots__ = ("version", "rows", "error", "verdict", "changes", "summary")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    rows: int
+    error: str
+    verdict: str
+    changes: _containers.RepeatedCompositeFieldContainer[ErrorChange]
+    summary: str
+    def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., error: _Optional[str] = ..., verdict: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[ErrorChange, _Mapping]]] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class ErrorChange(_message.Message):
+    __slots__ = ("known_at", "before", "after", "before_rows", "after_rows")
+    KNOWN_AT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ROWS_FIELD_NUMBER: _ClassVar[int]
+    known_at: _timestamp_pb2.Timestamp
+    before: float
+    after: float
+    before_rows: int
+    after_rows: int
+    def __init__(self, known_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., before_rows: _Optional[int] = ..., after_rows: _Optional[int] = ...) -> None: ...
+
+class SliceQuality(_message.Message):
+    __slots__ = ("column", "level", "version", "rows", "labels", "share", "baseline_share", "metric", "value", "low", "high", "loss", "rest", "p_value", "verdict", "drifted")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_SHARE_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    DRIFTED_FIELD_NUMBER: _ClassVar[int]
+    column: str
+    level: str
+    version: int
+    rows: int
+    labels: int
+    share: float
+    baseline_share: float
+    metric: str
+    value: float
+    low: float
+    high: float
+    loss: float
+    rest: float
+    p_value: float
+    verdict: str
+    drifted: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, column: _Optional[str] = ..., level: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., labels: _Optional[int] = ..., share: _Optional[float] = ..., baseline_share: _Optional[float] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., loss: _Optional[float] = ..., rest: _Optional[float] = ..., p_value: _Optional[float] = ..., verdict: _Optional[str] = ..., drifted: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Worth(_message.Message):
+    __slots__ = ("version", "unit", "rows", "total", "low", "high", "per_answer", "threshold", "true_positives", "false_positives", "false_negatives", "true_negatives", "without", "without_answer", "summary")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    PER_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    TRUE_POSITIVES_FIELD_NUMBER: _ClassVar[int]
+    FALSE_POSITIVES_FIELD_NUMBER: _ClassVar[int]
+    FALSE_NEGATIVES_FIELD_NUMBER: _ClassVar[int]
+    TRUE_NEGATIVES_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    unit: str
+    rows: int
+    total: float
+    low: float
+    high: float
+    per_answer: float
+    threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+    without: float
+    without_answer: str
+    summary: str
+    def __init__(self, version: _Optional[int] = ..., unit: _Optional[str] = ..., rows: _Optional[int] = ..., total: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., per_answer: _Optional[float] = ..., threshold: _Optional[float] = ..., true_positives: _Optional[int] = ..., false_positives: _Optional[int] = ..., false_negatives: _Optional[int] = ..., true_negatives: _Optional[int] = ..., without: _Optional[float] = ..., without_answer: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...

@@ -54,6 +54,11 @@ class MonitorServiceStub:
                 request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.FromString,
                 _registered_method=True)
+        self.GetQuality = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/GetQuality',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.FromString,
+                _registered_method=True)
 
 
 class MonitorServiceServicer:
@@ -86,6 +91,13 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetQuality(self, request, context):
+        """Quality in depth: estimates before labels come, calibration, changed errors, slices, and what answers were worth.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +120,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetSkew,
                     request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.FromString,
                     response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.SerializeToString,
+            ),
+            'GetQuality': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQuality,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -218,6 +235,33 @@ class MonitorService:
             '/tenon.api.monitor.v1.MonitorService/GetSkew',
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewRequest.SerializeToString,
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetSkewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQuality(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/GetQuality',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.FromString,
             options,
             channel_credentials,
             insecure,

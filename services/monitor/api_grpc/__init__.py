@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.monitor import metrics
+from services.monitor.api_grpc.in_depth import quality_message, skew_message
 from services.monitor.domain.model import Label, Report
 from services.monitor.domain.window import role_from, window_from
 from tenon.api.monitor.v1 import monitor_pb2, monitor_pb2_grpc
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from services.monitor.domain.build_quality import BuildQuality
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.record_labels import RecordLabels
     from services.monitor.domain.review import Review
     from services.monitor.domain.skew import ReportSkew
-    from services.monitor.domain.skew_words import SkewReport
 
 _CORRECTIONS = 5_000
 FULL_NAME = "tenon.api.monitor.v1.MonitorService"
@@ -41,6 +42,7 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     window: int
     report_skew: ReportSkew
     review: Review
+    build_quality: BuildQuality
 
     def RecordLabels(
         self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext
@@ -109,30 +111,22 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         report = self.report_skew(tenant, request.model, window, version=request.version)
         return monitor_pb2.GetSkewResponse(report=skew_message(report))
 
-
-def skew_message(report: SkewReport) -> monitor_pb2.SkewReport:
-    """A report on skew as a message."""
-    return monitor_pb2.SkewReport(
-        tenant=report.tenant,
-        model=report.model,
-        window_start=_timestamp(report.window.start),
-        window_end=_timestamp(report.window.end),
-        skew_verdict=report.verdict.value,
-        rows={result.value: count for result, count in report.counts.items()},
-        features=[
-            monitor_pb2.SkewedFeature(
-                feature=one.feature,
-                version=one.version,
-                rows=one.rows,
-                served=one.served,
-                trained=one.trained,
-                answered_at=_timestamp(one.at),
-            )
-            for one in report.features
-        ],
-        highest_share=report.highest_share,
-        summary=report.summary,
-    )
+    def GetQuality(
+        self, request: monitor_pb2.GetQualityRequest, context: grpc.ServicerContext
+    ) -> monitor_pb2.GetQualityResponse:  # fmt: skip
+        """See the proto."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        if request.version < 0:
+            raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
+        start, end, known_at = (
+            _micros(getattr(request, field)) if request.HasField(field) else None
+            for field in ("window_start", "window_end", "known_at")
+        )
+        window = window_from(start, end, request.by or "at", now=self.now(), length=self.window)
+        report = self.build_quality(
+            tenant, request.model, window, version=request.version, role=role_from(request.role), known_at=known_at
+        )
+        return monitor_pb2.GetQualityResponse(report=quality_message(report))
 
 
 def report_message(report: Report) -> monitor_pb2.Report:
