@@ -174,7 +174,7 @@ def main() -> None:
     operations = SqlOperations(database)
     canary_verdicts = SqlCanaryVerdicts(database)
     judge_canaries = JudgeCanaries(
-        RegistryTrials(registry), operations, log, labels, versions, policies, canary_verdicts, metrics.CanaryGauges(),
+        RegistryTrials(registry), operations, windows, labels, versions, policies, canary_verdicts, metrics.CanaryGauges(),
         now_micros,
     )  # fmt: skip
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros, trial=judge_canaries.current)

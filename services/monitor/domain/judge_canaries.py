@@ -17,7 +17,7 @@ from services.monitor.domain.canary import (
     Trial,
 )
 from services.monitor.domain.judge_canary import judge_canary
-from services.monitor.domain.model import Role, Window
+from services.monitor.domain.model import SCORE, Role, Window
 from services.monitor.domain.operations import BUCKET, Operated
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.timestamps import rfc3339
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.model import LabelledRows
     from services.monitor.domain.operations import OperationsLog
-    from services.monitor.domain.ports import Labels, Policies, PredictionLog, Versions
+    from services.monitor.domain.ports import Labels, Policies, Versions, Windows
     from tenon.core.manifest import Manifest, NumericBaseline
     from tenon.core.tenancy import TenantId
 
@@ -77,10 +77,10 @@ class JudgeCanaries:
     same; a verdict is kept when it, or what it rests on, has changed."""
 
     def __init__(
-        self, trials: Trials, operations: OperationsLog, log: PredictionLog, labels: Labels, versions: Versions,
+        self, trials: Trials, operations: OperationsLog, windows: Windows, labels: Labels, versions: Versions,
         policies: Policies, verdicts: CanaryVerdicts, gauges: CanaryGauges, now: Callable[[], int],
     ) -> None:  # fmt: skip
-        self._trials, self._operations, self._log, self._labels = trials, operations, log, labels
+        self._trials, self._operations, self._windows, self._labels = trials, operations, windows, labels
         self._versions, self._policies, self._verdicts, self._gauges = versions, policies, verdicts, gauges
         self._now = now
         self._current: dict[tuple[TenantId, str], CanaryJudgement] = {}
@@ -146,7 +146,7 @@ class JudgeCanaries:
         return judge_canary(trial, self._evidence(trial, policy, now), policy, now)
 
     def _evidence(self, trial: Trial, policy: CanaryPolicy, now: int) -> Evidence:
-        manifest = self._manifest(trial)
+        manifest = self._manifest(trial, trial.stable)
         bounds = np.zeros(0) if manifest is None else deciles(manifest.baseline.score)
         stages = tuple(
             self._arms(trial, stage, policy, bounds, now, is_first=place == 0)
@@ -158,11 +158,11 @@ class JudgeCanaries:
         ups = test.positives / test.rows if test.positives and test.rows else 0.2
         return Evidence(stages, manifest.task, test.metrics.get("roc_auc", 0.8), ups)
 
-    def _manifest(self, trial: Trial) -> Manifest | None:
+    def _manifest(self, trial: Trial, version: int) -> Manifest | None:
         try:
-            return self._versions.manifest(trial.tenant, trial.model, trial.stable)
+            return self._versions.manifest(trial.tenant, trial.model, version)
         except (NotFound, Unavailable):
-            # Without the stable version's deciles nothing is said of the answers: that question stays open.
+            # Without the versions' baselines nothing is said of the answers: that question stays open.
             return None
 
     def _arms(
@@ -201,23 +201,32 @@ class JudgeCanaries:
     def _scores(
         self, trial: Trial, version: int, role: Role | None, window: Window, bounds: Floats
     ) -> tuple[int, Floats]:
-        """How many answers there are, and how many of them are not above each bound."""
-        if not len(bounds):
+        """How many answers there are, and how many of them are not above each bound; from windows, so at no cost by rows."""
+        manifest = self._manifest(trial, version) if len(bounds) else None
+        if manifest is None:
             return 0, np.zeros(0)
         key = (trial.key, window, version, role == Role.SHADOW)
         if key in self._counted:
             return self._counted[key]
+        edges = np.asarray(manifest.baseline.score.edges)
         count, below = 0, np.zeros(len(bounds))
-        roles = (Role.SHADOW,) if role == Role.SHADOW else ()
-        for rows in self._log.rows(trial.tenant, trial.model, window, version, roles):
-            known = np.sort(rows.score[np.isfinite(rows.score)])
-            count += len(known)
-            below += np.searchsorted(known, bounds, side="right")
+        for one in self._windows.counted(trial.tenant, trial.model, window, version=version):
+            if one.sketch is not None and (one.role == Role.SHADOW) == (role == Role.SHADOW):
+                counts = one.sketch.tallied()[SCORE].window
+                count += int(counts.sum())
+                below += not_above(bounds, edges, counts)
         if window.end < self._now() - _LATE:
             if len(self._counted) >= _REMEMBERED:
                 self._counted.clear()
             self._counted[key] = count, below
         return count, below
+
+
+def not_above(bounds: Floats, edges: Floats, counts: npt.NDArray[np.int64]) -> Floats:
+    """How many values are not above each bound, of values counted between other edges: exact at an edge, and straight in
+    between, which is off by less than one bin's share. Beyond the outermost edges, where nothing says, as at them."""
+    at_edges = np.cumsum(counts)[:-1].astype(np.float64)
+    return np.interp(bounds, edges, at_edges) if len(edges) else np.zeros(len(bounds))
 
 
 def deciles(baseline: NumericBaseline) -> Floats:

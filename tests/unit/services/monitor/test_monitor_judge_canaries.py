@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.monitor.domain.canary import CanaryJudgement, CanaryVerdict, Question, Stage, Trial
-from services.monitor.domain.judge_canaries import JudgeCanaries, deciles
+from services.monitor.domain.judge_canaries import JudgeCanaries, deciles, not_above
 from services.monitor.domain.model import PredictionBatch, Role
 from services.monitor.domain.operations import Operated
 from services.monitor.metrics import CanaryGauges
@@ -21,7 +21,7 @@ from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord, 
 from tenon.core.specs import MonitorSpec
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import manifest, numeric_baseline
-from tests.support.monitor_fakes import MemoryLog, MemoryVersions
+from tests.support.monitor_fakes import MemoryLog, MemoryVersions, MemoryWindows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +113,8 @@ class World:
         self.versions, self.verdicts = MemoryVersions({1: UNIFORM, 2: UNIFORM}), MemoryCanaryVerdicts()
         self.clock = START + HOUR
         self.judge = JudgeCanaries(
-            self.trials, self.operations, self.log, self.log, self.versions, Defaults(), self.verdicts, self.verdicts,
+            self.trials, self.operations, MemoryWindows(self.log, self.versions), self.log, self.versions, Defaults(),
+            self.verdicts, self.verdicts,
             lambda: self.clock,
         )  # fmt: skip
 
@@ -248,6 +249,12 @@ def test_deciles_of_a_baseline() -> None:
     tied = flat.model_copy(update={"counts": [1900, *([0] * 18), 100]})
     assert deciles(tied).tolist() == [1.0]
     assert len(deciles(flat.model_copy(update={"counts": [0] * 20}))) == 0
+
+
+def test_counts_between_other_edges() -> None:
+    """Exact at an edge, straight in between, and no more than there is beyond."""
+    edges, counts = np.array([1.0, 2.0, 4.0]), np.array([10, 20, 40, 30])
+    assert not_above(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 9.0]), edges, counts).tolist() == [10, 10, 30, 50, 70, 70]
 
 
 def test_gauges_go_when_the_trial_is_over() -> None:
