@@ -47,6 +47,8 @@ class FakeRegistry(
     manifests: dict[tuple[str, str, int], Manifest] = field(default_factory=dict)
     version_calls: int = 0
     releases: list[registry_pb2.Release] = field(default_factory=list)  # the newest of a model last
+    trials: list[registry_pb2.Trial] = field(default_factory=list)
+    reported: list[registry_pb2.ReportVerdictRequest] = field(default_factory=list)
 
     def ListCredentials(self, request: Any, context: grpc.ServicerContext) -> Any:
         credentials = [
@@ -85,6 +87,13 @@ class FakeRegistry(
         of_it = [one for one in self.releases if (one.tenant, one.model) == (request.tenant, request.model)]
         return registry_pb2.ListReleaseHistoryResponse(releases=of_it[::-1])
 
+    def ListTrials(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return registry_pb2.ListTrialsResponse(trials=self.trials)
+
+    def ReportVerdict(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.reported.append(request)
+        return registry_pb2.ReportVerdictResponse(acted=True)
+
     def start(self) -> tuple[grpc.Server, int]:
         """A server on a free port."""
         server = grpc.server(futures.ThreadPoolExecutor(4))
@@ -116,6 +125,7 @@ class MonitorProcess:
             "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_MONITOR_EVALUATE_SECONDS": "0.5",
+            "TENON_MONITOR_CANARY_SECONDS": "0.5",
             "TENON_MONITOR_CLAIM_AFTER_SECONDS": "1",
             **settings,
         }
