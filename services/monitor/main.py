@@ -14,6 +14,7 @@ from services.monitor.api_http.sessions import Sessions
 from services.monitor.clients.features import FeatureValues
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
+from services.monitor.clients.spines import GrpcSpines
 from services.monitor.clients.trials import RegistryTrials
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
 from services.monitor.domain.alerts_deliver import DeliverAlerts
@@ -27,6 +28,7 @@ from services.monitor.domain.history import ReadHistory, coarser
 from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
 from services.monitor.domain.incidents import IncidentPolicy
 from services.monitor.domain.judge_canaries import JudgeCanaries
+from services.monitor.domain.labels_from_datasets import LabelsFromDatasets
 from services.monitor.domain.layouts import Layouts
 from services.monitor.domain.mistakes import FindMistakes
 from services.monitor.domain.model_view import ViewModel
@@ -55,17 +57,19 @@ from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPred
 from services.monitor.storage.review import SqlKnownLabels, SqlReviews
 from services.monitor.storage.segments import SqlSegments
 from services.monitor.storage.skew import SqlSkewChecks
+from services.monitor.storage.spine import DeltaSpineRows, SqlDatasetLabels
 from services.monitor.storage.unsketched import SqlUnsketched
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
 from services.monitor.storage.windows import SqlWindows
-from services.monitor.worker import GROUP, batches_handler, operations_handler
+from services.monitor.worker import GROUP, batches_handler, dataset_handler, operations_handler
 from tenon.api.monitor.v1 import monitor_pb2_grpc
 from tenon.core.errors import Unavailable
 from tenon.core.timestamps import parse_duration
 from tenon.kit.batch_events import BatchConsumer
+from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
-from tenon.kit.events import OPERATIONS, PREDICTIONS, Consumer
+from tenon.kit.events import DATASET_COMMITTED, OPERATIONS, PREDICTIONS, Consumer
 from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
@@ -155,6 +159,22 @@ def main() -> None:
         background.append(Periodic("skew", check_skew, settings.monitor_skew_seconds))
     worse_quality = WorseQuality(now_micros)
     shown = ShownIn(metrics.ReportGauges(), worse_quality)
+    # Without those who own models, data sets and the lake, labels come by API and upload only.
+    if settings.trainer_grpc and settings.ingest_grpc and settings.blob_url:
+        spines = GrpcSpines(
+            open_channel(settings, settings.trainer_grpc),
+            open_channel(settings, settings.ingest_grpc),
+            open_channel(settings, settings.features_grpc) if settings.features_grpc else None,
+        )
+        from_datasets = LabelsFromDatasets(
+            spines, DeltaSpineRows(open_blobs(settings.blob_url)), log, log, answered, SqlBookmarks(database, ids),
+            SqlDatasetLabels(database, ids), record_labels, now_micros,
+        )  # fmt: skip
+        background += [
+            Consumer(settings.redis_url, DATASET_COMMITTED, GROUP, dataset_handler(from_datasets.committed)),
+            Periodic("labels of late predictions", from_datasets.late, settings.monitor_join_seconds),
+            Periodic("labels from data sets", from_datasets.heal, 30 * settings.monitor_join_seconds),
+        ]
     evaluate = Evaluate(log, build_report, verdicts, shown, window=window, now=now_micros)
 
     incidents = SqlIncidents(database)

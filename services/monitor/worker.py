@@ -10,6 +10,7 @@ from services.monitor.domain.record_predictions import batch_from_document, segm
 from services.monitor.domain.segment import Segment, segment_of
 from tenon.core.errors import Invalid
 from tenon.core.operations import unpack_operations
+from tenon.core.tenancy import TenantId
 from tenon.kit.prediction_batches import unpack_batches
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ def operations_handler(take: Callable[[OperationsRecord], bool]) -> Callable[[st
         if b"id" not in fields or b"operations" not in fields:
             raise Invalid("OPERATIONS_INVALID", f"entry {entry_id} is no operations record")
         take(unpack_operations(fields[b"id"], fields[b"operations"]))
+
+    return handle
+
+
+def dataset_handler(take: Callable[[TenantId, str], int]) -> Callable[[str, Mapping[bytes, bytes]], None]:
+    """What the consumer of `dataset_committed` calls; what counts is the table's version, not the event."""
+
+    def handle(_entry_id: str, fields: Mapping[bytes, bytes]) -> None:
+        take(TenantId(fields[b"tenant"].decode()), fields[b"dataset"].decode())
 
     return handle
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from services.monitor.domain.model import Column, Role
+    from tenon.core.specs import DatasetSpec, ModelSpec
 
 KeyValue = str | int | float | bool
 
@@ -75,3 +76,21 @@ class KeyedRecorded:
     def matched(self) -> int:
         """Labels whose event was answered."""
         return self.accepted - len(self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class SpineTable:
+    """Where a data set's rows are, at a version."""
+
+    uri: str
+    version: int
+    spec: DatasetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedModel:
+    """A model as far as its labels are concerned."""
+
+    spec: ModelSpec
+    entity: tuple[str, ...]
+    """Columns its history is looked up by."""

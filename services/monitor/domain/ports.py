@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    import polars as pl
+
     from services.monitor.domain.buckets import Counting, Part
     from services.monitor.domain.counted import Counted
-    from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
+    from services.monitor.domain.label_words import AnsweredRows, KeyedLabel, SpineTable, WatchedModel
     from services.monitor.domain.model import (
         Label,
         LabelledRows,
@@ -264,4 +266,44 @@ class Reviews(Protocol):
 
     def forget(self, tenant: TenantId, model: str, ids: Collection[str]) -> None:
         """Erase predictions from queues and corrections."""
+        ...
+
+
+class Spines(Protocol):
+    """Which data set has a model's labels, and where it is."""
+
+    def models(self, tenant: TenantId) -> Sequence[WatchedModel]:
+        """The tenant's models. Raises `Unavailable`."""
+        ...
+
+    def table(self, tenant: TenantId, dataset: str) -> SpineTable | None:
+        """The data set's newest committed version; None when nothing was committed. Raises `Unavailable`."""
+        ...
+
+
+class SpineRows(Protocol):
+    """Rows of lake tables; columns that a table does not have yet are missing."""
+
+    def changed(self, table: SpineTable, columns: Sequence[str], *, since: int) -> Iterator[pl.DataFrame]:
+        """Rows that were added or replaced after a version (and perhaps others); all when it cannot be told, or since is -1."""
+        ...
+
+    def between(self, table: SpineTable, columns: Sequence[str], first: int, last: int) -> pl.DataFrame:
+        """Rows whose event time lies in [first, last]."""
+        ...
+
+    def committed_at(self, table: SpineTable) -> int:
+        """When this version was committed."""
+        ...
+
+
+class DatasetLabels(Protocol):
+    """What data sets said of predictions."""
+
+    def newest(self, tenant: TenantId, model: str, ids: Collection[str]) -> dict[str, Label]:
+        """What was said last."""
+        ...
+
+    def put(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> None:
+        """Keep it."""
         ...

@@ -12,11 +12,11 @@ _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def _model(table: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f(f"fk_{table}_model_id_models"))
+    return sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=f"fk_{table}_model_id_models")
 
 
 def _round(table: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint(["round_id"], ["review_rounds.id"], name=op.f(f"fk_{table}_round_id_review_rounds"))
+    return sa.ForeignKeyConstraint(["round_id"], ["review_rounds.id"], name=f"fk_{table}_round_id_review_rounds")
 
 
 def upgrade() -> None:
@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("key_json", sa.Text(), nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         _model("keyed_labels"),
-        sa.PrimaryKeyConstraint("model_id", "event_time", "key_digest", "known_at", name=op.f("pk_keyed_labels")),
+        sa.PrimaryKeyConstraint("model_id", "event_time", "key_digest", "known_at", name="pk_keyed_labels"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=40), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         _model("bookmarks"),
-        sa.PrimaryKeyConstraint("model_id", "name", name=op.f("pk_bookmarks")),
+        sa.PrimaryKeyConstraint("model_id", "name", name="pk_bookmarks"),
     )
     op.create_table(
         "dataset_labels",
@@ -49,7 +49,7 @@ def upgrade() -> None:
         sa.Column("known_at", sa.BigInteger(), nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         _model("dataset_labels"),
-        sa.PrimaryKeyConstraint("model_id", "prediction_id", name=op.f("pk_dataset_labels")),
+        sa.PrimaryKeyConstraint("model_id", "prediction_id", name="pk_dataset_labels"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -61,9 +61,9 @@ def upgrade() -> None:
         sa.Column("window_end", sa.BigInteger(), nullable=False),
         sa.Column("looked_at", sa.BigInteger(), nullable=False),
         _model("review_rounds"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_rounds")),
+        sa.PrimaryKeyConstraint("id", name="pk_review_rounds"),
     )
-    op.create_index(op.f("ix_review_rounds_model_id_id"), "review_rounds", ["model_id", "id"])
+    op.create_index("ix_review_rounds_model_id_id", "review_rounds", ["model_id", "id"])
     op.create_table(
         "review_items",
         sa.Column("round_id", _KEY, autoincrement=False, nullable=False),
@@ -75,8 +75,8 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.BigInteger(), nullable=True),
         sa.Column("decided_by", sa.String(length=200), nullable=True),
         _round("review_items"),
-        sa.PrimaryKeyConstraint("round_id", "rank", name=op.f("pk_review_items")),
-        sa.UniqueConstraint("round_id", "prediction_id", name=op.f("uq_review_items_round_id_prediction_id")),
+        sa.PrimaryKeyConstraint("round_id", "rank", name="pk_review_items"),
+        sa.UniqueConstraint("round_id", "prediction_id", name="uq_review_items_round_id_prediction_id"),
     )
     op.create_table(
         "corrections",
@@ -89,6 +89,6 @@ def upgrade() -> None:
         sa.Column("key_json", sa.Text(), nullable=False),
         sa.Column("undone_at", sa.BigInteger(), nullable=True),
         _model("corrections"),
-        sa.PrimaryKeyConstraint("model_id", "prediction_id", "known_at", name=op.f("pk_corrections")),
+        sa.PrimaryKeyConstraint("model_id", "prediction_id", "known_at", name="pk_corrections"),
         sqlite_with_rowid=False,
     )
