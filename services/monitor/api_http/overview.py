@@ -119,7 +119,8 @@ def _bucket_json(bucket: Bucket) -> dict[str, Any]:
             {"version": version, "role": role.value, "predictions": rows} for (version, role), rows in bucket.traffic.items()
         ],
         "columns": [
-            {"column": one.column, "verdict": one.verdict.value, "effect": one.effect, "psi": one.psi, "rows": one.rows}
+            {"column": one.column, "verdict": one.verdict.value, "severity": one.severity,
+             "effect": one.effect, "psi": one.psi, "rows": one.rows}
             for one in bucket.columns
         ],
         "quality": [

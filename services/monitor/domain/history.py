@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.model import ColumnReport, QualityFigure, Role, Window
+from services.monitor.domain.model import ColumnReport, Drift, QualityFigure, Role, Window
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.timestamps import MICROS_PER_SECOND
 
@@ -50,7 +50,6 @@ class History:
     window: Window
     buckets: tuple[Bucket, ...]
     metric: str
-    effect_floor: float
     releases: tuple[Release, ...] = ()
 
     def columns(self, most: int) -> list[str]:
@@ -58,7 +57,8 @@ class History:
         worst: dict[str, float] = {}
         for bucket in self.buckets:
             for column in bucket.columns:
-                worst[column.column] = max(worst.get(column.column, 0.0), column.effect)
+                if column.verdict is not Drift.NOT_ENOUGH_EVIDENCE:
+                    worst[column.column] = max(worst.get(column.column, 0.0), column.severity)
         return sorted(worst, key=lambda name: (-worst[name], name))[:most]
 
 
@@ -103,7 +103,6 @@ class ReadHistory:
             window,
             tuple(buckets),
             MAIN_METRIC.get(task, ""),
-            self._drift.effect_floor,
             made if window.by == "at" else (),
         )
 

@@ -120,7 +120,7 @@ def drift(output: Output, model: str, last: str | None, by: str | None, check: b
             ["from", "version", "predictions", *shown],
             [[_minute(one["start"]), f"v{one['version']}", one["predictions"], *(_effect(one, name) for name in shown)]
              for one in found["buckets"] if one["predictions"]],
-            right=("predictions", *shown), title=f"drift of {model}: distance from training (! = drift)",
+            right=("predictions", *shown), title=f"drift of {model}: distance from training, in units of what matters (! = drift)",
         )  # fmt: skip
         _say_releases(output, found)
         left = f", {len(names) - 6} columns more with --json" if len(names) > 6 else ""
@@ -266,7 +266,9 @@ def _worst_columns(buckets: list[dict[str, Any]]) -> list[str]:
     worst: dict[str, float] = {}
     for bucket in buckets:
         for one in bucket["columns"]:
-            worst[one["column"]] = max(worst.get(one["column"], 0.0), one["effect"])
+            if one["verdict"] == "not_enough_evidence":
+                continue
+            worst[one["column"]] = max(worst.get(one["column"], 0.0), one["severity"])
     return sorted(worst, key=lambda name: (-worst[name], name))
 
 
@@ -274,7 +276,7 @@ def _effect(bucket: dict[str, Any], name: str) -> str:
     one = next((column for column in bucket["columns"] if column["column"] == name), None)
     if one is None or one["verdict"] == "not_enough_evidence":
         return "—"
-    return f"{'! ' if one['verdict'] == 'drift' else ''}{one['effect']:.3f}"
+    return f"{'! ' if one['verdict'] == 'drift' else ''}{one['severity']:.2f}"
 
 
 def _say_releases(output: Output, found: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def _figure(history: History, bucket: Bucket) -> QualityFigure | None:
 
 
 def drift_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
-    """How far the worst columns lie from the version's training."""
+    """How far the worst columns lie from the version's training, in units of the size from which it matters."""
     lines = []
     for name in history.columns(_MOST_COLUMNS):
         points: list[Point | None] = []
@@ -101,11 +101,11 @@ def drift_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
             if column is None or column.verdict is Drift.NOT_ENOUGH_EVIDENCE:
                 points.append(None)
             else:
-                points.append(Point(bucket.start, bucket.end, column.effect, bad=column.verdict is Drift.DRIFT))
+                points.append(Point(bucket.start, bucket.end, column.severity, bad=column.verdict is Drift.DRIFT))
         if any(points):
             lines.append(Line("the model's score" if name == SCORE else name, points))
-    floor = [Level(history.effect_floor, f"above {history.effect_floor:g} it may matter")]
-    return line_plot("Drift: distance from training", axis, lines, marks=marks, levels=floor, bottom=0, top=0.2)
+    floor = [Level(1.0, "from 1 on it matters, if it is sure")]
+    return line_plot("Drift from training", axis, lines, marks=marks, levels=floor, bottom=0, top=1.5)
 
 
 def traffic_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:

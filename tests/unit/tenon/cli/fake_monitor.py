@@ -43,8 +43,8 @@ def history() -> dict[str, Any]:
         return {
             "start": f"2026-01-0{day}T00:00:00Z", "end": f"2026-01-0{day + 1}T00:00:00Z", "version": 1, "predictions": 200,
             "labels": 150, "traffic": [{"version": 1, "role": "stable", "predictions": 200}],
-            "columns": [{"column": "amount", "verdict": verdict, "effect": effect, "psi": 0.1, "rows": 200},
-                        {"column": "age", "verdict": "not_enough_evidence", "effect": 0.0, "psi": 0.0, "rows": 3}],
+            "columns": [{"column": "amount", "verdict": verdict, "severity": 10 * effect, "effect": effect, "psi": 0.1, "rows": 200},
+                        {"column": "age", "verdict": "not_enough_evidence", "severity": 0.0, "effect": 0.0, "psi": 0.0, "rows": 3}],
             "quality": [{"metric": "roc_auc", "version": 1, "value": auc, "low": auc - 0.02, "high": auc + 0.02, "expected": 0.8,
                          "rows": 150, "verdict": quality}],
         }  # fmt: skip
