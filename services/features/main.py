@@ -82,6 +82,8 @@ def main() -> None:
         BlobTrainingFiles(blobs, settings.data_dir / "scratch"),
         meter,
         parallel=settings.features_parallel_training_sets,
+        scratch=settings.data_dir / "scratch",
+        memory=settings.features_training_set_mib << 20,
     )
     authenticator = build_authenticator(settings)
 

@@ -24,6 +24,11 @@ class FeaturesSettings(ServiceSettings):
         default=15.0, gt=0, description="How often every view is compared with the lake, beside the events."
     )
     features_parallel_training_sets: int = Field(default=1, ge=1, description="Training sets built at the same time.")
+    features_training_set_mib: int = Field(
+        default=2048,
+        ge=64,
+        description="About how much memory a training set may take; a larger one is made through files.",
+    )
     features_redis_timeout_seconds: float = Field(
         default=0.5, gt=0, description="How long a lookup waits for Redis before it answers UNAVAILABLE."
     )

@@ -97,6 +97,14 @@ class FakeLake:
         self.reads += 1
         return self.commits[table.uri][table.version].select(columns)
 
+    def scan(self, table: LakeTable, columns: Sequence[str]) -> pl.LazyFrame:
+        """See `ports.Lake`."""
+        return self.read(table, columns).lazy()
+
+    def rows(self, table: LakeTable) -> int:
+        """See `ports.Lake`."""
+        return self.commits[table.uri][table.version].height
+
     def newest(self, table: LakeTable, column: str) -> int | None:
         """See `ports.Lake`."""
         return self.read(table, [column]).select(pl.col(column).cast(pl.Int64).max()).item()
@@ -319,12 +327,13 @@ class FakeTrainingFiles:
         self,
         tenant: TenantId,
         fingerprint: str,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | pl.LazyFrame,
         *,
         dataset_versions: dict[str, int],
         view_digests: dict[str, str],
     ) -> TrainingSet:
         """See `ports.TrainingFiles`."""
+        frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
         made = TrainingSet(f"fake://{fingerprint}", frame.height, fingerprint, "0" * 64, dataset_versions, view_digests)
         self.frames[tenant, fingerprint], self.sets[tenant, fingerprint] = frame, made
         return made

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 import polars as pl
@@ -16,11 +19,15 @@ from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
 from services.features.domain.read_events import read_events
+from services.features.domain.spread_join import Spine, SpreadJoin, items_of
 from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import Column, IntArray
 
+MEMORY = 2 << 30
+"""About how much memory a training set may take; a larger one is made through files."""
+_SHARE = 4
 FORMAT = 3
 """Counted up when the same inputs would give another file."""
 
@@ -29,9 +36,11 @@ class BuildTrainingSet:
     """Joins a spine with views, point in time. The same data and definitions give the same bytes, and are made once."""
 
     def __init__(
-        self, views: Views, datasets: Datasets, lake: Lake, files: TrainingFiles, meter: Meter, *, parallel: int = 1
-    ) -> None:
+        self, views: Views, datasets: Datasets, lake: Lake, files: TrainingFiles, meter: Meter, *, parallel: int = 1,
+        scratch: Path | None = None, memory: int = MEMORY,
+    ) -> None:  # fmt: skip
         self._views, self._datasets, self._lake, self._files, self._meter = views, datasets, lake, files, meter
+        self._scratch, self._memory = scratch, memory
         # Each holds its columns in memory; more at once would be slower, not faster.
         self._turn = threading.BoundedSemaphore(parallel)
 
@@ -55,8 +64,7 @@ class BuildTrainingSet:
         if found is not None:
             self._meter.trained(found.rows, monotonic() - began, reused=True)
             return found
-        with self._turn:
-            frame = self._join(tables, spine, carried, plans)
+        with self._turn, self._joined(tables, spine, carried, plans) as frame:
             made = self._files.write(
                 tenant,
                 fingerprint,
@@ -77,6 +85,28 @@ class BuildTrainingSet:
                 hint=f"tenon ingest {dataset} FILE",
             )
         return table
+
+    @contextmanager
+    def _joined(
+        self, tables: dict[str, LakeTable], spine: str, carried: Sequence[str], plans: Sequence[Plan]
+    ) -> Iterator[pl.DataFrame | pl.LazyFrame]:
+        """In memory where it fits, else through files; the rows and values are the same."""
+        rows = self._lake.rows(tables[spine])
+        size = items_of(rows, len(carried) + sum(len(plan.features) for plan in plans))
+        for dataset in {plan.dataset for plan in plans}:
+            columns = {name for plan in plans if plan.dataset == dataset for name in plan.source_columns}
+            size += items_of(self._lake.rows(tables[dataset]), len(columns))
+        if size <= self._memory or rows == 0:
+            yield self._join(tables, spine, carried, plans)
+            return
+        keys = [column.name for plan in plans for column in plan.entity]
+        needed = list(dict.fromkeys([*carried, *keys]))
+        spec = tables[spine].spec
+        example = Spine(tables[spine], needed, rows, lambda found: [_carried(found, name, spec) for name in carried])
+        if self._scratch is not None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="spread-") as folder:
+            yield SpreadJoin(self._lake, tables, example, plans, Path(folder), self._memory // _SHARE).join()
 
     def _join(
         self, tables: dict[str, LakeTable], spine: str, carried: Sequence[str], plans: Sequence[Plan]

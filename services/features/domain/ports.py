@@ -67,6 +67,14 @@ class Lake(Protocol):
         """The columns of every row."""
         ...
 
+    def scan(self, table: LakeTable, columns: Sequence[str]) -> pl.LazyFrame:
+        """The same, read while it is used."""
+        ...
+
+    def rows(self, table: LakeTable) -> int:
+        """How many rows there are."""
+        ...
+
     def newest(self, table: LakeTable, column: str) -> int | None:
         """The largest value of a timestamp column, in microseconds; None without rows."""
         ...
@@ -248,12 +256,12 @@ class TrainingFiles(Protocol):
         self,
         tenant: TenantId,
         fingerprint: str,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | pl.LazyFrame,
         *,
         dataset_versions: dict[str, int],
         view_digests: dict[str, str],
     ) -> TrainingSet:
-        """Write one; equal frames give equal bytes."""
+        """Write one; equal frames give equal bytes, also where they are read while they are written."""
         ...
 
 

@@ -22,25 +22,35 @@ from tenon.core.specs import DatasetSpec
 def read_events(lake: Lake, table: LakeTable, plans: Sequence[Plan], *, since: int | None = None) -> pl.DataFrame:
     """The columns that the plans read, of every row (from `since` on), followed by the rows that were corrected, with the
     moments up to which they were believed in columns named by `until_name`."""
-    spec = table.spec
     columns = list(dict.fromkeys(name for plan in plans for name in plan.source_columns))
-    replaced = lake.read_replaced(table, list(dict.fromkeys([*spec.primary_key, *columns])))
+    before = replaced_rows(lake, table, plans, since=since)
     if since is None:
         rows = lake.read(table, columns)
     else:
-        rows = lake.read_since(table, columns, spec.event_time, since)
-    if replaced.is_empty():
+        rows = lake.read_since(table, columns, table.spec.event_time, since)
+    if before is None:
         return rows
+    before = before.with_columns(pl.col(name).cast(rows.schema[name]) for name in columns)
+    return pl.concat([rows, before], how="diagonal")
+
+
+def replaced_rows(
+    lake: Lake, table: LakeTable, plans: Sequence[Plan], *, since: int | None = None
+) -> pl.DataFrame | None:  # fmt: skip
+    """Of these only the rows that were corrected; None when there are none."""
+    spec = table.spec
+    columns = list(dict.fromkeys(name for plan in plans for name in plan.source_columns))
+    keys = list(spec.primary_key)
+    replaced = lake.read_replaced(table, list(dict.fromkeys([*keys, *columns])))
+    if replaced.is_empty():
+        return None
     known_ats, moments = moments_of(plans, spec)
-    present = lake.read(table, list(dict.fromkeys([*spec.primary_key, *moments])))
-    before = believed_before(known_ats, spec.primary_key, spec.event_time, replaced, present)
+    wanted = replaced.select(keys).unique().lazy()
+    present = lake.scan(table, list(dict.fromkeys([*keys, *moments]))).join(wanted, on=keys, how="semi")
+    before = believed_before(known_ats, keys, spec.event_time, replaced, present.collect(engine="streaming"))
     if since is not None:
         before = before.filter(micros(spec.event_time) >= since)
-    if before.is_empty():
-        return rows
-    untils = [until_name(known_at) for known_at in known_ats]
-    before = before.select(*(pl.col(name).cast(rows.schema[name]) for name in columns), *untils)
-    return pl.concat([rows, before], how="diagonal")
+    return None if before.is_empty() else before.select(*columns, *(until_name(known_at) for known_at in known_ats))
 
 
 def moments_of(plans: Sequence[Plan], spec: DatasetSpec) -> tuple[list[tuple[str, ...]], list[str]]:

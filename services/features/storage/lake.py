@@ -47,6 +47,14 @@ class DeltaLake:
         """See `ports.Lake`."""
         return self._collect(table, self._scan(table, columns).select(columns))
 
+    def scan(self, table: LakeTable, columns: Sequence[str]) -> pl.LazyFrame:
+        """See `ports.Lake`."""
+        return self._scan(table, columns).select(columns)
+
+    def rows(self, table: LakeTable) -> int:
+        """See `ports.Lake`."""
+        return int(self._collect(table, self._scan(table, []).select(pl.len())).item())
+
     def newest(self, table: LakeTable, column: str) -> int | None:
         """See `ports.Lake`."""
         found = self._collect(table, self._scan(table, [column]).select(micros(column).max())).item()

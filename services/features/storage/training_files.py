@@ -7,6 +7,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -39,7 +40,7 @@ class BlobTrainingFiles:
         self,
         tenant: TenantId,
         fingerprint: str,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | pl.LazyFrame,
         *,
         dataset_versions: dict[str, int],
         view_digests: dict[str, str],
@@ -49,16 +50,21 @@ class BlobTrainingFiles:
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             path = Path(folder) / "training.parquet"
-            # Everything that shapes the bytes is fixed here; the writer is otherwise deterministic.
-            frame.rechunk().write_parquet(
-                path, compression="zstd", compression_level=3, statistics=True, row_group_size=_ROW_GROUP
-            )
+            # Everything that shapes the bytes is fixed here; the writer is otherwise deterministic, and the same for both.
+            shape: dict[str, Any] = {
+                "compression": "zstd", "compression_level": 3, "statistics": True, "row_group_size": _ROW_GROUP,
+            }  # fmt: skip
+            if isinstance(frame, pl.LazyFrame):
+                frame.sink_parquet(path, maintain_order=True, engine="streaming", **shape)
+            else:
+                frame.rechunk().write_parquet(path, **shape)
+            rows = pl.scan_parquet(path).select(pl.len()).collect().item()
             with path.open("rb") as source:
                 digest = hashlib.file_digest(source, "sha256").hexdigest()
             self._blobs.put_file(f"{key}.parquet", path)
         made = TrainingSet(
             uri=self._blobs.uri(f"{key}.parquet"),
-            rows=frame.height,
+            rows=rows,
             fingerprint=fingerprint,
             file_sha256=digest,
             dataset_versions=dataset_versions,

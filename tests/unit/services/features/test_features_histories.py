@@ -174,6 +174,9 @@ class Life:
         questions = [{"number": n, "at": at, "shop": shop} for n, (shop, at) in enumerate(asked)]
         self.lake.commit(NORTH, "questions", frame_of(QUESTIONS, questions))
         offline = self.training_set() if committed else None
+        if offline is not None and len(self.lake.commits["fake://north/events"]) % 3 == 0:
+            # Through files, a few rows at a time, it is the same.
+            assert self.training_set(memory=10_000).equals(offline)
         if not self.built:
             assert not self.builds.build_for(NORTH, "events")
         rows = [EntityKeys({} if shop is None else {"shop": shop}, at) for shop, at in asked]
@@ -193,12 +196,11 @@ class Life:
                     assert bits(online.rows[row].values[place]) == expected, (feature.name, shop, at)
         assert len(self.pushed.all(NORTH, "events")) == len(self.pending)
 
-    def training_set(self) -> pl.DataFrame:
+    def training_set(self, memory: int = 1 << 30) -> pl.DataFrame:
         """The values of the questions, offline."""
         files = FakeTrainingFiles()
-        made = BuildTrainingSet(self.views, self.lake, self.lake, files, self.meter).build(
-            NORTH, "questions", [], ["v"]
-        )
+        training = BuildTrainingSet(self.views, self.lake, self.lake, files, self.meter, memory=memory)
+        made = training.build(NORTH, "questions", [], ["v"])
         return files.frames[NORTH, made.fingerprint].sort("number")
 
 
