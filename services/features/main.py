@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from services.features.api_grpc import FeatureServicer
+from services.features.api_grpc.at_once import LookUpAtOnce
 from services.features.api_http.feast import feast_routes
 from services.features.api_http.push import push_routes
 from services.features.api_http.show import show_routes
@@ -15,7 +16,7 @@ from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.describe_features import DescribeFeatures
 from services.features.domain.known_keys import KnownKeys
-from services.features.domain.look_up_online import LookUpOnline
+from services.features.domain.look_up_online import LookUpOnline, NoViews
 from services.features.domain.push_events import PushEvents
 from services.features.domain.recompute import Recompute
 from services.features.metrics import PrometheusMeter
@@ -28,6 +29,7 @@ from services.features.storage.views import SqlViews
 from services.features.worker import Builder, BuildRequests, DatasetCommittedHandler
 from tenon.api.features.v1.features_pb2_grpc import add_FeatureServiceServicer_to_server
 from tenon.core.timestamps import parse_duration
+from tenon.kit.auth import RecentCallers, RememberingAuthenticator
 from tenon.kit.blobs import open_blobs
 from tenon.kit.config import load_settings
 from tenon.kit.credentials import build_authenticator
@@ -43,6 +45,8 @@ from tenon.kit.telemetry import configure_telemetry
 
 SERVICE = "features"
 MIGRATIONS = "services.features.migrations"
+_LOOK_UP = "/tenon.api.features.v1.FeatureService/GetOnlineFeatures"
+_AT_ONCE_SECONDS = 0.05
 
 
 def main() -> None:
@@ -54,7 +58,8 @@ def main() -> None:
         database = open_service_database(settings, MIGRATIONS)
     blobs = open_blobs(settings.blob_url)
     reader = connect(settings.redis_url, timeout_seconds=settings.features_redis_timeout_seconds)
-    online = RedisOnlineStore(reader, connect(settings.redis_url, timeout_seconds=10.0))
+    writer = connect(settings.redis_url, timeout_seconds=10.0)
+    online = RedisOnlineStore(reader, writer)
     datasets = IngestDatasets(open_channel(settings, settings.ingest_grpc))
     views, lake, meter, requests = SqlViews(database), DeltaLake(blobs), PrometheusMeter(), BuildRequests()
     pushed, known = RedisPushedRows(connect(settings.redis_url, timeout_seconds=10.0)), KnownKeys(lake)
@@ -86,6 +91,12 @@ def main() -> None:
         memory=settings.features_training_set_mib << 20,
     )
     authenticator = build_authenticator(settings)
+    recent = RecentCallers()
+    # What is answered where calls are read must not wait: a store that gives up soon, and no database.
+    near = RedisOnlineStore(connect(settings.redis_url, timeout_seconds=_AT_ONCE_SECONDS, retries=0), writer)
+    at_once = LookUpAtOnce(
+        LookUpOnline(near, NoViews(), meter, requests, _now), recent, _now, lambda: near.mget.floor_seconds
+    )
 
     def ready() -> dict[str, str]:
         problems = {"database": database_problem(database, MIGRATIONS), "redis": online.check()}
@@ -106,9 +117,10 @@ def main() -> None:
     servicer = FeatureServicer(defining, training, looking_up, recompute, pushing, _now)
     door = create_server(
         settings,
-        authenticator,
+        RememberingAuthenticator(authenticator, recent),
         [Servicer(add_FeatureServiceServicer_to_server, servicer, "tenon.api.features.v1.FeatureService")],
-        unlogged=["/tenon.api.features.v1.FeatureService/GetOnlineFeatures"],
+        unlogged=[_LOOK_UP],
+        at_once={_LOOK_UP: at_once},
     )
     run_service(
         app,

@@ -10,9 +10,9 @@ import numpy as np
 
 from services.features.domain.entity import entity_texts
 from services.features.domain.lookup import STATUSES, Status, look_up
-from services.features.domain.model import EntityKeys, pinned_name
+from services.features.domain.model import EntityKeys, View, pinned_name
 from services.features.domain.plan import EntityColumn, Plan
-from services.features.domain.ports import EntityNames, Meter, OnlineStore, ServedView, Views
+from services.features.domain.ports import EntityNames, Meter, OnlineStore, ServedView, ViewsByName
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
 from tenon.windows.program import NOTHING_KNOWN, Answer
@@ -58,7 +58,7 @@ class LookUpOnline:
     def __init__(
         self,
         online: OnlineStore,
-        views: Views,
+        views: ViewsByName,
         meter: Meter,
         request_build: Callable[[TenantId, str], None] = lambda _tenant, _view: None,
         now: Callable[[], int] = lambda: time_ns() // 1000,
@@ -195,6 +195,18 @@ class LookUpOnline:
             self._noted.clear()
         self._online.note_asked(tenant, view, digest, now)
         self._noted[tenant, view, digest] = now
+
+
+class NoViews:
+    """Stands for the views where nobody may wait for a database: what is not online cannot be told."""
+
+    def get(self, tenant: TenantId, name: str) -> View:
+        """See `ports.ViewsByName`."""
+        raise Unavailable("VIEW_NOT_BUILT", f"the online values of view {name!r} of {tenant} are not there")
+
+    def with_digest(self, tenant: TenantId, name: str, digest: str) -> View:  # noqa: ARG002 - none is there
+        """See `ports.ViewsByName`."""
+        return self.get(tenant, name)
 
 
 def _check_request(views: Sequence[str], rows: Sequence[EntityKeys]) -> None:

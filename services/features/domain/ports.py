@@ -20,12 +20,8 @@ REPLACED_IN, REPLACED_AT = "__replaced_in", "__replaced_at"
 Change = Literal["created", "updated", "unchanged"]
 
 
-class Views(Protocol):
-    """The tenants' feature views."""
-
-    def apply(self, tenant: TenantId, spec: FeatureViewSpec, *, dry_run: bool) -> tuple[Change, View]:
-        """Store a new revision unless the newest is equal."""
-        ...
+class ViewsByName(Protocol):
+    """Single feature views."""
 
     def get(self, tenant: TenantId, name: str) -> View:
         """The newest revision. Raises `NotFound`."""
@@ -33,6 +29,14 @@ class Views(Protocol):
 
     def with_digest(self, tenant: TenantId, name: str, digest: str) -> View:
         """The revision with this digest. Raises `NotFound`."""
+        ...
+
+
+class Views(ViewsByName, Protocol):
+    """The tenants' feature views."""
+
+    def apply(self, tenant: TenantId, spec: FeatureViewSpec, *, dry_run: bool) -> tuple[Change, View]:
+        """Store a new revision unless the newest is equal."""
         ...
 
     def list(self, tenant: TenantId) -> Sequence[View]:

@@ -23,6 +23,12 @@ def serving_key(tenant: TenantId, view: str) -> str:
     return f"{prefix(tenant, view)}serving"
 
 
+@functools.lru_cache(10_000)
+def served_as(tenant: TenantId, view: str) -> bytes:
+    """The same as bytes, for lookups."""
+    return serving_key(tenant, view).encode()
+
+
 def pushed_key(tenant: TenantId, dataset: str) -> str:
     """The pushed rows of a data set. No view is named so."""
     return f"tenon:features:{tenant}:/{dataset}:pushed"

@@ -11,11 +11,12 @@ import redis
 from services.features.domain.model import OnlineState
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import EntityNames, ServedView
-from services.features.storage.online_keys import LONG_ENTITY, base, entity_part, prefix, serving_key
+from services.features.storage.online_keys import LONG_ENTITY, base, entity_part, prefix, served_as, serving_key
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
+from tenon.kit.redis_mget import QuickMget
 from tenon.kit.telemetry import get_logger
 from tenon.windows.blob import BlobCorrupt, entity_of
 
@@ -30,6 +31,7 @@ class OnlineReads:
 
     def __init__(self, reader: redis.Redis, writer: redis.Redis) -> None:
         self._reader, self._writer = reader, writer
+        self.mget = QuickMget(reader)
         self._plans: dict[tuple[TenantId, str, str], Plan] = {}
         self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
 
@@ -54,7 +56,7 @@ class OnlineReads:
         self, tenant: TenantId, views: Sequence[str], entities: EntityNames
     ) -> dict[str, ServedView | None] | None:
         """One MGET; None when it showed that another plan is served than was believed."""
-        keys: list[str | bytes] = [serving_key(tenant, view) for view in views]
+        keys = [served_as(tenant, view) for view in views]
         wanted: dict[str, tuple[Plan, list[str]]] = {}
         for view in views:
             believed = self._serving.get((tenant, view))
@@ -66,7 +68,7 @@ class OnlineReads:
                 wanted[view] = (plan, names)
                 of_plan = base(tenant, view, plan.digest)
                 keys += [of_plan + entity_part(name) for name in names]
-        found: list[bytes | None] = self._reader.mget(keys)  # type: ignore[assignment]
+        found = self.mget(keys)
         served: dict[str, ServedView | None] = {}
         offset, agreed = len(views), True
         for view, pointer in zip(views, found, strict=False):
