@@ -1,7 +1,7 @@
 """`make bench-features-memory`: how much memory a training set takes as its spine grows.
 
-Every row of a table is an example and an event of it: two million, then eight. 48 features of three views, with the
-service's default of memory; each in a process of its own, whose peak is told (the lake's library and all included).
+Every row of a table is an example and an event of it: two million, then eight. 48 features of three views, with
+half a gigabyte allowed; each in a process of its own, whose peak is told (the lake's library and all included).
 
 `python -m tests.bench.features_memory one FOLDER ROWS MIB` is one of them.
 """
@@ -29,7 +29,7 @@ from tests.support.features_fakes import FakeMeter, FakeViews
 
 ROWS = (2_000_000, 8_000_000)
 KEYS = (20_000, 100_000, 400_000)
-MIB = 1024
+MIB = 512
 
 
 def main(*rows: int) -> None:

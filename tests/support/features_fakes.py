@@ -163,8 +163,8 @@ class FakeOnlineStore:
                 served[view] = None
                 continue
             plan = self.plans[key]
-            blobs = {name: self.blobs[key].get(name) for name in entities(plan)}
-            served[view] = ServedView(plan, self.states[key], blobs)
+            names = list(dict.fromkeys(entities(plan)))
+            served[view] = ServedView(plan, self.states[key], names, [self.blobs[key].get(name) for name in names])
         return served
 
     def state(self, tenant: TenantId, view: str) -> OnlineState | None:

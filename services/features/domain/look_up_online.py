@@ -105,14 +105,12 @@ class LookUpOnline:
         """The same in columns, a view after the other."""
         began = perf_counter()
         _check_request(views, rows)
-        texts: dict[str, list[str | None]] = {}
         # Views of the same entity have the same texts.
         by_columns: dict[tuple[EntityColumn, ...], list[str | None]] = {}
 
         def entities(plan: Plan) -> Iterator[str]:
             if (found := by_columns.get(plan.entity)) is None:
                 found = by_columns[plan.entity] = entity_texts(plan.entity, [row.keys for row in rows])
-            texts[plan.view] = found
             return (text for text in found if text is not None)
 
         found = self._served(tenant, views, digests, entities)
@@ -120,7 +118,7 @@ class LookUpOnline:
         answers = []
         at = np.array([row.at for row in rows], np.int64)
         for view in found:
-            blobs = [b"" if text is None else view.blobs.get(text) for text in texts[view.plan.view]]
+            blobs = _in_rows(view, by_columns[view.plan.entity])
             answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, blobs, at)))
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1
@@ -197,6 +195,14 @@ class LookUpOnline:
         self._noted[tenant, view, digest] = now
 
 
+def _in_rows(view: ServedView, texts: list[str | None]) -> list[bytes | None]:
+    """The blob of each row: empty where a key is missing."""
+    if texts == view.names:
+        return list(view.found)
+    blobs = view.blobs
+    return [b"" if text is None else blobs.get(text) for text in texts]
+
+
 class NoViews:
     """Stands for the views where nobody may wait for a database: what is not online cannot be told."""
 
@@ -226,8 +232,8 @@ def _check_keys(plans: Sequence[Plan], rows: Sequence[EntityKeys]) -> None:
     """A key that no view knows is refused: a misspelt one would silently mean a missing history."""
     known = {column.name for plan in plans for column in plan.entity}
     for index, row in enumerate(rows):
-        unknown = row.keys.keys() - known
-        if unknown:
+        if not known.issuperset(row.keys):
+            unknown = row.keys.keys() - known
             name = min(unknown)
             near = did_you_mean(name, known)
             raise Invalid(

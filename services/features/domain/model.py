@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
@@ -71,8 +72,7 @@ def pinned_name(view: str, digest: str) -> str:
     return f"{view}@{digest[:16]}"
 
 
-@dataclass(frozen=True, slots=True)
-class EntityKeys:
+class EntityKeys(NamedTuple):
     """One row of a lookup: key columns by name, as text, and the time asked for (microseconds)."""
 
     keys: dict[str, str]

@@ -108,11 +108,18 @@ class Lake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedView:
-    """A view as the online store serves it now, with the encoded blobs that were asked for (None: never seen)."""
+    """A view as the online store serves it now, with the encoded blobs that were asked for (None: never seen), in the order
+    in which their entities were named, each once."""
 
     plan: Plan
     state: OnlineState
-    blobs: Mapping[str, bytes | None]
+    names: Sequence[str]
+    found: Sequence[bytes | None]
+
+    @property
+    def blobs(self) -> Mapping[str, bytes | None]:
+        """By entity."""
+        return dict(zip(self.names, self.found, strict=True))
 
 
 class PushedRows(Protocol):

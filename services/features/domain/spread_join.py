@@ -27,6 +27,7 @@ from tenon.windows.events import Column
 
 _BINS = 1 << 16
 _MOST_PARTS = 1024
+_GROUP = 8192
 _BYTES_AN_ITEM = 32
 """An item of a column is eight bytes; it is there as read, as sorted, as the kernel takes it, and as it is written."""
 _ROW, _PART, _AT = "__row", "__part", "__at"
@@ -196,4 +197,5 @@ class SpreadJoin:
     def _write(self, rows: pl.DataFrame, name: str) -> None:
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows.write_parquet(path, compression="lz4", statistics=False)
+        # Whoever scans it holds several groups of rows at a time.
+        rows.write_parquet(path, compression="lz4", statistics=False, row_group_size=_GROUP)

@@ -58,16 +58,21 @@ class OnlineReads:
         """One MGET; None when it showed that another plan is served than was believed."""
         keys = [served_as(tenant, view) for view in views]
         wanted: dict[str, tuple[Plan, list[str]]] = {}
+        # Views of the same entity name the same.
+        by_entity: dict[Any, tuple[list[str], list[bytes], bool]] = {}
         for view in views:
             believed = self._serving.get((tenant, view))
             if believed is None:
                 continue
             plan = self._plan(tenant, view, believed[1].plan_digest)
             if plan is not None:
-                names = list(dict.fromkeys(entities(plan)))
-                wanted[view] = (plan, names)
+                if (named := by_entity.get(plan.entity)) is None:
+                    names = list(dict.fromkeys(entities(plan)))
+                    short = all(len(name) <= _SURELY_SHORT for name in names)
+                    named = by_entity[plan.entity] = names, [entity_part(name) for name in names], short
+                wanted[view] = (plan, named[0])
                 of_plan = base(tenant, view, plan.digest)
-                keys += [of_plan + entity_part(name) for name in names]
+                keys += [of_plan + part for part in named[1]]
         found = self.mget(keys)
         served: dict[str, ServedView | None] = {}
         offset, agreed = len(views), True
@@ -80,11 +85,9 @@ class OnlineReads:
             else:
                 plan, names = wanted[view]
                 raw = found[offset : offset + len(names)]
-                blobs = {
-                    name: data if len(name) <= _SURELY_SHORT else _checked(data, name)
-                    for name, data in zip(names, raw, strict=True)
-                }
-                served[view] = ServedView(plan, state, blobs)
+                if not by_entity[plan.entity][2]:
+                    raw = [_checked(data, name) for name, data in zip(names, raw, strict=True)]
+                served[view] = ServedView(plan, state, names, raw)
             offset += len(wanted[view][1]) if view in wanted else 0
         return served if agreed else None
 
