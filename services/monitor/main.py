@@ -15,11 +15,13 @@ from services.monitor.clients.features import FeatureValues
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.clients.spines import GrpcSpines
+from services.monitor.clients.trainer import TrainerTrainings
 from services.monitor.clients.trials import RegistryTrials
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
 from services.monitor.domain.alerts_deliver import DeliverAlerts
 from services.monitor.domain.build_quality import BuildQuality
 from services.monitor.domain.build_report import BuildReport
+from services.monitor.domain.consider_retraining import Retraining
 from services.monitor.domain.drift import DriftPolicy
 from services.monitor.domain.evaluate import Evaluate, ShownIn
 from services.monitor.domain.examined import ReadExamined
@@ -54,6 +56,7 @@ from services.monitor.storage.label_lookup import SqlLabelLookup
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
 from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.retraining import SqlRetrainingRequests
 from services.monitor.storage.review import SqlKnownLabels, SqlReviews
 from services.monitor.storage.segments import SqlSegments
 from services.monitor.storage.skew import SqlSkewChecks
@@ -210,6 +213,11 @@ def main() -> None:
         judge_canaries.current,
         now_micros,
     )
+    trainer = open_channel(settings, settings.trainer_grpc) if settings.trainer_grpc else None
+    retraining = Retraining(
+        SqlRetrainingRequests(database), TrainerTrainings(trainer) if trainer is not None else None, log, verdicts,
+        versions, labels, policies, quality, window=window, now=now_micros,
+    )  # fmt: skip
     tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
     operations_consumer = Consumer(
         settings.redis_url,
@@ -260,6 +268,7 @@ def main() -> None:
         sessions=sessions,
         judge_canaries=judge_canaries,
         canary_verdicts=canary_verdicts,
+        retraining=retraining,
         now=now_micros,
         window=window,
     )
@@ -282,10 +291,11 @@ def main() -> None:
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
             operations_consumer,
             Periodic("canaries", judge_once, settings.monitor_canary_seconds),
+            Periodic("retraining", retraining, settings.monitor_retraining_seconds),
             Periodic("operations kept", lambda: operations.forget(now_micros() - OPERATIONS_KEPT), 3600.0),
             *background,
         ],
-        on_stop=[registry.close, *([features.close] if features is not None else []), database.close],
+        on_stop=[registry.close, *(one.close for one in (features, trainer) if one is not None), database.close],
     )
 
 

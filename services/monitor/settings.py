@@ -51,6 +51,9 @@ class MonitorSettings(ServiceSettings):
     monitor_join_seconds: float = Field(
         default=10.0, gt=0, description="Pause between two looks for labels of predictions that came after them."
     )
+    monitor_retraining_seconds: float = Field(
+        default=60.0, gt=0, description="Pause between two looks whether a model should be trained anew."
+    )
     monitor_skew_seconds: float = Field(
         default=300.0, gt=0, description="Pause between two comparisons of served with trained values."
     )

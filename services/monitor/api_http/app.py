@@ -13,6 +13,7 @@ from services.monitor.api_http.pages.month import add_month_route
 from services.monitor.api_http.pages.routes import add_pages
 from services.monitor.api_http.policies import add_policy_routes
 from services.monitor.api_http.reports import add_report_routes
+from services.monitor.api_http.retraining import add_retraining_routes
 from services.monitor.api_http.review import add_review_routes
 
 if TYPE_CHECKING:
@@ -32,4 +33,5 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     add_month_route(app, use)
     add_review_routes(app, use)
     add_incident_routes(app, use)
+    add_retraining_routes(app, use)
     add_pages(app, use)

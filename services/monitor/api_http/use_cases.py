@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from services.monitor.api_http.sessions import Sessions
     from services.monitor.domain.build_quality import BuildQuality
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.consider_retraining import Retraining
     from services.monitor.domain.handle_incidents import HandleIncidents
     from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
     from services.monitor.domain.model_view import ViewModel
@@ -64,3 +65,4 @@ class UseCases:
     sessions: Sessions
     judge_canaries: JudgeCanaries
     canary_verdicts: CanaryVerdicts
+    retraining: Retraining

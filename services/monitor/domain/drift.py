@@ -15,6 +15,7 @@ from services.monitor.domain.statistics import (
     coarsen,
     compare_shares,
     kolmogorov_smirnov,
+    more_hits,
     pool_rare,
     population_stability,
     smallest_ks,
@@ -113,7 +114,8 @@ def overall(columns: Iterable[ColumnReport]) -> Drift:
 
 
 def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> _Finding:
-    """Compare values and the share of missing ones; a column's p-value is the smaller of the two, doubled (Bonferroni)."""
+    """Compare values, the share of missing ones and that of unseen levels; a column's p-value is the
+    least of its tests', times their number (Bonferroni)."""
     alpha = policy.false_discovery_rate / columns
     window_rows, baseline_rows = int(tallied.window.sum()), int(tallied.baseline.sum())
     numeric = tallied.edges is not None
@@ -131,6 +133,10 @@ def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> 
     missing = compare_shares(tallied.baseline_missing, tallied.baseline_rows, tallied.window_missing, tallied.rows)
     judged_values = window_rows >= policy.min_rows
     p_values = [p for p, used in ((values.p_value, judged_values), (missing.p_value, _any_missing(tallied))) if used]
+    if not numeric:
+        # Rare levels are pooled, and an unseen one with them: it is looked at by itself as well.
+        unlisted = int(tallied.baseline[-1]), int(tallied.window[-1])
+        p_values.append(more_hits(unlisted[0], baseline_rows, unlisted[1], window_rows))
     return _Finding(
         column=name,
         test="ks" if numeric else "chi2",
@@ -279,7 +285,7 @@ def _draw(tallied: Tallied, numeric: bool) -> Histogram:
         middle = (np.cumsum(tallied.baseline) - tallied.baseline / 2) / total
         group = np.minimum((middle * DRAWN_BINS).astype(np.int64), DRAWN_BINS - 1)
         # A group is called by the upper edge of its last bin.
-        last = [int(np.flatnonzero(group == place).max()) for place in np.unique(group)]
+        last = np.flatnonzero(np.diff(group, append=DRAWN_BINS)).tolist()
         labels = tuple(tallied.labels[place] for place in last)
         baseline, window = coarsen(tallied.baseline, tallied.window, DRAWN_BINS)
         if len(labels) != len(baseline):

@@ -167,6 +167,19 @@ def compare_shares(baseline_hits: int, baseline_rows: int, window_hits: int, win
     return Comparison(statistic, float(special.chdtrc(1, statistic)), effect)
 
 
+def more_hits(baseline_hits: int, baseline_rows: int, window_hits: int, window_rows: int) -> float:
+    """How likely at least so many of all hits lie in the window, if each lies there with the window's share of rows: exact where
+    hits are few, as unseen levels are.
+
+    >>> round(more_hits(0, 900, 2, 100), 4)
+    0.01
+    """
+    if window_hits == 0:
+        return 1.0
+    hits = baseline_hits + window_hits
+    return float(special.betainc(window_hits, hits - window_hits + 1, window_rows / (window_rows + baseline_rows)))
+
+
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values: reject those at most q, and at most a share q of the rejected is expected to be false.
 

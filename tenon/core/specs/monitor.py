@@ -127,9 +127,6 @@ class Retrain(Strict):
         description="What may ask for it; an empty list: nothing does.",
     )
     max_age: Duration | None = Field(default=None, description="With reason `age`: how old a training may become.")
-    only_if_better: bool = Field(
-        default=True, description="Not unless a backtest says that a model trained now would have been better."
-    )
 
     @model_validator(mode="after")
     def _check_reasons(self) -> Self:
