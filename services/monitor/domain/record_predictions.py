@@ -73,7 +73,7 @@ def segment_from_arrays(
         raise _wrong("rows", f"must be 1 to {MAX_ROWS:,}")
     version, role, level = _version(about), _role(about), _level(about)
     # One copy turns rows into columns; what is no number in JSON either is missing.
-    numbers = np.ascontiguousarray(table["numbers"].T)
+    numbers = np.array(table["numbers"].T, order="C")
     numbers[~np.isfinite(numbers)] = np.nan
     score = np.ascontiguousarray(table["score"])
     columns: dict[str, Column] = {

@@ -114,6 +114,18 @@ def test_a_batch_of_arrays_becomes_the_same_as_one_of_lists() -> None:
     assert columns["ward"].codes.tolist() == [0, -1]
 
 
+def test_a_single_row_is_a_batch_too() -> None:
+    """Its bytes lie as columns do, and are nobody's to write on; a quiet model sends nothing else."""
+    fields = entry(rows=1) | {b"texts": b'[["a"]]'}
+    fields[b"rows"] = fields[b"rows"][len(fields[b"rows"]) // 2 :]
+    taken: list[Segment] = []
+    batches_handler(taken.extend)([("1-0", fields)])
+    columns: dict[str, Any] = taken[0].columns
+    assert np.isnan(columns["x"].values).all()
+    assert (columns["y"].values.tolist(), len(taken[0])) == ([4.0], 1)
+    assert np.isnan(taken[0].score).all()
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
