@@ -42,7 +42,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Watch": {
         "monitor": ("monitor_group", "All models at a glance, one over time, a month, the web pages."),
         "report": ("monitor", "Drift and quality of a model, worst columns first."),
-        "labels": ("monitor", "Send true values back."),
+        "labels": ("labels", "Send true values back, and review answers worth an expert's look."),
         "incidents": ("incidents", "What is going on with the models, why, and who is at it."),
     },
     "Access": {
@@ -59,7 +59,7 @@ COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in sect
 _ALIASES = {"start": "up", "stop": "down", "deploy": "release", "rollback": "release rollback", "promote": "release promote",
             "upload": "ingest", "load": "ingest", "fit": "train", "push": "apply", "plan": "apply --diff", "diff": "apply --diff",
             "serve": "up", "ps": "status", "ls": "status", "check": "doctor", "views": "features list", "feature": "features", "lineage": "features show", "lookup": "features get", "key": "keys", "drift": "monitor drift", "quality": "monitor quality", "dashboard": "monitor open", "ui": "monitor open", "watch": "monitor status",
-            "incident": "incidents", "alerts": "incidents", "canary": "release set", "download": "export", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
+            "review": "labels review", "incident": "incidents", "alerts": "incidents", "canary": "release set", "download": "export", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
             "version": "--version", "logs": "status", "login": "keys"}  # fmt: skip
 """Words people try because other tools use them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 import redis
 
+from tenon.cli.main import main
 from tests.support.browser import Browser, Tab, chromium, needs_chromium
 from tests.support.fakes_monitor import MonitorProcess, running, wait_for
 from tests.support.monitor_pages import KEYS, pages_registry, pages_traffic
@@ -148,3 +151,49 @@ def test_it_works_without_its_script(monitor: MonitorProcess) -> None:
         form = {"csrf": csrf, "prediction_id": one, "action": "label", "value": "1"}
         assert "labelled yes" in client.post(PAGE, data=form).text
         assert client.post(PAGE, data=form | {"csrf": "wrong"}).status_code == 403
+
+
+def test_the_terminal_shows_the_same_queue(
+    monitor: MonitorProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One key an answer, undo, and what is left waits; files by entity and time say what became of each row."""
+    for name in ("REGISTRY", "INGEST", "FEATURES", "TRAINER", "PREDICTOR", "MONITOR"):
+        monkeypatch.setenv(f"TENON_{name}_URL", monitor.url)
+    monkeypatch.setenv("TENON_API_KEY", KEYS["north"])
+    monkeypatch.setenv("TENON_TENANT", "north")
+    with monitor.client(KEYS["north"]) as client:
+        before = client.get(f"{API}/review").json()
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\nu\nn\nwhat\ns\nq\n"))
+        assert main(["labels", "review", "readmission", "--by", "Dr Term"]) == 0
+        said = capsys.readouterr().out
+        assert f"number {before['items'][0]['rank']}  " in said
+        assert before["items"][0]["why"] in said
+        assert "'what' is no answer here" in said
+        assert f"{before['open'] - 2} left, and waiting as they are" in said
+        after = client.get(f"{API}/review").json()
+        assert [item["prediction_id"] for item in after["items"]] == [
+            item["prediction_id"] for item in before["items"][2:]
+        ] + [item["prediction_id"] for item in after["items"][len(before["items"]) - 2 :]]
+    assert main(["labels", "review", "readmission", "--json"]) == 0
+    assert '"tenon.review/v1"' in capsys.readouterr().out
+
+
+def test_files_by_entity_and_time(
+    monitor: MonitorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command sends CSV and Parquet as they are, and says what waits."""
+    for name in ("REGISTRY", "INGEST", "FEATURES", "TRAINER", "PREDICTOR", "MONITOR"):
+        monkeypatch.setenv(f"TENON_{name}_URL", monitor.url)
+    monkeypatch.setenv("TENON_API_KEY", KEYS["north"])
+    monkeypatch.setenv("TENON_TENANT", "north")
+    csv = tmp_path / "labels.csv"
+    csv.write_text("age,ward,event_time,value\n41.5,surgery,2026-01-01T00:00:00Z,1\n")
+    assert main(["labels", "upload", "readmission", str(csv)]) == 0
+    assert capsys.readouterr().out == "1 accepted, 0 matched, 1 wait for their prediction\n"
+    parquet = tmp_path / "labels.parquet"
+    pl.read_csv(csv).write_parquet(parquet)
+    assert main(["labels", "readmission", str(parquet), "--within", "1h"]) == 0
+    assert "1 accepted" in capsys.readouterr().out
+    csv.write_text("wing,event_time,value\nsurgery,2026-01-01T00:00:00Z,1\n")
+    assert main(["labels", "upload", "readmission", str(csv)]) == 1
+    assert "the model is not asked by 'wing'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`tenon report` and `tenon labels`: what monitor thinks of a model, and the true values it judges by."""
+"""`tenon report`: what monitor thinks of a model; and sending the true values it judges by, for `tenon labels upload`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import click
 from tenon.cli import exits
 from tenon.cli.context import data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadFile, Stop
-from tenon.cli.files import need_file
 from tenon.cli.output import Output, count, figure
 from tenon.cli.paths import path_of
 from tenon.cli.tenants import choose_tenant, near_name
@@ -107,16 +106,8 @@ def _percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f} %"
 
 
-@click.command()
-@click.argument("model")
-@click.argument("file", type=click.Path(path_type=Path))
-@tenant_option
-@data_option()
-@json_option
-@click.pass_obj
-def labels(output: Output, model: str, file: Path, tenant: str | None, data: str | None) -> None:
-    """Send true values back, from CSV or JSON lines with the columns prediction_id, value and perhaps known_at."""
-    need_file(file)
+def send_by_id(output: Output, model: str, file: Path, tenant: str | None, data: str | None) -> None:
+    """Send labels by prediction id, from CSV or JSON lines that are checked line by line before anything is sent."""
     records = list(_read_labels(file))
     if not records:
         raise BadFile(

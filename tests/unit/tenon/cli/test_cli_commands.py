@@ -183,7 +183,10 @@ def test_labels_and_report(run: Run, example: FakePlatform, clean: Path) -> None
         {"prediction_id": "p1", "value": 0.0},
     ]
     (clean / "labels.jsonl").write_text('{"prediction_id": "p2", "value": 0.5}\n')
-    assert run("labels", "returned", "labels.jsonl").code == 0
+    assert run("labels", "upload", "returned", "labels.jsonl").code == 0
+    misspelt = run("labels", "reveiw", "returned")
+    assert misspelt.code == 2
+    assert "did you mean `tenon labels review`?" in misspelt.err
     report = run("report", "returned")
     assert report.code == 0
     assert report.out.startswith("amount drifted.")
