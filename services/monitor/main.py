@@ -218,7 +218,7 @@ def main() -> None:
         SqlRetrainingRequests(database), TrainerTrainings(trainer) if trainer is not None else None, log, verdicts,
         versions, labels, policies, quality, window=window, now=now_micros,
     )  # fmt: skip
-    tell_month = TellMonth(log, build_report, read_history, releases, now_micros)
+    tell_month = TellMonth(log, build_report, read_history, releases, build_quality, now_micros)
     operations_consumer = Consumer(
         settings.redis_url,
         OPERATIONS,

@@ -54,14 +54,30 @@ class ViewModel:
 
     def __call__(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> ModelView:
         """The last `last` (such as 7d, or all) by `at` or `event_time`; without them, what suits the model's log."""
-        if by not in {"", "at", "event_time"}:
-            raise Invalid("VALUE_UNKNOWN", f"by {by[:40]!r} is not one of at, event_time", place=Place(field="by"))
         line = next((one for one in self._look_over.tenant(tenant).lines if one.model == model), None)
         known = self._releases.history(tenant, model)
         trial = self._on_trial(tenant, model)
         answered = self._log.span(tenant, model, "at")
         if answered is None:
             return ModelView(line, None, None, known, trial, None, last or "7d", "at")
+        window, last = self._window(tenant, model, last, by, answered)
+        report = self._build_report(tenant, model, window)
+        history = self._read_history(tenant, model, window, report.predictions)
+        mistakes = self._find_mistakes(tenant, model, window, most=_MOST_MISTAKES) if report.labels else None
+        return ModelView(line, report, history, known, trial, mistakes, last, window.by)
+
+    def window(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> Window:
+        """The window that a call with the same words shows; without any answer, the last week."""
+        answered = self._log.span(tenant, model, "at")
+        if answered is None:
+            return Window(self._now() - parse_duration("7d"), self._now() + 1)
+        return self._window(tenant, model, last, by, answered)[0]
+
+    def _window(
+        self, tenant: TenantId, model: str, last: str, by: str, answered: tuple[int, int]
+    ) -> tuple[Window, str]:
+        if by not in {"", "at", "event_time"}:
+            raise Invalid("VALUE_UNKNOWN", f"by {by[:40]!r} is not one of at, event_time", place=Place(field="by"))
         chosen: Literal["at", "event_time"] = "at" if by == "at" else "event_time"
         span = self._log.span(tenant, model, chosen) or answered
         replayed = span[0] < answered[0] - _LATE
@@ -72,11 +88,7 @@ class ViewModel:
             last = "all" if replayed and chosen == "event_time" else self._suitable(answered, now)
         end = now + 1 if chosen == "at" else span[1] + 1
         start = span[0] if last == "all" else end - parse_duration(last, "last")
-        window = Window(start, end, chosen)
-        report = self._build_report(tenant, model, window)
-        history = self._read_history(tenant, model, window, report.predictions)
-        mistakes = self._find_mistakes(tenant, model, window, most=_MOST_MISTAKES) if report.labels else None
-        return ModelView(line, report, history, known, trial, mistakes, last, chosen)
+        return Window(start, end, chosen), last
 
     def _on_trial(self, tenant: TenantId, model: str) -> dict[str, Any] | None:
         try:

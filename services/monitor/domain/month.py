@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.history import History, ReadHistory
     from services.monitor.domain.model import Report
     from services.monitor.domain.ports import PredictionLog
+    from services.monitor.domain.quality_words import QualityReport
     from services.monitor.domain.releases import Release, Releases
     from tenon.core.tenancy import TenantId
 
@@ -33,6 +34,8 @@ class ModelMonth:
     history: History
     releases: tuple[Release, ...]
     changes: tuple[str, ...]
+    worth: tuple[str, ...] = ()
+    """What its answers were worth in the declared unit, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,9 @@ class TellMonth:
 
     def __init__(
         self, log: PredictionLog, build_report: BuildReport, read_history: ReadHistory, releases: Releases,
-        now: Callable[[], int],
+        build_quality: Callable[[TenantId, str, Window], QualityReport], now: Callable[[], int],
     ) -> None:  # fmt: skip
+        self._build_quality = build_quality
         self._log, self._build_report, self._read_history = log, build_report, read_history
         self._releases, self._now = releases, now
 
@@ -103,8 +107,14 @@ class TellMonth:
             history = self._read_history(tenant, model, drawn, report.predictions)
             known = self._releases.history(tenant, model)
             made = tuple(one for one in known.releases[::-1] if window.start <= one.made_at < window.end)
-            return ModelMonth(report, before, history, made, changes_between(before, report))
+            return ModelMonth(
+                report, before, history, made, changes_between(before, report), self._worth(tenant, model, window)
+            )
         return None
+
+    def _worth(self, tenant: TenantId, model: str, window: Window) -> tuple[str, ...]:
+        found = self._build_quality(tenant, model, window).worth
+        return tuple(f"Version {one.version}: {one.summary}" for one in found)
 
     def _before(self, tenant: TenantId, model: str, window: Window) -> Report | None:
         earlier = datetime.fromtimestamp((window.start - 1) / 1e6, UTC)

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 from services.monitor.api_http.pages.addresses import model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
+from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
 from services.monitor.domain.overview import DRIFTS, FINE, WORSE, Overview
 from tenon.core.errors import NotFound
@@ -37,7 +38,8 @@ def add_fleet_page(pages: APIRouter, use: UseCases) -> None:
             return RedirectResponse(tenant_url(visit.principal.tenant.value), status_code=303)
         found = use.look_over.fleet()
         what = f"{_count(len(found.tenants), 'tenant')}, {_count(len(found.lines), 'model')}"
-        return visit.page("Fleet", *_overview(found, use.now(), what, fleet=True))
+        open_now = incidents_section(use.incidents.list(None), use.now())
+        return visit.page("Fleet", *_overview(found, use.now(), what, open_now, fleet=True))
 
     @pages.get("/tenants/{tenant}")
     def one_tenant(visit: Reading) -> Response:
@@ -47,7 +49,10 @@ def add_fleet_page(pages: APIRouter, use: UseCases) -> None:
             raise NotFound("TENANT_NOT_FOUND", f"there is no tenant {tenant!r}")
         month = rfc3339(use.now())[:7]
         link = tag("p", tag("a", f"This month's report ({month})", href=f"{tenant_url(tenant)}/months/{month}"))
-        body = _overview(found, use.now(), f"Tenant {tenant}, {_count(len(found.lines), 'model')}", fleet=False)
+        open_now = incidents_section(use.incidents.list(visit.tenant), use.now())
+        body = _overview(
+            found, use.now(), f"Tenant {tenant}, {_count(len(found.lines), 'model')}", open_now, fleet=False
+        )
         return visit.page(tenant, *body, link, trail=[(tenant, tenant_url(tenant))])
 
 
@@ -78,7 +83,7 @@ def headline(found: Overview) -> str:
     return f"{number} you: {worst.model} of {worst.tenant} {why}" + ("." if len(urgent) == 1 else " most.")
 
 
-def _overview(found: Overview, now: int, what: str, *, fleet: bool) -> list[Markup]:
+def _overview(found: Overview, now: int, what: str, incidents: Markup, *, fleet: bool) -> list[Markup]:
     parts = [tag("h1", headline(found), class_="bad" if found.urgent else None), facts(what, _asked(found, now))]
     if not found.lines:
         return [*parts, _first_steps(found)]
@@ -88,7 +93,7 @@ def _overview(found: Overview, now: int, what: str, *, fleet: bool) -> list[Mark
     ]  # fmt: skip
     rows = [_row(line, now, fleet=fleet) for line in found.lines]
     title = "All models, the worst first" if fleet else "Models, the worst first"
-    return [*parts, table(title, columns, rows, class_="overview", hidden=True), _found(found)]
+    return [*parts, table(title, columns, rows, class_="overview", hidden=True), incidents, _found(found)]
 
 
 def _found(found: Overview) -> Markup:

@@ -12,6 +12,7 @@ from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.fleet import serves
 from services.monitor.api_http.pages.history_plots import history_plots
 from services.monitor.api_http.pages.html import join, tag
+from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.model_tables import (
     canary_table,
     columns_table,
@@ -52,7 +53,7 @@ def add_model_page(pages: APIRouter, use: UseCases) -> None:
                 place=Place(field="model"), hint=f"Did you mean {near}?" if near else None,
             )  # fmt: skip
         now = use.now()
-        body = [*_top(view, now), *_rest(view, now)]
+        body = [*_top(view, now), incidents_section(use.incidents.list(tenant, model=model), now), *_rest(view, now)]
         if view.report is not None:
             body.append(verdicts_table(use.verdicts.history(tenant, model, _MOST_VERDICTS)))
         trail = [(tenant.value, tenant_url(tenant.value)), (model, model_url(tenant.value, model))]
@@ -84,7 +85,8 @@ def _top(view: ModelView, now: int) -> list[Markup]:
         ("what to do", todo),
     ]
     review = tag("a", "review labels", href=review_url(report.tenant, report.model))
-    entries.append(("experts", review))
+    depth = tag("a", "in depth", href=f"{model_url(report.tenant, report.model)}/quality?last={view.last}&by={view.by}")
+    entries += [("quality", depth), ("experts", review)]
     parts = [tag("h1", marked(report.summary), class_="long"), _facts(*entries), _range(view, report)]
     if view.history is not None:
         parts.append(history_plots(view.history))

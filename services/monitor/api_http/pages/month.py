@@ -112,6 +112,8 @@ def _model(one: ModelMonth, now: int) -> Markup:
         "section",
         tag("h2", report.model, class_="model"),
         tag("p", marked(report.summary), tag("span", by, class_="facts")),
+        tag("h3", "What its answers were worth") if one.worth else None,
+        tag("ul", [tag("li", said) for said in one.worth]) if one.worth else None,
         tag("h3", "What changed"),
         tag("ul", [tag("li", marked(change)) for change in one.changes]),
         tag("div", quality_plot(one.history, axis, marks), drift_plot(one.history, axis, marks),

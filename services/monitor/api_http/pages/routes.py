@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
 from services.monitor.api_http.pages.addresses import HOME
+from services.monitor.api_http.pages.depth import add_depth_page
 from services.monitor.api_http.pages.doors import PageRoute
 from services.monitor.api_http.pages.fleet import add_fleet_page
 from services.monitor.api_http.pages.model import add_model_page
@@ -29,6 +30,7 @@ def add_pages(app: FastAPI, use: UseCases) -> None:
     add_sign_in(pages)
     add_fleet_page(pages, use)
     add_model_page(pages, use)
+    add_depth_page(pages, use)
     add_month_page(pages, use)
     add_review_pages(pages, use)
 

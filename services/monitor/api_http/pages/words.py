@@ -17,6 +17,7 @@ WORDS = {
 _TONES = {
     "drift": "bad", "worse": "bad", "no_drift": "good", "as_expected": "good", "better": "good",
     "not_enough_evidence": "open", "promote": "good", "passes": "good", "roll_back": "bad", "hold": "open", "undecided": "open",
+    "calibrated": "good", "unchanged": "good", "miscalibrated": "bad", "too_high": "bad", "too_low": "bad",
 }  # fmt: skip
 _MARKS = {"bad": "▲", "good": "●", "open": "○"}
 

@@ -7,6 +7,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from services.monitor.api_http.pages.depth import depth_body
+from services.monitor.api_http.pages.html import tag
+from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.model_tables import mistakes_table
 from services.monitor.api_http.pages.month import month_html
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
@@ -18,6 +21,18 @@ from services.monitor.domain.model import Drift, Label, Quality, VerdictRecord, 
 from services.monitor.domain.model_view import ViewModel
 from services.monitor.domain.month import TellMonth
 from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
+from services.monitor.domain.quality_words import (
+    Basis,
+    Calibrated,
+    Calibration,
+    CalibrationBin,
+    Concept,
+    ConceptDrift,
+    Estimate,
+    QualityReport,
+    SliceReport,
+    Worth,
+)
 from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.releases import Known, Release, with_shares
 from tenon.core.errors import Invalid
@@ -168,6 +183,65 @@ def test_an_axis_of_any_length_has_a_few_round_times(days: float) -> None:
     assert days < 1 or len(ticks) >= 3
 
 
+def quality_of(tenant: TenantId, model: str, window: Window) -> QualityReport:
+    """Quality in depth with one figure of worth, two bins of calibration, an estimate and a slice."""
+    worth = Worth(1, "EUR", 900, -70.0, -90.0, -50.0, -0.08, None, 0, 0, 0, 0, None, "", "lost 70 EUR <on> 900 answers")
+    bins = (CalibrationBin(50, 0.2, 0.3, 0.2, 0.4), CalibrationBin(50, 0.7, 0.6, 0.5, 0.7))
+    calibration = Calibration(
+        1, 100, Calibrated.TOO_HIGH, bins, 0.1, 0.05, 0.1, 0.0, 0.2, 1.0, 0.0, None, None, "answers are too high"
+    )
+    estimate = Estimate("roc_auc", 1, 900, 0.7, 0.65, 0.75, 0.8, Basis.PROBABILITIES, 900, Quality.WORSE)
+    part = SliceReport(
+        "ward", "a&b", 1, 50, 40, 0.1, 0.1, "roc_auc", 0.6, 0.5, 0.7, 0.2, 0.1, 0.01, Quality.WORSE, ("x",)
+    )
+    concept = ConceptDrift(1, 900, "squared error", Concept.WORSE, (), "the errors grew")
+    return QualityReport(
+        tenant.value,
+        model,
+        window,
+        None,
+        900,
+        900,
+        (estimate,),
+        (calibration,),
+        (concept,),
+        (part,),
+        (worth,),
+        ("a note",),
+    )
+
+
+def test_quality_in_depth_is_drawn() -> None:
+    """Estimates, calibration with its table, errors, slices and worth stand on one page, well-formed and escaped."""
+    body = str(tag("main", *depth_body(quality_of(NORTH, "cost", Window(NOW - DAY, NOW)))))
+    root = ET.fromstring(body)
+    assert len(root.findall(".//circle")) == 2
+    for words in (
+        "lost 70 EUR &lt;on&gt; 900",
+        "answers are too high",
+        "the errors grew",
+        "a&amp;b",
+        "a note",
+        "0.65 – 0.75",
+    ):
+        assert words in body
+
+
+def test_incidents_are_told_with_what_to_do() -> None:
+    """The title, since when, why and what to do; who is at it already, else how to say so; never more than a few."""
+    one = {
+        "id": "i1", "title": "age of cost: values are higher", "severity": "critical", "tenant": "north", "common": False,
+        "since": "2026-01-01T00:00:00Z", "causes": ["a unit may have changed"], "advice": ["look at the source"], "note": None,
+    }  # fmt: skip
+    noted = one | {"id": "i2", "note": {"who": "Ada", "action": "acknowledged"}}
+    told = str(incidents_section([one, noted, *[one] * 8], NOW))
+    assert "A unit may have changed. To do: look at the source." in told.replace("</b>", "")
+    assert "tenon incidents ack i1" in told
+    assert "Ada has acknowledged it" in told
+    assert "and 4 more" in told
+    assert str(incidents_section([], NOW)) == ""
+
+
 def months(log: MemoryLog) -> TellMonth:
     """The monthly report on memory; now is the 20,000th day, 2024-10-04."""
     versions = MemoryVersions(
@@ -175,7 +249,9 @@ def months(log: MemoryLog) -> TellMonth:
     )
     report = BuildReport(log, MemoryWindows(log, versions), log, versions)
     releases = FakeReleases(release("cost", ("stable", 1, 0), at=NOW - DAY))
-    return TellMonth(log, report, ReadHistory(report, versions, releases, drift=DriftPolicy()), releases, lambda: NOW)
+    return TellMonth(
+        log, report, ReadHistory(report, versions, releases, drift=DriftPolicy()), releases, quality_of, lambda: NOW
+    )
 
 
 def test_a_month_says_what_changed() -> None:
@@ -188,6 +264,7 @@ def test_a_month_says_what_changed() -> None:
     assert any("the month before" in change for change in one.changes)
     assert [made.revision for made in one.releases] == [1]
     page = month_html(month, NOW)
+    assert "lost 70 EUR &lt;on&gt; 900 answers" in page
     assert "<link" not in page
     assert "http" not in page
     assert "drifted; no model is known to have answered worse" in page
