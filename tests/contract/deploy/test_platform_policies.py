@@ -48,7 +48,11 @@ CALLS = {
     ("worker", "registry", GRPC),
     ("worker", "ingest", GRPC),
     ("worker", "features", GRPC),
+    ("worker", "monitor", GRPC),
     ("monitor", "registry", GRPC),
+    ("monitor", "ingest", GRPC),
+    ("monitor", "features", GRPC),
+    ("monitor", "trainer", GRPC),
     ("predictor", "registry", GRPC),
     ("predictor", "features", GRPC),
     ("tenant's predictor", "registry", GRPC),
@@ -60,7 +64,7 @@ SEEN = {("prometheus", name, HTTP) for name in COMPONENTS} | {("gateway", name, 
 SEEN |= {("gateway", "predictor", GRPC)}
 USES_DATABASE = COMPONENTS - {"predictor"}
 USES_REDIS = COMPONENTS - {"registry"}
-USES_OBJECTS = {"registry", "ingest", "features", "worker"}
+USES_OBJECTS = {"registry", "ingest", "features", "worker", "monitor"}
 
 BUNDLED = CALLS | SEEN
 BUNDLED |= {(name, "postgresql", 5432) for name in USES_DATABASE}

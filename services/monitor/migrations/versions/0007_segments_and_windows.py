@@ -13,9 +13,8 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make the tables; the rows of the former ones are moved by the program, some at a time."""
-    with op.batch_alter_table("series") as series:
-        series.add_column(sa.Column("first_event", sa.BigInteger(), nullable=True))
-        series.add_column(sa.Column("last_event", sa.BigInteger(), nullable=True))
+    op.add_column("series", sa.Column("first_event", sa.BigInteger(), nullable=True))
+    op.add_column("series", sa.Column("last_event", sa.BigInteger(), nullable=True))
     op.create_table(
         "segments",
         sa.Column("id", _KEY, autoincrement=True, nullable=False),
