@@ -39,6 +39,7 @@ from services.monitor.domain.overview import LookOver
 from services.monitor.domain.quality import QualityPolicy
 from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.record_labels import RecordLabels
+from services.monitor.domain.retraining_signs import SignsInDepth
 from services.monitor.domain.review import Review
 from services.monitor.domain.sample_rows import RowSample
 from services.monitor.domain.segment import Segment
@@ -217,6 +218,7 @@ def main() -> None:
     retraining = Retraining(
         SqlRetrainingRequests(database), TrainerTrainings(trainer) if trainer is not None else None, log, verdicts,
         versions, labels, policies, quality, window=window, now=now_micros,
+        more_signs=SignsInDepth(build_quality, window=window, now=now_micros),
     )  # fmt: skip
     tell_month = TellMonth(log, build_report, read_history, releases, build_quality, now_micros)
     operations_consumer = Consumer(

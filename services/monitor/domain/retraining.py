@@ -10,6 +10,7 @@ import numpy as np
 
 from services.monitor.domain.model import Drift, Quality, Role
 from services.monitor.domain.quality import judge_quality, plain
+from tenon.core.specs.model import METRICS, Task
 from tenon.core.specs.monitor import Retrain, RetrainReason
 from tenon.core.timestamps import parse_duration, parse_rfc3339
 
@@ -38,8 +39,8 @@ class State(enum.StrEnum):
 
     ASKED = "asked"  # waits for a person to start it or to dismiss it
     STARTED = "started"  # the trainer is at it
-    BETTER = "better"  # there is a new version, and the old one was worse than it on the same period
-    NOT_BETTER = "not_better"  # there is a new version, and the old one was as good
+    BETTER = "better"  # there is a new version, and it is ahead of the old one on the same period
+    NOT_BETTER = "not_better"  # there is a new version, and it is not ahead
     UNCLEAR = "unclear"  # there is a new version, and too little is known to compare them
     FAILED = "failed"  # the training failed
     DISMISSED = "dismissed"  # a person said no
@@ -172,21 +173,30 @@ def backtest(
     live: Manifest, version: int, labelled: Mapping[tuple[int, Role], LabelledRows], found: Evidence, policy: QualityPolicy
 ) -> tuple[State, str]:  # fmt: skip
     """Whether having the new version would have helped: its figures on the period it was tested on and had not learnt from,
-    beside those of the old version's answers to events of that very period."""
+    beside those of the old version's answers to events of that very period.
+
+    It would have, if the old one is surely worse, or if the new one is ahead on every metric: they were asked about the same events, so
+    that chance favours neither, and what is released still has to pass its canary. Behind on one: it would not.
+    """
     parts = [rows for (number, role), rows in sorted(labelled.items()) if number == version and role is not Role.SHADOW]
     score = np.concatenate([np.empty(0), *(rows.score for rows in parts)])
     value = np.concatenate([np.empty(0), *(rows.value for rows in parts)])
     verdict, figures, text = judge_quality(live.task, version, score, value, found.model, policy)
     period = f"events from {found.test_from[:10]} to {found.test_to[:10]}"
-    if not figures:
+    if verdict is Quality.NOT_ENOUGH_EVIDENCE or not figures:
         return State.UNCLEAR, f"{period}: {text}"
+    more_is_better = METRICS[Task(live.task)]
+    ahead = all((one.expected > one.value) == more_is_better[one.metric] for one in figures)
     shown = figures[0]
     told = (
         f"{period}: {shown.metric} {plain(shown.value)} of version {version} (95 % interval {plain(shown.low)} to "
         f"{plain(shown.high)}, n = {shown.rows:,}), {plain(shown.expected)} of the new one (n = {found.model.rows:,})"
     )
-    states = {Quality.WORSE: State.BETTER, Quality.NOT_ENOUGH_EVIDENCE: State.UNCLEAR}
-    return states.get(verdict, State.NOT_BETTER), told
+    if verdict is Quality.WORSE:
+        return State.BETTER, f"{told}; the old one is surely worse"
+    if ahead:
+        return State.BETTER, f"{told}; the new one is ahead on every metric, though not beyond chance"
+    return State.NOT_BETTER, f"{told}; the new one is not ahead on every metric"
 
 
 def tested_from_to(found: Evidence) -> tuple[int, int]:

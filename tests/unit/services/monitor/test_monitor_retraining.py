@@ -13,7 +13,9 @@ import pytest
 from services.monitor.domain.consider_retraining import Retraining
 from services.monitor.domain.model import Drift, LabelledRows, Quality, Role, VerdictRecord, Window
 from services.monitor.domain.quality import QualityPolicy
+from services.monitor.domain.quality_words import Basis, Concept, ConceptDrift, Estimate, QualityReport
 from services.monitor.domain.retraining import Request, Sign, State, TrainingRun, backtest, reasons_to_retrain
+from services.monitor.domain.retraining_signs import SignsInDepth
 from services.monitor.storage.retraining import SqlRetrainingRequests, retraining_requests
 from services.monitor.storage.tables import metadata
 from tenon.core.errors import Conflict, NotFound, Precondition, Unavailable
@@ -88,18 +90,60 @@ def test_the_backtest_compares_on_one_period() -> None:
     found = model(0.85).evidence.model_copy(
         update={"model": Evaluation(rows=3_000, metrics={"roc_auc": 0.85}, positives=900)}
     )
-    for useful, rows, state in (
-        (False, 2_000, State.BETTER),
-        (True, 2_000, State.NOT_BETTER),
-        (False, 50, State.UNCLEAR),
-    ):
+    ahead = found.model_copy(update={"model": found.model.model_copy(update={"metrics": {"roc_auc": 0.91}})})
+    behind = found.model_copy(update={"model": found.model.model_copy(update={"metrics": {"roc_auc": 0.80}})})
+    cases = (
+        (False, 2_000, found, State.BETTER, "surely worse"), (True, 2_000, behind, State.NOT_BETTER, "not ahead"),
+        (True, 300, ahead, State.BETTER, "ahead"), (False, 50, found, State.UNCLEAR, "50 labels"),
+    )  # fmt: skip
+    for useful, rows, evidence, state, words in cases:
         answers = {
             (1, Role.STABLE): labelled(rng, rows, useful=useful),
             (1, Role.SHADOW): labelled(rng, 900, useful=True),
         }
-        got, text = backtest(model(0.8), 1, answers, found, QualityPolicy())
+        got, text = backtest(model(0.8), 1, answers, evidence, QualityPolicy())
         assert got is state, text
         assert "events from 2023-02-01 to 2023-05-01" in text
+        assert words in text
+
+
+class Depth:
+    """Quality in depth as somebody found it."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.worse = True
+
+    def __call__(self, tenant: TenantId, model: str, window: Window, *, version: int) -> QualityReport:
+        """See `BuildQuality`."""
+        self.looks += 1
+        estimate = Estimate(
+            "roc_auc", 1, 900, 0.61, 0.58, 0.64, 0.75, Basis.LABELS, 4_000,
+            Quality.WORSE if self.worse else Quality.AS_EXPECTED,
+        )  # fmt: skip
+        concept = ConceptDrift(
+            1, 900, "absolute", Concept.WORSE if self.worse else Concept.UNCHANGED, (), "errors grew"
+        )
+        return QualityReport("north", "cost", window, None, 900, 900, (estimate,), (), (concept,), (), ())
+
+
+def test_what_is_found_in_depth_must_have_held_too() -> None:
+    """Looked at once an hour of a week; a reason counts after a day in which every look found it."""
+    depth, now = Depth(), [NOW]
+    signs = SignsInDepth(depth, window=WINDOW, now=lambda: now[0])
+
+    def look() -> list[RetrainReason]:
+        return [sign.reason for sign in signs(NORTH, "cost", 1)]
+
+    assert (look(), look(), depth.looks) == ([], [], 1)
+    now[0] += DAY
+    assert look() == [RetrainReason.ESTIMATED_QUALITY, RetrainReason.CONCEPT]
+    depth.worse = False
+    now[0] += DAY
+    assert look() == []
+    depth.worse = True
+    now[0] += DAY
+    assert look() == []
 
 
 class Trainer:
