@@ -23,6 +23,7 @@ from services.monitor.domain.build_quality import BuildQuality
 from services.monitor.domain.build_report import BuildReport
 from services.monitor.domain.consider_retraining import Retraining
 from services.monitor.domain.drift import DriftPolicy
+from services.monitor.domain.erase import EraseSubject
 from services.monitor.domain.evaluate import Evaluate, ShownIn
 from services.monitor.domain.examined import ReadExamined
 from services.monitor.domain.handle_incidents import HandleIncidents
@@ -50,6 +51,9 @@ from services.monitor.domain.watch_fleet import Cadence, WatchFleet
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.alert_outbox import SqlOutbox
 from services.monitor.storage.answered import SqlAnswered
+from services.monitor.storage.archive import Archive
+from services.monitor.storage.archiving import Archiving
+from services.monitor.storage.erasure import SqlErasure
 from services.monitor.storage.former_batches import FormerBatches
 from services.monitor.storage.incidents import SqlIncidents
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
@@ -101,6 +105,20 @@ def now_micros() -> int:
 
 MIGRATIONS = "services.monitor.migrations"
 OPERATIONS_KEPT = 60 * 86_400 * 10**6
+# A batch may come again after its predictor was down for as long.
+TAKEN_KEPT = 30 * 86_400 * 10**6
+
+
+def keep_log(archiving: Archiving, settings: MonitorSettings) -> None:
+    """Move what is old enough into the archive, and forget what is older than is kept."""
+    now = now_micros()
+    metrics.ARCHIVED.inc(archiving.move(now - parse_duration(settings.monitor_archive_after)))
+    oldest = archiving.oldest()
+    metrics.ARCHIVE_AGE.set(0.0 if oldest is None else (now - oldest) / 1e6)
+    archiving.forget(
+        now - parse_duration(settings.monitor_rows_kept), now - parse_duration(settings.monitor_windows_kept),
+        now - TAKEN_KEPT,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -113,7 +131,8 @@ def main() -> None:
     authenticator = build_authenticator(settings)
 
     ids = ModelIds()
-    log, labels = SqlPredictionLog(database, ids), SqlLabels(database, ids)
+    archive = Archive(open_blobs(settings.blob_url)) if settings.blob_url else None
+    log, labels = SqlPredictionLog(database, ids, archive), SqlLabels(database, ids, archive)
     verdicts, manifests = SqlVerdicts(database, ids), SqlManifests(database, ids)
     policies = SqlPolicies(database)
     registry = open_channel(settings, settings.registry_grpc)
@@ -129,10 +148,10 @@ def main() -> None:
     )
     quality = QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin)
     layouts = Layouts(versions, time.monotonic)
-    windows = SqlWindows(database, ids, layouts)
+    windows = SqlWindows(database, ids, layouts, archive)
     build_report = BuildReport(log, windows, labels, versions, drift=drift, quality=quality)
     record_labels = RecordLabels(labels, log, versions, now_micros)
-    answered, keyed = SqlAnswered(database, ids), SqlKeyedLabels(database, ids)
+    answered, keyed = SqlAnswered(database, ids, archive), SqlKeyedLabels(database, ids)
     read_examined = ReadExamined(log, answered, SqlLabelLookup(database, ids))
     build_quality = BuildQuality(log, read_examined, versions, policies, quality=quality, drift=drift)
     record_keyed = RecordKeyedLabels(log, answered, keyed, versions, record_labels)
@@ -152,7 +171,7 @@ def main() -> None:
             sample.offer(segment)
 
     take = TakePredictions(SqlSegments(database, ids), layouts, recorded)
-    sketch_later = SketchLater(SqlUnsketched(database, ids), layouts)
+    sketch_later = SketchLater(SqlUnsketched(database, ids, archive), layouts)
     former = FormerBatches(database)
     skew_checks = SqlSkewChecks(database, ids)
     features = open_channel(settings, settings.features_grpc) if compares else None
@@ -253,7 +272,9 @@ def main() -> None:
         max_body_bytes=settings.max_body_mib << 20,
         description=DESCRIPTION,
     )
+    erase_subject = EraseSubject(log, SqlErasure(database, ids, archive), reviews.forget)
     use = UseCases(
+        erase_subject=erase_subject,
         build_report=build_report,
         build_quality=build_quality,
         record_labels=record_labels,
@@ -289,6 +310,7 @@ def main() -> None:
             authenticator.background,
             consumer,
             Periodic("sketches", settle, 5.0),
+            Periodic("archive", lambda: keep_log(Archiving(database, archive), settings), 300.0),
             Periodic("label joiner", join_late, settings.monitor_join_seconds),
             Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
             operations_consumer,

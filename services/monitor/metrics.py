@@ -32,6 +32,10 @@ REVIEWED = Counter(
     "tenon_monitor_reviewed_total", "Decisions of experts in the review queue.", ["tenant", "model", "decision"]
 )
 LOG_LAG = Gauge("tenon_monitor_log_lag_seconds", "Age of the newest prediction of the batch that was taken last.")
+ARCHIVED = Counter("tenon_monitor_archived_predictions_total", "Predictions moved into the lake.")
+ARCHIVE_AGE = Gauge(
+    "tenon_monitor_archive_age_seconds", "How long ago the oldest predictions were taken that are not in the lake yet."
+)
 VERDICT = Gauge(
     "tenon_monitor_verdict",
     "1 for the verdict that holds, 0 for the others; kind is drift or quality.",

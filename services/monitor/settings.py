@@ -48,6 +48,12 @@ class MonitorSettings(ServiceSettings):
         default=60.0, gt=0, description="Idle time after which a dead consumer's log entries go to another."
     )
 
+    monitor_archive_after: str = Field(
+        default="1d", description="Age from which rows of the log are moved to the lake (where TENON_BLOB_URL is set)."
+    )
+    monitor_rows_kept: str = Field(default="400d", description="How long rows of the log are kept, archived ones too.")
+    monitor_windows_kept: str = Field(default="1825d", description="How long counted windows are kept.")
+
     monitor_join_seconds: float = Field(
         default=10.0, gt=0, description="Pause between two looks for labels of predictions that came after them."
     )
@@ -74,7 +80,9 @@ class MonitorSettings(ServiceSettings):
                 ipaddress.ip_network(part.strip())
         return value
 
-    @field_validator("monitor_window", "monitor_incident_period")
+    @field_validator(
+        "monitor_window", "monitor_incident_period", "monitor_archive_after", "monitor_rows_kept", "monitor_windows_kept"
+    )  # fmt: skip
     @classmethod
     def _check_window(cls, value: str) -> str:
         try:

@@ -21,6 +21,8 @@ _TABLE = """
 ADMIN_ONLY | Only the platform's operator may do this. | Use the admin key (in embedded mode the command does so by itself; check TENON_API_KEY).
 ALREADY_SERVED | The rollback would serve what is served already. | Look at `tenon release history MODEL` and name another revision with --to.
 ANSWER_MALFORMED | The features service gave columns of another length than was asked for. | Bring predictor and features to the same version.
+ARCHIVE_BUSY | Another replica of monitor wrote to the same archive table. | Nothing to do: it is tried again.
+ARCHIVE_UNAVAILABLE | The lake table to which monitor moves its log cannot be reached. | Check TENON_BLOB_URL and the object store; nothing is lost meanwhile.
 ARMS_TAKE_ALL | The weights of canary and arms leave nothing for the stable version. | Make them smaller; to give one version everything, promote it.
 ARMS_TOO_MANY | A release has more arms than can be told apart. | Name at most 20.
 ARM_NAME_INVALID | An arm cannot have this name. | Lower-case letters, digits, - and _, at most 10; not stable, canary or shadow.
@@ -270,6 +272,7 @@ STABLE_MISSING | A release needs a stable version. | --stable VERSION
 START_FAILED | A service did not start. | Its own words and its log file are named.
 STOP_TIMEOUT | The platform did not stop in time. | Kill the supervisor's pid: everything else ends with it.
 STOPPING | The service is about to end; the work goes on after its restart. | Nothing to do.
+SUBJECT_MISSING | An erasure does not say who is to be forgotten. | Give `key` as one column of the log and its value, or `prediction_ids`.
 TABLE_NOT_FOUND | The data set has no rows yet. | `tenon ingest DATASET FILE.csv`
 TENANT_AMBIGUOUS | A request's path, host and headers name different tenants. | Leave out x-tenon-tenant where a gateway's path or host names the tenant.
 TENANT_MISSING | An operator's key must say for which tenant it asks. | --tenant NAME; over HTTP the header `x-tenon-tenant: NAME`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +22,9 @@ from services.monitor.domain.sketch_later import SketchLater
 from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
 from services.monitor.domain.take_predictions import TakePredictions
 from services.monitor.storage.answered import SqlAnswered
+from services.monitor.storage.archive import Archive
+from services.monitor.storage.archiving import Archiving
+from services.monitor.storage.erasure import SqlErasure
 from services.monitor.storage.label_lookup import SqlLabelLookup
 from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
@@ -35,7 +39,9 @@ from tenon.core.errors import NotFound
 from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
 from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.core.tenancy import TenantId
+from tenon.kit.blobs import open_blobs
 from tenon.kit.sql import Database, migrate
+from tests.support.monitor_archive_suite import ArchiveSuite
 from tests.support.monitor_data import START, batch_document
 from tests.support.monitor_fakes import MemoryVersions
 from tests.support.monitor_window_suite import WindowSuite
@@ -48,25 +54,31 @@ class Store:
     """The log and its labels on a database made by the migrations."""
 
     def __init__(self, url: str) -> None:
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.database = Database(url)
         migrate(self.database, "services.monitor.migrations")
         self._open()
 
     def _open(self) -> None:
         ids = ModelIds()
-        self.log, self.labels = SqlPredictionLog(self.database, ids), SqlLabels(self.database, ids)
+        if self.folder is not None:
+            self.folder.cleanup()
+        self.folder = tempfile.TemporaryDirectory(prefix="tenon-archive-")
+        self.archive = archive = Archive(open_blobs(f"file://{self.folder.name}"))
+        self.archiving, self.erasure = Archiving(self.database, archive), SqlErasure(self.database, ids, archive)
+        self.log, self.labels = SqlPredictionLog(self.database, ids, archive), SqlLabels(self.database, ids, archive)
         self.verdicts, self.manifests = SqlVerdicts(self.database, ids), SqlManifests(self.database, ids)
-        self.answered = SqlAnswered(self.database, ids)
+        self.answered = SqlAnswered(self.database, ids, archive)
         self.policies = SqlPolicies(self.database)
         self.operations, self.canaries = SqlOperations(self.database), SqlCanaryVerdicts(self.database)
         self.skew = SqlSkewChecks(self.database, ids)
         self.versions, self.clock = MemoryVersions(), [0.0]
         layouts = Layouts(self.versions, lambda: self.clock[0])
-        self.windows = SqlWindows(self.database, ids, layouts)
+        self.windows = SqlWindows(self.database, ids, layouts, archive)
         self.segments = SqlSegments(self.database, ids)
         self.taken: list[Segment] = []
         self.take = TakePredictions(self.segments, layouts, self.taken.append)
-        self.sketch_later = SketchLater(SqlUnsketched(self.database, ids), layouts)
+        self.sketch_later = SketchLater(SqlUnsketched(self.database, ids, archive), layouts)
         self.label_lookup = SqlLabelLookup(self.database, ids)
 
     def clear(self) -> None:
@@ -89,7 +101,7 @@ IDS = [f"p{number}" for number in range(8)]
 HISTORY = st.dictionaries(st.tuples(st.sampled_from(IDS), st.integers(1, 5)), st.sampled_from([0.0, 1.0]), max_size=12)
 
 
-class MonitorStorageSuite(WindowSuite):
+class MonitorStorageSuite(WindowSuite, ArchiveSuite):
     """Subclasses give a fixture `store`."""
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.monitor.api_http.canary import add_canary_routes
+from services.monitor.api_http.erasures import add_erasure_routes
 from services.monitor.api_http.in_depth import add_in_depth_routes
 from services.monitor.api_http.incidents import add_incident_routes
 from services.monitor.api_http.labels import add_label_routes
@@ -32,6 +33,7 @@ def add_routes(app: FastAPI, use: UseCases) -> None:
     add_overview_routes(app, use)
     add_month_route(app, use)
     add_review_routes(app, use)
+    add_erasure_routes(app, use)
     add_incident_routes(app, use)
     add_retraining_routes(app, use)
     add_pages(app, use)

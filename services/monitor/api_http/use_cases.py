@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.build_quality import BuildQuality
     from services.monitor.domain.build_report import BuildReport
     from services.monitor.domain.consider_retraining import Retraining
+    from services.monitor.domain.erase import EraseSubject
     from services.monitor.domain.handle_incidents import HandleIncidents
     from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
     from services.monitor.domain.model_view import ViewModel
@@ -66,3 +67,4 @@ class UseCases:
     judge_canaries: JudgeCanaries
     canary_verdicts: CanaryVerdicts
     retraining: Retraining
+    erase_subject: EraseSubject

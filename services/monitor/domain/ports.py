@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.buckets import Counting, Part
     from services.monitor.domain.counted import Counted
+    from services.monitor.domain.erase_words import Erased, Subject
     from services.monitor.domain.label_words import AnsweredRows, KeyedLabel, SpineTable, WatchedModel
     from services.monitor.domain.model import (
         Label,
@@ -87,6 +88,14 @@ class Unsketched(Protocol):
 
     def add(self, tenant: TenantId, number: int, segment: Segment, parts: Sequence[Part]) -> bool:
         """Add its sketches to the windows; False when another replica has done it."""
+        ...
+
+
+class Erasure(Protocol):
+    """Taking single rows out of the log."""
+
+    def erase(self, tenant: TenantId, model: str, subject: Subject) -> Erased:
+        """Take a subject's rows out of the log and its archive, and their labels away."""
         ...
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from services.monitor.domain.model import Window
+    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class SqlAnswered:
     """See `domain.ports.Answered`."""
 
-    def __init__(self, database: Database, ids: ModelIds) -> None:
-        self._reads = SegmentReads(database, ids)
+    def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
+        self._reads = SegmentReads(database, ids, archive)
 
     def answered(
         self, tenant: TenantId, model: str, window: Window, *, after: int = 0, ids: Collection[str] = ()

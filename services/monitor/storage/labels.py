@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from services.monitor.domain.model import Label, Role, Window
+    from services.monitor.storage.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
@@ -29,9 +30,9 @@ _LABELS_A_READ = 100_000
 class SqlLabels:
     """See `domain.ports.Labels`."""
 
-    def __init__(self, database: Database, ids: ModelIds) -> None:
+    def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
         self._database, self._ids = database, ids
-        self._reads = SegmentReads(database, ids)
+        self._reads = SegmentReads(database, ids, archive)
 
     def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
         """Keep labels; the same label again changes nothing."""

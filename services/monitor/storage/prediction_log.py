@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.model import PredictionBatch
     from services.monitor.domain.segment import Segment
+    from services.monitor.storage.archive import Archive
     from services.monitor.storage.segment_payload import KeptRows
     from tenon.kit.sql import Database
 
@@ -36,10 +37,10 @@ _ROWS_A_CHUNK = 8_192
 class SqlPredictionLog:
     """See `domain.ports.PredictionLog` and `domain.ports.Fleet`."""
 
-    def __init__(self, database: Database, ids: ModelIds) -> None:
+    def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
         self._database, self._ids = database, ids
-        self._segments, self._reads = SqlSegments(database, ids), SegmentReads(database, ids)
-        self._windows = SqlWindows(database, ids)
+        self._segments, self._reads = SqlSegments(database, ids), SegmentReads(database, ids, archive)
+        self._windows = SqlWindows(database, ids, archive=archive)
 
     def store(self, tenant: TenantId, batch: PredictionBatch) -> bool:  # noqa: ARG002 - the batch says whose it is
         """Keep a single batch; its values are looked into later."""

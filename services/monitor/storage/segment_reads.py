@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
@@ -34,6 +35,8 @@ BY_THE_MODEL = _S.level.not_in([level.value for level in BESIDE_THE_MODEL])
 class Found:
     """A segment that may hold what is looked for."""
 
+    tenant: TenantId
+    model: str
     id: int
     version: int
     role: Role
@@ -47,8 +50,8 @@ class Found:
 class SegmentReads:
     """The log's segments of any model."""
 
-    def __init__(self, database: Database, ids: ModelIds) -> None:
-        self._database, self._ids = database, ids
+    def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
+        self._database, self._ids, self._archive = database, ids, archive
 
     def find(
         self, tenant: TenantId, model: str, window: Window | None, *where: sa.ColumnElement[bool],
@@ -70,7 +73,18 @@ class SegmentReads:
                 .limit(limit)
             )
             return [
-                Found(row.id, row.version, Role(row.role), row.level, row.rows, row.id_min, row.id_max, row.place)
+                Found(
+                    tenant,
+                    model,
+                    row.id,
+                    row.version,
+                    Role(row.role),
+                    row.level,
+                    row.rows,
+                    row.id_min,
+                    row.id_max,
+                    row.place,
+                )
                 for row in session.execute(query)
             ]
 
@@ -82,15 +96,30 @@ class SegmentReads:
             with self._database.session() as session:
                 query = sa.select(segment_rows).where(segment_rows.c.segment_id.in_([one.id for one in some]))
                 payloads = {row.segment_id: row.payload for row in session.execute(query)}
+            archived = self._archived([one for one in some if one.id not in payloads], columns)
             for one in some:
                 payload = payloads.pop(one.id, None)
-                if payload is None:
+                rows = archived.pop(one.id, None) if payload is None else unpack_segment(payload, columns)
+                if rows is None:
+                    # Erased, or older than is kept, since it was found.
                     continue
-                rows = unpack_segment(payload, columns)
                 if window is not None:
                     rows = cut(rows, window)
                 if len(rows):
                     yield one, rows
+
+    def _archived(self, found: Sequence[Found], columns: Sequence[str] | None) -> dict[int, KeptRows]:
+        """Segments that are in the archive. One that was moved since it was found may belong to a larger one there."""
+        if not found or self._archive is None:
+            return {}
+        one = found[0]
+        rows: dict[int, KeptRows] = {}
+        for by, wanted in (
+            ("segment", [one.id for one in found if one.place]),
+            ("part", [one.id for one in found if not one.place]),
+        ):
+            rows |= self._archive.read(one.tenant, one.model, by, wanted, columns)
+        return rows
 
 
 def cut(rows: KeptRows, window: Window) -> KeptRows:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.monitor.domain.buckets import Part
+    from services.monitor.storage.archive import Archive
     from tenon.kit.sql import Database
 
 
 class SqlUnsketched:
     """See `domain.ports.Unsketched`."""
 
-    def __init__(self, database: Database, ids: ModelIds) -> None:
+    def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
         self._database, self._ids = database, ids
-        self._reads = SegmentReads(database, ids)
+        self._reads = SegmentReads(database, ids, archive)
 
     def versions(self) -> list[tuple[TenantId, str, int]]:
         """Of which versions segments wait."""

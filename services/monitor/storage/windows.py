@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.layouts import Layouts
     from services.monitor.domain.sketch import Layout
+    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
@@ -43,9 +44,11 @@ class _Sum:
 class SqlWindows:
     """See `domain.ports.Windows`."""
 
-    def __init__(self, database: Database, ids: ModelIds, layouts: Layouts | None = None) -> None:
+    def __init__(
+        self, database: Database, ids: ModelIds, layouts: Layouts | None = None, archive: Archive | None = None
+    ) -> None:  # fmt: skip
         self._database, self._ids, self._layouts = database, ids, layouts
-        self._reads = SegmentReads(database, ids)
+        self._reads = SegmentReads(database, ids, archive)
 
     def counted(
         self, tenant: TenantId, model: str, window: Window, *,

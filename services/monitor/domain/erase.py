@@ -1,0 +1,43 @@
+"""Forget a data subject: the rows of the log that are about it, wherever they are, and their labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.monitor.domain.erase_words import Erased, Subject
+from tenon.core.errors import Invalid, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from services.monitor.domain.ports import Erasure, PredictionLog
+    from tenon.core.tenancy import TenantId
+
+
+class EraseSubject:
+    """The use case behind erasure; asking again finds what came meanwhile."""
+
+    def __init__(
+        self, log: PredictionLog, erasure: Erasure, forget: Callable[[TenantId, str, Collection[str]], object]
+    ) -> None:  # fmt: skip
+        """`forget` takes what is kept of predictions besides: review, corrections, labels from data sets."""
+        self._log, self._erasure, self._forget = log, erasure, forget
+
+    def __call__(self, tenant: TenantId, subject: Subject) -> dict[str, Erased]:
+        """Erase a subject from the logs of all the tenant's models; what was erased by model. Raises `Invalid`."""
+        if not subject.prediction_ids and not subject.key:
+            raise Invalid(
+                "SUBJECT_MISSING", "nothing says who is to be erased", place=Place(field="key"),
+                hint="give `key` as {column: value}, or `prediction_ids`",
+            )  # fmt: skip
+        if len(subject.key) > 1:
+            raise Invalid("SUBJECT_MISSING", "a key is one column and its value", place=Place(field="key"))
+        erased = {}
+        for seen in self._log.seen(tenant):
+            found = self._erasure.erase(tenant, seen.model, subject)
+            names = {*found.prediction_ids, *subject.prediction_ids}
+            if names:
+                self._forget(tenant, seen.model, names)
+            if found.rows or found.labels:
+                erased[seen.model] = found
+        return erased

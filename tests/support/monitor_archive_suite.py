@@ -1,0 +1,135 @@
+"""What moving the log into the lake, forgetting and erasing must do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from services.monitor.domain.buckets import DAY, HOUR
+from services.monitor.domain.erase_words import Subject
+from services.monitor.domain.model import Label, Role, Window
+from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.segment import segment_of
+from tenon.core.tenancy import TenantId
+from tests.support.monitor_data import START, batch_document
+from tests.support.monitor_window_suite import know_versions, plain, some_batch
+
+if TYPE_CHECKING:
+    from tests.support.monitor_storage_suite import Store
+
+NORTH = TenantId("north")
+LATER = 2**60
+ALWAYS = Window(0, LATER)
+
+
+def everything(store: Store) -> list[Any]:
+    """All that can be read of the log, in an order of its own."""
+    windows = [
+        plain(store.windows.counted(NORTH, "cost", window))
+        for window in (ALWAYS, Window(START + HOUR // 3, START + 4 * HOUR), Window(START - DAY, START, "event_time"))
+    ]
+    rows = []
+    for one in store.answered.answered(NORTH, "cost", ALWAYS):
+        columns: dict[str, Any] = dict(one.columns)
+        for place, name in enumerate(one.prediction_ids):
+            code = columns["kind"].codes[place]
+            text = columns["kind"].levels[code] if code >= 0 else None
+            values = (one.at[place], one.event_time[place], one.score[place], columns["x"].values[place])
+            rows.append((name, one.version, one.role.value, one.level, text, *(float(value) for value in values)))
+    return [windows, sorted(rows), store.figures()]
+
+
+def fill(store: Store) -> int:
+    """Batches of five hours with labels; gives the rows."""
+    store.clear()
+    know_versions(store)
+    rng = np.random.default_rng(3)
+    batches = [some_batch(rng, number, 5 * HOUR) for number in range(12)]
+    for batch in batches:
+        store.take([segment_of(batch)])
+    store.labels.record(
+        NORTH, "cost", [Label(name, 1.0, START) for batch in batches for name in batch.prediction_ids[::3]]
+    )
+    return sum(len(batch) for batch in batches)
+
+
+class ArchiveSuite:
+    """Subclasses give a fixture `store`."""
+
+    def test_what_was_moved_reads_as_before(self, store: Store) -> None:
+        """Rows, windows cut anywhere and joined labels are the same from the lake; the database keeps few segments of them."""
+        rows = fill(store)
+        before = everything(store)
+        assert len(before[1]) == rows
+        assert store.archiving.move(0) == 0
+        assert store.archiving.move(LATER) == rows
+        assert store.archiving.oldest() is None
+        assert everything(store) == before
+        assert store.archiving.move(LATER) == 0
+        more = batch_from_document(batch_document(np.array([0.5]), {"x": [1.0], "kind": ["a"]}, ids=["new"]))
+        store.take([segment_of(more)])
+        assert len(everything(store)[1]) == rows + 1
+        assert store.labels.record(NORTH, "cost", [Label("new", 1.0, START), Label(before[1][0][0], 0.0, START)]) == 2
+
+    def test_killed_after_the_commit_nothing_is_moved_twice(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The lake has the rows and the database does not know yet: the next round only says so."""
+        rows = fill(store)
+        before = everything(store)
+        with monkeypatch.context() as patched:
+            patched.setattr(store.archiving, "_say", lambda *_: 0)
+            store.archiving.move(LATER)
+        assert everything(store) == before
+        assert store.archiving.move(LATER) == rows
+        assert everything(store) == before
+
+    def test_a_reader_on_its_way_finds_what_is_moved_meanwhile(self, store: Store) -> None:
+        """Segments that were found before a move are read from the lake after it, each row once."""
+        rows = fill(store)
+        reads = store.answered._reads
+        found = reads.find(NORTH, "cost", ALWAYS)
+        store.archiving.move(LATER)
+        assert sum(len(some) for _, some in reads.read(found)) == rows
+
+    @pytest.mark.parametrize("archived", [False, True])
+    def test_a_subject_is_forgotten(self, store: Store, archived: bool) -> None:
+        """By the value of a column and by id: rows in the database and the lake, and labels; others and the windows stay."""
+        store.clear()
+        ids = [f"p{row}" for row in range(300)]
+        kinds = [None if row % 7 == 0 else f"k{row % 5}" for row in range(300)]
+        document = batch_document(np.linspace(0, 1, 300), {"x": np.arange(300.0), "kind": kinds}, ids=ids)
+        store.take([segment_of(batch_from_document(document))])
+        store.labels.record(NORTH, "cost", [Label(name, 1.0, START) for name in ids])
+        store.sketch_later()
+        if archived:
+            know_versions(store)
+            store.clock[0] += 100
+            store.sketch_later()
+            assert store.archiving.move(LATER) == 300
+        theirs = {name for name, kind in zip(ids, kinds, strict=True) if kind == "k3"}
+        erased = store.erasure.erase(NORTH, "cost", Subject(key={"kind": "k3"}))
+        assert (erased.rows, erased.labels, erased.versions) == (len(theirs), len(theirs), (1,))
+        assert store.erasure.erase(NORTH, "cost", Subject(key={"kind": "k3"})).rows == 0
+        assert store.erasure.erase(NORTH, "cost", Subject(frozenset({"p0", "p1", "other"}))).rows == 2
+        left = {name for one in store.answered.answered(NORTH, "cost", ALWAYS) for name in one.prediction_ids}
+        assert left == set(ids) - theirs - {"p0", "p1"}
+        assert len(store.figures()[1, Role.STABLE]) == len(left)
+        assert store.log.traffic(NORTH, "cost", ALWAYS) == {(1, Role.STABLE): 300}
+
+    def test_what_is_older_than_is_kept_goes(self, store: Store) -> None:
+        """Rows of the database and of the lake by their answers, and windows by theirs; ids of batches last longest."""
+        store.clear()
+        know_versions(store)
+        for day in range(4):
+            document = batch_document(np.array([0.5, 0.6]), {"x": [1.0, 2.0], "kind": ["a", "b"]}, at=START + day * DAY)
+            store.take([segment_of(batch_from_document(document))])
+            if day == 1:
+                store.archiving.move(LATER)
+        assert store.archiving.forget(START + 3 * DAY - HOUR, START + DAY, 0) == 6
+        (rows,) = store.log.rows(NORTH, "cost", ALWAYS, 1, [])
+        assert len(rows.score) == 2
+        (total,) = store.windows.counted(NORTH, "cost", ALWAYS)
+        assert total.rows == 6
