@@ -157,12 +157,18 @@ def _show(output: Output, item: dict[str, Any], binary: bool) -> None:
         f"\nnumber {item['rank']}  {_REASONS.get(item['reason'], item['reason'])}  (version {item['version']}, event {item['event_time'][:16].replace('T', ' ')})"
     )
     output.line(item["why"])
-    rows = [[name, "missing" if value is None else figure(value) if isinstance(value, float) else str(value)]
+    rows = [[name, "missing" if value is None else _shown(value)]
             for name, value in item["columns"].items()]  # fmt: skip
     output.table(["column", "value"], rows, right=("value",))
     output.line(
         "y yes   n no   s skip   u undo   q quit" if binary else "the true value, or   s skip   u undo   q quit"
     )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else figure(value)
+    return str(value)
 
 
 def _ask(output: Output, binary: bool) -> str | None:
