@@ -28,6 +28,7 @@ from services.monitor.domain.evaluate import Evaluate, ShownIn
 from services.monitor.domain.examined import ReadExamined
 from services.monitor.domain.handle_incidents import HandleIncidents
 from services.monitor.domain.history import ReadHistory, coarser
+from services.monitor.domain.incident_canaries import CanaryCells
 from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
 from services.monitor.domain.incidents import IncidentPolicy
 from services.monitor.domain.judge_canaries import JudgeCanaries
@@ -201,8 +202,10 @@ def main() -> None:
     evaluate = Evaluate(log, build_report, verdicts, shown, window=window, now=now_micros)
 
     incidents = SqlIncidents(database)
-    examine = ExamineModel(windows, drift)
-    background += _watching(settings, database, incidents, log, examine, policies, releases, [worse_quality])
+    canary_cells = CanaryCells(metrics.CanaryGauges(), now_micros)
+    examine = ExamineModel(windows, drift, ReportSkew(skew_checks))
+    sources: list[Callable[[], list[Cell]]] = [worse_quality, canary_cells]
+    background += _watching(settings, database, incidents, log, examine, policies, releases, sources)
 
     sessions = Sessions(authenticator, authenticator.named, settings.service_tokens, time.time)
 
@@ -217,7 +220,7 @@ def main() -> None:
     operations = SqlOperations(database)
     canary_verdicts = SqlCanaryVerdicts(database)
     judge_canaries = JudgeCanaries(
-        RegistryTrials(registry), operations, windows, labels, versions, policies, canary_verdicts, metrics.CanaryGauges(),
+        RegistryTrials(registry), operations, windows, labels, versions, policies, canary_verdicts, canary_cells,
         now_micros,
     )  # fmt: skip
     look_over = LookOver(log, log, verdicts, releases, window=window, now=now_micros, trial=judge_canaries.current)
@@ -325,7 +328,7 @@ def main() -> None:
 
 def _watching(
     settings: MonitorSettings, database: Database, incidents: SqlIncidents, log: SqlPredictionLog, examine: ExamineModel,
-    policies: SqlPolicies, releases: RegistryReleases, sources: list[Callable[[], list[Cell]]],
+    policies: SqlPolicies, releases: RegistryReleases, sources: Sequence[Callable[[], list[Cell]]],
 ) -> list[Background]:  # fmt: skip
     """Incidents of all tenants, and messages about them to webhooks."""
     webhooks = WebhookFile(settings.monitor_webhooks_file)

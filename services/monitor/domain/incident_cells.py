@@ -12,6 +12,7 @@ from services.monitor.domain.build_report import main_version
 from services.monitor.domain.drift import judge_drift
 from services.monitor.domain.incidents import Cell, IncidentKind
 from services.monitor.domain.model import SCORE, Drift, Quality
+from services.monitor.domain.skew_words import Skew
 from tenon.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -21,21 +22,44 @@ if TYPE_CHECKING:
     from services.monitor.domain.model import ColumnReport, QualityFigure, Report, Role, Window
     from services.monitor.domain.ports import Windows
     from services.monitor.domain.sketch import Sketch
+    from services.monitor.domain.skew_words import SkewReport
     from tenon.core.tenancy import TenantId
 
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
+SERVED = "served values"
+"""What an incident of skew is about: all values of a model; its sentence names the features."""
 _NORMAL_95 = 1.959964
 
 
 class ExamineModel:
     """See `incident_ports.Examine`: the version that answered most of the window, against its own training baseline."""
 
-    def __init__(self, windows: Windows, policy: DriftPolicy) -> None:
-        self._windows, self._policy = windows, policy
+    def __init__(
+        self, windows: Windows, policy: DriftPolicy, skew: Callable[[TenantId, str, Window], SkewReport] | None = None
+    ) -> None:
+        self._windows, self._policy, self._skew = windows, policy, skew
 
     def __call__(self, tenant: TenantId, model: str, window: Window) -> list[Cell]:
-        """A cell for each column and the score."""
+        """A cell for each column and the score, and one for the values served, where any were compared."""
+        return [*self._columns(tenant, model, window), *self._served(tenant, model, window)]
+
+    def _served(self, tenant: TenantId, model: str, window: Window) -> list[Cell]:
+        """Whether values were served that training would not have given: there is no chance in that."""
+        report = self._skew(tenant, model, window) if self._skew is not None else None
+        if report is None or report.verdict is Skew.NOT_ENOUGH_EVIDENCE:
+            return []
+        skewed = report.verdict is Skew.SKEW
+        return [
+            Cell(
+                tenant=tenant.value, model=model, version=max((one.version for one in report.features), default=0),
+                kind=IncidentKind.SKEW, feature=SERVED,
+                window=window, p_value=None, effect=1.0 if skewed else 0.0, change="other", rows=sum(report.counts.values()),
+                enough=True, sentence=report.summary,
+            )
+        ]  # fmt: skip
+
+    def _columns(self, tenant: TenantId, model: str, window: Window) -> list[Cell]:
         counted = self._windows.counted(tenant, model, window)
         rows: dict[tuple[int, Role], int] = {}
         for one in counted:

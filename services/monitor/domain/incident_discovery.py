@@ -45,8 +45,10 @@ def discover(
     if not count or level <= 0:
         return np.zeros(count, dtype=np.bool_)
     used = np.where(effects >= 1.0, p_values, 1.0)
-    order = np.argsort(used, kind="stable")
-    passed = used[order] <= level * np.arange(1, count + 1) / count
+    # Nothing above the level can pass: only the small ones are sorted.
+    small = np.flatnonzero(used <= level)
+    order = small[np.argsort(used[small], kind="stable")]
+    passed = used[order] <= level * np.arange(1, len(order) + 1) / count
     last = int(np.flatnonzero(passed)[-1]) + 1 if passed.any() else 0
     found = np.zeros(count, dtype=np.bool_)
     found[order[:last]] = True

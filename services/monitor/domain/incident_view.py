@@ -59,7 +59,7 @@ def title(incident: Incident) -> str:
     if incident.kind is IncidentKind.SCORES:
         return f"the answers of {of} are not as they were"
     if incident.kind is IncidentKind.SKEW:
-        return f"{worst.feature}{more} of {of} is served with another value than training gives it"
+        return f"{of} is served other values than training gives"
     if incident.kind is IncidentKind.INPUTS:
         return f"{worst.feature}{more} of {of}: {worst.sentence.partition(' (')[0].partition(';')[0]}"
     return f"{of}: {worst.sentence}"

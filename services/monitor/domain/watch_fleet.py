@@ -87,8 +87,9 @@ class WatchFleet:
                 one.incident.causes = suspects(one.incident, self._releases)
         messages = compose(ledger.incidents, news, declared, self._hooks(), before.told, before.notes, now)
         if cursors or ledger.changed or messages:
-            # Without cells no level was spent: the time goes on to the next round.
-            at = now if cells or before.at is None else before.at
+            # Without a test no level was spent: the time goes on to the next round.
+            tested = any(cell.p_value is not None for cell in cells)
+            at = now if tested or before.at is None else before.at
             result = RoundResult(at, cursors, list(ledger.changed.values()), messages, now)
             if not self._rounds.commit(before, result):
                 return 0
