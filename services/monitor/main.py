@@ -105,7 +105,7 @@ def now_micros() -> int:
 
 
 MIGRATIONS = "services.monitor.migrations"
-OPERATIONS_KEPT = 60 * 86_400 * 10**6
+OPERATIONS_KEPT = 30 * 86_400 * 10**6
 # A batch may come again after its predictor was down for as long.
 TAKEN_KEPT = 30 * 86_400 * 10**6
 

@@ -1,4 +1,4 @@
-"""What versions did by the predictors' own count: kept by five minutes, counted once."""
+"""What versions did by the predictors' own count: kept by minutes, counted once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.model import Role
     from tenon.core.tenancy import TenantId
 
-BUCKET = 300 * 10**6
+BUCKET = 60 * 10**6
 """Microseconds."""
 
 
