@@ -25,22 +25,22 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_messages")),
+        sa.PrimaryKeyConstraint("id", name="pk_alert_messages"),
     )
-    op.create_index(op.f("ix_alert_messages_due_at"), "alert_messages", ["due_at"], unique=False)
+    op.create_index("ix_alert_messages_due_at", "alert_messages", ["due_at"], unique=False)
     op.create_table(
         "incident_cursors",
         sa.Column("tenant", sa.String(length=40), nullable=False),
         sa.Column("model", sa.String(length=63), nullable=False),
         sa.Column("looked_until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "model", name=op.f("pk_incident_cursors")),
+        sa.PrimaryKeyConstraint("tenant", "model", name="pk_incident_cursors"),
     )
     op.create_table(
         "incident_rounds",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_incident_rounds")),
+        sa.PrimaryKeyConstraint("id", name="pk_incident_rounds"),
     )
     op.create_table(
         "incidents",
@@ -58,9 +58,9 @@ def upgrade() -> None:
         sa.Column("reopened", sa.Integer(), nullable=False),
         sa.Column("causes", sa.JSON(), nullable=False),
         sa.Column("tenants_looked_at", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_incidents")),
+        sa.PrimaryKeyConstraint("id", name="pk_incidents"),
     )
-    op.create_index(op.f("ix_incidents_state_opened_at"), "incidents", ["state", "opened_at"], unique=False)
+    op.create_index("ix_incidents_state_opened_at", "incidents", ["state", "opened_at"], unique=False)
     op.create_table(
         "incident_members",
         sa.Column("incident_id", sa.String(length=32), nullable=False),
@@ -79,13 +79,11 @@ def upgrade() -> None:
         sa.Column("hint", sa.Text(), nullable=False),
         sa.Column("quiet", sa.Integer(), nullable=False),
         sa.Column("over", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["incident_id"], ["incidents.id"], name=op.f("fk_incident_members_incident_id_incidents")
-        ),
-        sa.PrimaryKeyConstraint("incident_id", "tenant", "model", "feature", name=op.f("pk_incident_members")),
+        sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name="fk_incident_members_incident_id_incidents"),
+        sa.PrimaryKeyConstraint("incident_id", "tenant", "model", "feature", name="pk_incident_members"),
     )
     op.create_index(
-        op.f("ix_incident_members_tenant_incident_id"), "incident_members", ["tenant", "incident_id"], unique=False
+        "ix_incident_members_tenant_incident_id", "incident_members", ["tenant", "incident_id"], unique=False
     )
     op.create_table(
         "incident_notes",
@@ -95,18 +93,16 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=True),
         sa.Column("text", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["incident_id"], ["incidents.id"], name=op.f("fk_incident_notes_incident_id_incidents")
-        ),
-        sa.PrimaryKeyConstraint("incident_id", "tenant", name=op.f("pk_incident_notes")),
+        sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name="fk_incident_notes_incident_id_incidents"),
+        sa.PrimaryKeyConstraint("incident_id", "tenant", name="pk_incident_notes"),
     )
     op.create_table(
         "incident_told",
         sa.Column("incident_id", sa.String(length=32), nullable=False),
         sa.Column("tenant", sa.String(length=40), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name=op.f("fk_incident_told_incident_id_incidents")),
-        sa.PrimaryKeyConstraint("incident_id", "tenant", name=op.f("pk_incident_told")),
+        sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name="fk_incident_told_incident_id_incidents"),
+        sa.PrimaryKeyConstraint("incident_id", "tenant", name="pk_incident_told"),
     )
 
 
@@ -114,11 +110,11 @@ def downgrade() -> None:
     """Drop them."""
     op.drop_table("incident_told")
     op.drop_table("incident_notes")
-    op.drop_index(op.f("ix_incident_members_tenant_incident_id"), table_name="incident_members")
+    op.drop_index("ix_incident_members_tenant_incident_id", table_name="incident_members")
     op.drop_table("incident_members")
-    op.drop_index(op.f("ix_incidents_state_opened_at"), table_name="incidents")
+    op.drop_index("ix_incidents_state_opened_at", table_name="incidents")
     op.drop_table("incidents")
     op.drop_table("incident_rounds")
     op.drop_table("incident_cursors")
-    op.drop_index(op.f("ix_alert_messages_due_at"), table_name="alert_messages")
+    op.drop_index("ix_alert_messages_due_at", table_name="alert_messages")
     op.drop_table("alert_messages")
