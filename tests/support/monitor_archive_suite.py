@@ -12,6 +12,10 @@ from services.monitor.domain.erase_words import Subject
 from services.monitor.domain.model import Label, Role, Window
 from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.segment import segment_of
+from services.monitor.storage import tables as t
+from services.monitor.storage.former_batches import FormerBatches
+from services.monitor.storage.models import ModelIds
+from services.monitor.storage.payload import pack_rows
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import START, batch_document
 from tests.support.monitor_window_suite import know_versions, plain, some_batch
@@ -118,6 +122,43 @@ class ArchiveSuite:
         assert left == set(ids) - theirs - {"p0", "p1"}
         assert len(store.figures()[1, Role.STABLE]) == len(left)
         assert store.log.traffic(NORTH, "cost", ALWAYS) == {(1, Role.STABLE): 300}
+
+    def test_rows_of_former_programs_become_segments(self, store: Store) -> None:
+        """A batch as programs before segments wrote it is moved once: same rows, ids, labels and windows, and nothing is left."""
+        store.clear()
+        know_versions(store)
+        ids = [f"p{row}" for row in range(40)]
+        document = batch_document(np.linspace(0, 1, 40), {"x": np.arange(40.0), "kind": ["a", None] * 20}, ids=ids)
+        batch = batch_from_document(document)
+        bounds = {
+            "at_min": int(batch.at.min()), "at_max": int(batch.at.max()),
+            "event_time_min": int(batch.event_time.min()), "event_time_max": int(batch.event_time.max()),
+        }  # fmt: skip
+        with store.database.session() as session:
+            number = ModelIds().need(session, NORTH, "cost")
+            session.execute(
+                t.batches.insert().values(
+                    id=7, model_id=number, version=1, role="stable", protocol="rest", replica="r", rows=40, **bounds
+                )
+            )
+            session.execute(t.batch_rows.insert().values(batch_id=7, payload=pack_rows(batch)))
+            session.execute(
+                t.predictions.insert(),
+                [
+                    {"batch_id": 7, "row": row, "model_id": number, "prediction_id": name, "at": 0, "event_time": 0}
+                    for row, name in enumerate(ids)
+                ],
+            )
+        store.labels.record(NORTH, "cost", [Label(name, 1.0, START) for name in ids[:9]])
+        former = FormerBatches(store.database)
+        assert [former.move(), former.move()] == [1, 0]
+        assert store.sketch_later() == 1
+        (total,) = store.windows.counted(NORTH, "cost", ALWAYS)
+        assert total.sketch is not None
+        assert (total.rows, total.sketch.rows) == (40, 40)
+        (answered,) = store.answered.answered(NORTH, "cost", ALWAYS)
+        assert list(answered.prediction_ids) == ids
+        assert len(store.figures()[1, Role.STABLE]) == 9
 
     def test_what_is_older_than_is_kept_goes(self, store: Store) -> None:
         """Rows of the database and of the lake by their answers, and windows by theirs; ids of batches last longest."""
