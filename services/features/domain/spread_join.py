@@ -87,7 +87,8 @@ class SpreadJoin:
         counts = spine.select(place.alias("bin")).group_by("bin").len().collect(engine="streaming").sort("bin")
         before = counts["len"].cum_sum().to_numpy() - counts["len"].to_numpy()
         pieces = np.unique(before // most, return_inverse=True)[1]
-        self._spread(spine, place.replace_strict(counts["bin"], pl.Series(pieces)), "spine")
+        piece = place.replace_strict(counts["bin"], pl.Series(pieces))
+        self._spread(spine, self._spine.rows, len(self._spine.columns), piece, "spine")
         return int(pieces[-1]) + 1
 
     def _ask(self, pieces: int) -> list[int]:
@@ -124,7 +125,8 @@ class SpreadJoin:
         columns = list(dict.fromkeys(name for plan in plans for name in plan.source_columns))
         events = self._lake.scan(table, columns)
         schema = events.collect_schema()
-        self._spread(events, self._part(entity, schema, parts), f"events{number}")
+        part_of = self._part(entity, schema, parts)
+        self._spread(events, self._lake.rows(table), len(columns), part_of, f"events{number}")
         before = replaced_rows(self._lake, table, plans)
         if before is not None:
             before = before.with_columns(pl.col(name).cast(schema[name]) for name in columns)
@@ -178,21 +180,15 @@ class SpreadJoin:
         text = entity_expression(entity, schema)
         return pl.when(text.is_not_null()).then((text.hash(seed=11) % parts).cast(pl.Int64))
 
-    def _spread(self, rows: pl.LazyFrame, part: pl.Expr, name: str) -> None:
-        """Rows into a folder for each number that `part` gives them; null: nowhere."""
-        folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        count = 0
-
-        def path_of(file: object) -> str:
-            nonlocal count
-            count += 1
-            return f"{file.partition_keys.item()}/{count}.parquet"  # type: ignore[attr-defined]
-
-        rows.with_columns(part.alias(_PART)).filter(pl.col(_PART).is_not_null()).sink_parquet(
-            pl.PartitionBy(folder, key=_PART, include_key=False, file_path_provider=path_of),
-            compression="lz4", mkdir=True, engine="streaming",
-        )  # fmt: skip
+    def _spread(self, rows: pl.LazyFrame, count: int, columns: int, part: pl.Expr, name: str) -> None:
+        """Rows into a folder for each number that `part` gives them; null: nowhere. Read a slice at a time: a sink for
+        each part would hold what it has until it has a whole group of rows."""
+        step = max(self._budget // items_of(1, columns), 1)
+        for first in range(0, count, step):
+            some = rows.slice(first, step).collect().with_columns(part.alias(_PART))
+            for (of,), of_it in some.partition_by(_PART, as_dict=True).items():
+                if of is not None:
+                    self._write(of_it.drop(_PART), f"{name}/{of}/{first}.parquet")
 
     def _write(self, rows: pl.DataFrame, name: str) -> None:
         path = self._folder / name

@@ -277,7 +277,7 @@ def push(
         return
     output.line(f"{count(accepted, 'row')} online in {', '.join(v for v in views if '@' not in v) or 'no view'}")
     if known:
-        output.line(f"{count(known, 'row')} left as they are: the table has their keys already")
+        output.line(f"{count(known, 'row')} not taken: the table has such keys already")
 
 
 def _batches(lines: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:

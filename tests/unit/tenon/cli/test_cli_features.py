@@ -56,7 +56,7 @@ def test_fresh_rows_are_pushed(run: Run, example: FakePlatform, clean: Path) -> 
     found = run("features", "push", "orders", "fresh.jsonl")
     assert (found.code, found.err) == (0, "")
     assert "499 rows online in customer_history\n" in found.out
-    assert "2 rows left as they are" in found.out
+    assert "2 rows not taken" in found.out
     pushed = json.loads(
         run("features", "push", "orders", "--row", '{"order": 1}', "--row", '{"order": 2}', "--json").out
     )
