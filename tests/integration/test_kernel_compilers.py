@@ -36,9 +36,10 @@ def test_kernels_of_either_compiler_pass_the_kernels_tests(tmp_path: Path, compi
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     assert "skipped" not in told.stdout
-    where = "import tenon.bundle.kernel._kernel as a, tenon.windows.kernel._kernel as b; print(a.__file__, b.__file__)"
+    modules = [f"{kernel}/_kernel".replace("/", ".") for kernel in map(str, KERNELS)]
+    where = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
     loaded = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        [sys.executable, "-c", where, *modules], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True, text=True, timeout=30, check=True,
     ).stdout  # fmt: skip
     assert loaded.split() == [str(tmp_path / kernel / LIBRARY) for kernel in KERNELS]
