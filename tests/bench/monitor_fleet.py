@@ -162,6 +162,7 @@ def main() -> None:
                 "open after two windows as in training (a few stragglers keep it open a little longer)",
                 len(fleet.open()),
                 "",
+                at_most=0,
             )
         )
         fleet.database.close()

@@ -117,7 +117,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         ]
         found = self._recompute(
             tenant, list(request.views), rows, dict(request.view_digests),
-            as_of=request.as_of.ToMicroseconds() if request.HasField("as_of") else None,
+            as_of=_micros(request.as_of, None) if request.HasField("as_of") else None,
             commits_before=request.commits_before,
         )  # fmt: skip
         return pb.GetHistoricalFeaturesResponse(
@@ -166,9 +166,10 @@ def _view(view: View) -> pb.FeatureView:
     )
 
 
-def _micros(moment: Timestamp, row: int) -> int:
+def _micros(moment: Timestamp, row: int | None) -> int:
     if not (-62_135_596_800 <= moment.seconds <= 253_402_300_799 and 0 <= moment.nanos < 1_000_000_000):
-        raise Invalid("TIME_INVALID", f"rows.{row}.at is not a time", place=Place(field=f"rows.{row}.at"))
+        field = "as_of" if row is None else f"rows.{row}.at"
+        raise Invalid("TIME_INVALID", f"{field} is not a time", place=Place(field=field))
     return moment.seconds * _MICROS + moment.nanos // 1000
 
 
