@@ -275,7 +275,7 @@ def main() -> None:
         max_body_bytes=settings.max_body_mib << 20,
         description=DESCRIPTION,
     )
-    erase_subject = EraseSubject(log, SqlErasure(database, ids, archive), reviews.forget)
+    erase_subject = EraseSubject(log, SqlErasure(database, ids, archive), keyed, reviews.forget)
     use = UseCases(
         erase_subject=erase_subject,
         build_report=build_report,

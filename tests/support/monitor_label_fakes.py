@@ -73,6 +73,13 @@ class MemoryKeyedLabels:
         """See the port."""
         return list(dict.fromkeys((key[0], key[1]) for key in self.kept))
 
+    def forget(self, tenant: TenantId, model: str, column: str, value: str) -> int:
+        """See the port."""
+        theirs = [key for key in self.kept if key[:2] == (tenant, model) and (column, value) in key[3]]
+        for key in theirs:
+            del self.kept[key]
+        return len(theirs)
+
     def get(self, tenant: TenantId, model: str, name: str) -> int:
         """See the port."""
         return self.places.get((tenant, model, name), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.monitor.domain.erase_words import Erased, Subject
@@ -10,7 +11,7 @@ from tenon.core.errors import Invalid, Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from services.monitor.domain.ports import Erasure, PredictionLog
+    from services.monitor.domain.ports import Erasure, KeyedLabels, PredictionLog
     from tenon.core.tenancy import TenantId
 
 
@@ -18,10 +19,11 @@ class EraseSubject:
     """The use case behind erasure; asking again finds what came meanwhile."""
 
     def __init__(
-        self, log: PredictionLog, erasure: Erasure, forget: Callable[[TenantId, str, Collection[str]], object]
+        self, log: PredictionLog, erasure: Erasure, keyed: KeyedLabels,
+        forget: Callable[[TenantId, str, Collection[str]], object],
     ) -> None:  # fmt: skip
         """`forget` takes what is kept of predictions besides: review, corrections, labels from data sets."""
-        self._log, self._erasure, self._forget = log, erasure, forget
+        self._log, self._erasure, self._keyed, self._forget = log, erasure, keyed, forget
 
     def __call__(self, tenant: TenantId, subject: Subject) -> dict[str, Erased]:
         """Erase a subject from the logs of all the tenant's models; what was erased by model. Raises `Invalid`."""
@@ -38,6 +40,9 @@ class EraseSubject:
             names = {*found.prediction_ids, *subject.prediction_ids}
             if names:
                 self._forget(tenant, seen.model, names)
+            for column, value in subject.key.items():
+                waiting = self._keyed.forget(tenant, seen.model, column, value)
+                found = replace(found, labels=found.labels + waiting)
             if found.rows or found.labels:
                 erased[seen.model] = found
         return erased

@@ -218,6 +218,10 @@ class KeyedLabels(Protocol):
         """Models of all tenants that have any."""
         ...
 
+    def forget(self, tenant: TenantId, model: str, column: str, value: str) -> int:
+        """Erase those whose key has this value in this column; gives how many."""
+        ...
+
 
 class Bookmarks(Protocol):
     """How far a background work has come, a model at a time."""

@@ -78,6 +78,18 @@ class SqlKeyedLabels:
         with self._database.session() as session:
             return [(TenantId(tenant), model) for tenant, model in session.execute(query)]
 
+    def forget(self, tenant: TenantId, model: str, column: str, value: str) -> int:
+        """See the port."""
+        # A quote inside a text is written with a backslash, so that this is found as a member of the key and nowhere else.
+        member = json.dumps({column: value}, ensure_ascii=False)[1:-1]
+        k = keyed_labels.c
+        with self._database.session() as session:
+            model_id = self._ids.find(session, tenant, model)
+            theirs = sa.delete(keyed_labels).where(
+                k.model_id == model_id, sa.func.replace(k.key_json, member, "") != k.key_json
+            )
+            return len(session.execute(theirs.returning(k.key_digest)).all())
+
 
 class SqlBookmarks:
     """See `domain.ports.Bookmarks`."""

@@ -42,7 +42,7 @@ class World:
     """The use cases on fake or real storage."""
 
     def __init__(self, log: Any, labels: Any, answered: Any, keyed: Any, bookmarks: Any) -> None:
-        self.log, self.labels, self.answered = log, labels, answered
+        self.log, self.labels, self.answered, self.keyed = log, labels, answered, keyed
         record = RecordLabels(labels, log, MemoryVersions(), lambda: START + 10**12)
         self.record = RecordKeyedLabels(log, answered, keyed, MemoryVersions(), record)
         self.join_late = JoinLatePredictions(answered, keyed, bookmarks, record)
@@ -201,3 +201,17 @@ def test_mistakes_in_a_file_name_their_line(body: bytes, message: str) -> None:
     """And what is wrong there."""
     with pytest.raises(Invalid, match=message):
         labels_from_csv_file(body, 0)
+
+
+def test_a_forgotten_subject_has_no_labels_waiting(world: World) -> None:
+    """Its own labels go, those of others stay, even where a text looks like its key; a late prediction finds none."""
+    tricky = KeyedLabel({"patient_id": 'x", "patient_id": "p1'}, START, 1.0, START + MINUTE)
+    world.record(NORTH, "cost", [label("p1"), label("p1", at=START + MINUTE), label("p11"), tricky])
+    world.record(SOUTH, "cost", [label("p1")])
+    assert world.keyed.forget(NORTH, "cost", "patient_id", "p1") == 2
+    assert world.keyed.forget(NORTH, "cost", "patient_id", "p1") == 0
+    kept = world.keyed.between(NORTH, "cost", 0, 2**60)
+    assert {one.key["patient_id"] for one in kept} == {"p11", 'x", "patient_id": "p1'}
+    assert len(world.keyed.between(SOUTH, "cost", 0, 2**60)) == 1
+    world.answer(["a"], ["p1"])
+    assert world.join_late() == 0
