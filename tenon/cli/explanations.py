@@ -235,8 +235,8 @@ RELEASE_NOT_SERVED | The release is set, but not every replica serves it yet. | 
 REPLICA_INVALID | A replica's name is empty or too long. | Only for people who write their own predictor.
 REPORT_TOO_LARGE | A replica reports more models than one can have. | Only for people who write their own predictor.
 RETRAINING_LEARNS_NOTHING | The Model document tests on everything from a fixed day on, so a new training would learn from the same rows as before. | Give split.test, a length before the last row, instead of split.testFrom.
-RETRAINING_NOT_FOUND | There is no such retraining request. | List them: GET /v1/tenants/TENANT/retraining of monitor.
-RETRAINING_NOT_WAITING | The retraining request was started or dismissed already. | Look at its state; a new one comes after the cool-down, if there is still reason.
+RETRAINING_NOT_FOUND | There is no such retraining request. | `tenon retraining list` shows them with their ids.
+RETRAINING_NOT_WAITING | The retraining request was started or dismissed already. | `tenon retraining list` shows its state; a new one comes after the cool-down, if there is still reason.
 TRAINER_NOT_KNOWN | This monitor knows no trainer, so it cannot start a training. | Set TENON_TRAINER_GRPC, or `tenon train MODEL`.
 REQUEST_INVALID | The request does not have the form it should have. | The message names the field; /docs of the service shows the form.
 REVIEW_DECIDED | This answer was reviewed already. | Go on to the next.

@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "report": ("monitor", "Drift and quality of a model, worst columns first."),
         "labels": ("labels", "Send true values back, and review answers worth an expert's look."),
         "incidents": ("incidents", "What is going on with the models, why, and who is at it."),
+        "retraining": ("retraining", "Which models should be trained anew, why, and whether it helped."),
     },
     "Access": {
         "keys": ("keys", "Create, list and revoke API keys."),
@@ -57,7 +58,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 _ALIASES = {"start": "up", "stop": "down", "deploy": "release", "rollback": "release rollback", "promote": "release promote",
-            "upload": "ingest", "load": "ingest", "fit": "train", "push": "apply", "plan": "apply --diff", "diff": "apply --diff",
+            "upload": "ingest", "load": "ingest", "fit": "train", "retrain": "retraining", "push": "apply", "plan": "apply --diff", "diff": "apply --diff",
             "serve": "up", "ps": "status", "ls": "status", "check": "doctor", "views": "features list", "feature": "features", "lineage": "features show", "lookup": "features get", "key": "keys", "drift": "monitor drift", "quality": "monitor quality", "dashboard": "monitor open", "ui": "monitor open", "watch": "monitor status",
             "review": "labels review", "incident": "incidents", "alerts": "incidents", "canary": "release set", "download": "export", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
             "version": "--version", "logs": "status", "login": "keys"}  # fmt: skip

@@ -56,3 +56,17 @@ def history() -> dict[str, Any]:
         "window_end": "2026-01-03T00:00:00Z", "metric": "roc_auc", "releases": [release],
         "buckets": [bucket(1, 0.02, "no_drift", 0.79, "as_expected"), bucket(2, 0.31, "drift", 0.6, "worse")],
     }  # fmt: skip
+
+
+def retraining() -> dict[str, Any]:
+    """What `GET …/retraining` of monitor says: one request waits, one was worth it."""
+
+    def request(name: str, state: str, new_version: int | None) -> dict[str, Any]:
+        reason = {"reason": "quality", "text": "version 1 answered worse than on its test for 25 hours"}
+        return {
+            "id": name, "model": "returned", "version": 1, "asked_at": "2026-01-02T08:00:00Z", "reasons": [reason],
+            "state": state, "run_id": None, "new_version": new_version, "note": "", "changed_at": "2026-01-02T08:00:00Z",
+            "changed_by": "",
+        }  # fmt: skip
+
+    return {"requests": [request("rt-2", "asked", None), request("rt-1", "better", 2)]}

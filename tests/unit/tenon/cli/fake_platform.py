@@ -18,7 +18,7 @@ from tests.unit.tenon.cli.fake_features import (
     online_features,
     pushed_events,
 )
-from tests.unit.tenon.cli.fake_monitor import history, overview
+from tests.unit.tenon.cli.fake_monitor import history, overview, retraining
 
 KEY = "the-operators-key"
 FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model", "monitors": "monitor"}
@@ -138,6 +138,8 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/serving", self._serving),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/report", self._report),
             ("GET", r"/v1/overview", overview),
+            ("GET", r"/v1/tenants/([^/]+)/retraining", lambda _: retraining()),
+            ("POST", r"/v1/tenants/([^/]+)/retraining/([^/]+)/(start|dismiss)", lambda _t, r, what: self._decide(r, what)),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/history", lambda _t, _m: history()),
             ("GET", r"/v1/tenants/([^/]+)/months/([^/]+)/report.html", lambda _t, _m: b"<!doctype html>"),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/labels", lambda _t, _m: self._label(body)),
@@ -163,6 +165,13 @@ class FakePlatform:
         change = "updated" if tenant in self.tenants else "created"
         self.tenants[tenant] = {"name": tenant, "spec": body}
         return {"change": change, "spec": body}
+
+    def _decide(self, request: str, what: str) -> Any:
+        found = next((one for one in retraining()["requests"] if one["id"] == request), None)
+        if found is None:
+            raise Refusal(404, "RETRAINING_NOT_FOUND", f"there is no retraining request {request!r}")
+        started = {"state": "started", "run_id": "r7"} if what == "start" else {"state": "dismissed"}
+        return found | started | {"changed_by": "ada"}
 
     def _no_key(self, tenant: str, key: str) -> Any:
         raise Refusal(404, "KEY_NOT_FOUND", f"tenant {tenant!r} has no key {key!r}")

@@ -64,3 +64,19 @@ def test_where_the_pages_are(run: Run, example: FakePlatform) -> None:
 def test_json_has_a_schema(run: Run, example: FakePlatform, words: tuple[str, ...], schema: str) -> None:
     """Every reading command has one document of a versioned schema on stdout, and nothing else."""
     assert json.loads(run("monitor", *words, "--json").out)["schema"] == f"tenon.{schema}/v1"
+
+
+def test_trainings_that_were_asked_for(run: Run, example: FakePlatform) -> None:
+    """Why, what became of them, and what to type; a decision says what it did, a wrong id is an error."""
+    shown = run("retraining", "list", "--model", "returned")
+    assert shown.code == 0
+    assert "waits for you" in shown.out
+    assert "better: version 2" in shown.out
+    assert "`tenon retraining start rt-2` trains" in shown.err
+    assert json.loads(run("retraining", "list", "--json").out)["requests"][0]["id"] == "rt-2"
+    started = run("retraining", "start", "rt-2")
+    assert started.out == "rt-2: started by ada (returned version 1)\n"
+    assert "`tenon runs returned`" in started.err
+    assert run("retraining", "dismiss", "rt-2", "--why", "a holiday").out.startswith("rt-2: dismissed by ada")
+    refused = run("retraining", "start", "rt-9")
+    assert (refused.code, "rt-9" in refused.err, "Traceback" in refused.err) == (1, True, False)
