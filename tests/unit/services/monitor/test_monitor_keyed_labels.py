@@ -74,10 +74,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield World(log, log, MemoryAnswered(log), kept, kept)
         return
     store = Store(f"sqlite:///{tmp_path}/monitor.db")
+    yield world_on(store)
+    store.database.close()
+
+
+def world_on(store: Store) -> World:
+    """The use cases on a database."""
     ids = store.log._ids
     keyed, bookmarks = SqlKeyedLabels(store.database, ids), SqlBookmarks(store.database, ids)
-    yield World(store.log, store.labels, SqlAnswered(store.database, ids), keyed, bookmarks)
-    store.database.close()
+    return World(store.log, store.labels, SqlAnswered(store.database, ids), keyed, bookmarks)
 
 
 def label(patient: str, value: float = 1.0, at: int = START, known_at: int = START + MINUTE, **more: Any) -> KeyedLabel:

@@ -99,10 +99,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield World(log, log, MemoryAnswered(log), reviews, reviews)
         return
     store = Store(f"sqlite:///{tmp_path}/monitor.db")
+    yield world_on(store)
+    store.database.close()
+
+
+def world_on(store: Store) -> World:
+    """The use case on a database."""
     ids = store.log._ids
     known, answered = SqlKnownLabels(store.database, ids), SqlAnswered(store.database, ids)
-    yield World(store.log, store.labels, answered, known, SqlReviews(store.database, ids))
-    store.database.close()
+    return World(store.log, store.labels, answered, known, SqlReviews(store.database, ids))
 
 
 def label(world: World, values: dict[str, float]) -> None:
