@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.build_quality import BuildQuality
     from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.model import Window
     from services.monitor.domain.record_labels import RecordLabels
     from services.monitor.domain.review import Review
     from services.monitor.domain.skew import ReportSkew
+    from tenon.core.tenancy import TenantId
 
 _CORRECTIONS = 5_000
 FULL_NAME = "tenon.api.monitor.v1.MonitorService"
@@ -83,20 +85,27 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         self, request: monitor_pb2.GetReportRequest, context: grpc.ServicerContext
     ) -> monitor_pb2.GetReportResponse:  # fmt: skip
         """See the proto."""
-        tenant = allowed_tenant(request.tenant, Scope.READ)
-        if request.version < 0:
-            raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
-        start, end, known_at = (
-            _micros(getattr(request, field)) if request.HasField(field) else None
-            for field in ("window_start", "window_end", "known_at")
-        )
-        window = window_from(start, end, request.by or "at", now=self.now(), length=self.window)
+        tenant, window, known_at = self._asked(request)
         with metrics.REPORTS.time():
             report = self.build_report(
                 tenant, request.model, window,
                 version=request.version, role=role_from(request.role), known_at=known_at,
             )  # fmt: skip
         return monitor_pb2.GetReportResponse(report=report_message(report))
+
+    def _asked(
+        self, request: monitor_pb2.GetReportRequest | monitor_pb2.GetQualityRequest
+    ) -> tuple[TenantId, Window, int | None]:
+        """Whose model is meant, which window, and as known at which time."""
+        tenant = allowed_tenant(request.tenant, Scope.READ)
+        if request.version < 0:
+            raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
+        start, end = (
+            _micros(getattr(request, field)) if request.HasField(field) else None
+            for field in ("window_start", "window_end")
+        )
+        known_at = _micros(request.known_at) if request.HasField("known_at") else None
+        return tenant, window_from(start, end, request.by or "at", now=self.now(), length=self.window), known_at
 
     def GetSkew(
         self, request: monitor_pb2.GetSkewRequest, context: grpc.ServicerContext
@@ -115,14 +124,7 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
         self, request: monitor_pb2.GetQualityRequest, context: grpc.ServicerContext
     ) -> monitor_pb2.GetQualityResponse:  # fmt: skip
         """See the proto."""
-        tenant = allowed_tenant(request.tenant, Scope.READ)
-        if request.version < 0:
-            raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
-        start, end, known_at = (
-            _micros(getattr(request, field)) if request.HasField(field) else None
-            for field in ("window_start", "window_end", "known_at")
-        )
-        window = window_from(start, end, request.by or "at", now=self.now(), length=self.window)
+        tenant, window, known_at = self._asked(request)
         report = self.build_quality(
             tenant, request.model, window, version=request.version, role=role_from(request.role), known_at=known_at
         )
