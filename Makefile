@@ -40,7 +40,7 @@ flights: install ## run the flights example (needs the data set, see TENON_TEST_
 
 .PHONY: test
 test: test-unit ## all tests: unit, contract, conformance, integration, e2e
-	$(if $(SUITES),$(PYTEST) -n 2 --dist loadfile $(SUITES),@echo "no contract, conformance, integration or e2e tests yet")
+	$(if $(SUITES),$(PYTEST) -n 2 --durations=15 --dist loadfile $(SUITES),@echo "no contract, conformance, integration or e2e tests yet")
 
 # A file's tests stay on one worker, so that what its fixtures build is built once.
 .PHONY: test-unit

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from examples.hospital.doors import MODEL
+from examples.hospital.hospitals import CALM
 from examples.hospital.world import TENANTS
 from tests.support.observability import DASHBOARDS, alerts, panels
 from tests.support.platform import Platform, eventually, running_platform
@@ -88,6 +90,31 @@ def tell_the_story(platform: Platform, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def tell_the_rest(platform: Platform) -> None:
+    """What the demo does not tell: a row that comes before its commit, and a canary that stays for a while."""
+    key, place = platform.create_key(CALM), f"/v1/tenants/{CALM}"
+    features = {
+        "department": "surgery", "diagnosis_group": "arrhythmia", "triage": 3, "age": 50, "sex": "f", "insurance": "public",
+        "planned": True, "weekday": 2, "hour": 9,
+    }  # fmt: skip
+    row = {
+        "visit_id": "ZZ-00000001",
+        "patient_id": "ZZ-P000001",
+        "admitted_at": "2026-01-01T00:00:00Z",
+        "month": 1,
+        **features,
+    }
+    pushed = platform.ask("features", "POST", f"{place}/datasets/visits/events", key=key, body={"rows": [row]})
+    assert pushed.status_code == 200, pushed.text
+    canary = {"stable": 1, "canary": 2, "canary_weight": 50}
+    released = platform.ask("registry", "PUT", f"{place}/models/{MODEL}/release", key=key, body=canary)
+    assert released.status_code == 200, released.text
+    for number in range(60):
+        asked = {"entity": {"patient_id": f"ZZ-P{number:06}"}, "features": features}
+        answer = platform.ask("predictor", "POST", f"/v1/models/{MODEL}:predict", key=key, body={"instances": [asked]})
+        assert answer.status_code == 200, answer.text
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Everything runs, the story is told, and what is looked at only now and then has been looked at."""
@@ -102,6 +129,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             began = time.time()
             eventually(lambda: len(prometheus.series('up{job="tenon"} == 1')) == 7, "all targets are up")
             tell_the_story(platform, folder)
+            tell_the_rest(platform)
             made = platform.ask(
                 "registry", "POST", f"/v1/tenants/{_TENANTS[0]}/keys", key=platform.admin_key,
                 body={"name": "of a test", "scopes": ["read"], "expires_in": "90d"},
@@ -118,6 +146,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 "monitor looked at its models", seconds=90,
             )  # fmt: skip
             eventually(lambda: prometheus.series("tenon_monitor_quality"), "labels have matured", seconds=90)
+            eventually(
+                lambda: prometheus.series("tenon_monitor_canary_answers_needed"), "the canary is judged", seconds=90
+            )
             seen = time.time()
             eventually(lambda: prometheus.series(f'timestamp(up{{job="tenon"}}) > {seen + 2}'), "it was read twice")
             yield Watched(prometheus, began, time.time())

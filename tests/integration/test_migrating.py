@@ -14,6 +14,8 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from tenon.core.errors import Unavailable
 from tenon.kit.sql import Database, current_migration, database_problem, migrate, newest_migration, open_database
@@ -44,6 +46,17 @@ def set_revision(url: str, revision: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :now"), {"now": revision})
     engine.dispose()
+
+
+def of_another_age(url: str, revision: str) -> Database:
+    """Monitor's database as the program at this migration made it."""
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "services/monitor/migrations"))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return database
 
 
 @pytest.mark.parametrize("service", WITH_DATABASE)
@@ -162,11 +175,7 @@ def test_transactions_are_refused_until_the_tables_are_there(postgres_url: str) 
 
 def test_a_table_in_use_is_waited_for_and_nothing_is_half_done(postgres_url: str) -> None:
     """A migration that cannot get its lock gives up after a while, changes nothing, and works when tried again."""
-    database = Database(postgres_url)
-    migrate(database, MONITOR)
-    with database.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE batches DROP COLUMN level"))
-    set_revision(postgres_url, "0001")
+    database = of_another_age(postgres_url, "0001")
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as holder:
         holder.execute("SELECT count(*) FROM batches")
         with pytest.raises(Unavailable, match="lock timeout"):

@@ -15,7 +15,7 @@ from tenon.api.registry.v1 import registry_pb2
 from tests.support.registry_process import GrpcClient, RegistryProcess, refusal
 
 OPEN_PATHS = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
-PLATFORM_RPCS = {"ListCredentials", "ListQuotas", "ReportServing"}
+PLATFORM_RPCS = {"ListCredentials", "ListQuotas", "ListTrials", "ReportServing", "ReportVerdict"}
 OWN_VIEW = {"/v1/tenants", "ListTenants", "WatchReleases"}
 """These answer a tenant's key too, with what is its own."""
 
