@@ -147,7 +147,7 @@ class Retraining:
         if request is None:
             raise NotFound(
                 "RETRAINING_NOT_FOUND", f"there is no retraining request {request_id[:80]!r} of tenant {tenant}",
-                place=Place(field="request"), hint="list them: GET /v1/tenants/TENANT/retraining",
+                place=Place(field="request"), hint="`tenon retraining list` shows them with their ids",
             )  # fmt: skip
         if request.state is not State.ASKED:
             raise _moved_on(request)
