@@ -70,15 +70,12 @@ def add_review_routes(app: FastAPI, use: UseCases) -> None:
                 "REQUEST_INVALID", "give either `value` or `skip: true`", place=Place(field="value"),
                 hint='{"value": 1} or {"skip": true}',
             )  # fmt: skip
-        if not skip and not isinstance(value, bool | int | float):
+        if skip:
+            item = await run_in_threadpool(use.review.skip, tenant, model, prediction_id, expert)
+        elif isinstance(value, bool | int | float):
+            item = await run_in_threadpool(use.review.label, tenant, model, prediction_id, float(value), expert)
+        else:
             raise Invalid("REQUEST_INVALID", "value must be a number, or true or false", place=Place(field="value"))
-
-        def work() -> ReviewItem:
-            if skip:
-                return use.review.skip(tenant, model, prediction_id, expert)
-            return use.review.label(tenant, model, prediction_id, float(value), expert)  # type: ignore[arg-type]
-
-        item = await run_in_threadpool(work)
         metrics.REVIEWED.labels(tenant.value, model, item.state.value).inc()
         return item_json(item)
 
