@@ -18,36 +18,36 @@ from services.monitor.clients.spines import GrpcSpines
 from services.monitor.clients.trainer import TrainerTrainings
 from services.monitor.clients.trials import RegistryTrials
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
-from services.monitor.domain.alerts_deliver import DeliverAlerts
-from services.monitor.domain.build_quality import BuildQuality
-from services.monitor.domain.build_report import BuildReport
-from services.monitor.domain.consider_retraining import Retraining
-from services.monitor.domain.drift import DriftPolicy
-from services.monitor.domain.erase import EraseSubject
-from services.monitor.domain.evaluate import Evaluate, ShownIn
-from services.monitor.domain.examined import ReadExamined
-from services.monitor.domain.handle_incidents import HandleIncidents
-from services.monitor.domain.history import ReadHistory, coarser
-from services.monitor.domain.incident_canaries import CanaryCells
-from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
-from services.monitor.domain.incidents import IncidentPolicy
-from services.monitor.domain.judge_canaries import JudgeCanaries
-from services.monitor.domain.labels_from_datasets import LabelsFromDatasets
-from services.monitor.domain.layouts import Layouts
-from services.monitor.domain.mistakes import FindMistakes
-from services.monitor.domain.model_view import ViewModel
-from services.monitor.domain.month import TellMonth
-from services.monitor.domain.overview import LookOver
-from services.monitor.domain.quality import QualityPolicy
-from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
-from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.retraining_signs import SignsInDepth
-from services.monitor.domain.review import Review
-from services.monitor.domain.sample_rows import RowSample
-from services.monitor.domain.segment import Segment
-from services.monitor.domain.sketch_later import SketchLater
-from services.monitor.domain.skew import CheckSkew, ReportSkew
-from services.monitor.domain.take_predictions import TakePredictions
+from services.monitor.domain.alerts.deliver import DeliverAlerts
+from services.monitor.domain.canary.judge_all import JudgeCanaries
+from services.monitor.domain.drift.judge import DriftPolicy
+from services.monitor.domain.incidents.from_canaries import CanaryCells
+from services.monitor.domain.incidents.from_reports import ExamineModel, WorseQuality
+from services.monitor.domain.incidents.handle import HandleIncidents
+from services.monitor.domain.incidents.words import IncidentPolicy
+from services.monitor.domain.kept.segment import Segment
+from services.monitor.domain.labels.from_datasets import LabelsFromDatasets
+from services.monitor.domain.labels.record import RecordLabels
+from services.monitor.domain.labels.record_keyed import JoinLatePredictions, RecordKeyedLabels
+from services.monitor.domain.log.erase import EraseSubject
+from services.monitor.domain.log.layouts import Layouts
+from services.monitor.domain.log.sketch_later import SketchLater
+from services.monitor.domain.log.take import TakePredictions
+from services.monitor.domain.quality.build import BuildQuality
+from services.monitor.domain.quality.examined import ReadExamined
+from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.quality.mistakes import FindMistakes
+from services.monitor.domain.reports.build import BuildReport
+from services.monitor.domain.reports.evaluate import Evaluate, ShownIn
+from services.monitor.domain.reports.history import ReadHistory, coarser
+from services.monitor.domain.reports.model_view import ViewModel
+from services.monitor.domain.reports.month import TellMonth
+from services.monitor.domain.reports.overview import LookOver
+from services.monitor.domain.retraining.consider import Retraining
+from services.monitor.domain.retraining.signs import SignsInDepth
+from services.monitor.domain.review.decide import Review
+from services.monitor.domain.skew.compare import CheckSkew, ReportSkew
+from services.monitor.domain.skew.sample_rows import RowSample
 from services.monitor.domain.watch_fleet import Cadence, WatchFleet
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.alert_outbox import SqlOutbox
@@ -90,8 +90,8 @@ from tenon.kit.telemetry import configure_telemetry, get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from services.monitor.domain.alerts import OperatorHook
-    from services.monitor.domain.incidents import Cell
+    from services.monitor.domain.alerts.routes import OperatorHook
+    from services.monitor.domain.incidents.words import Cell
     from tenon.kit.sql import Database
 
 logger = get_logger(__name__)

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.monitor.domain.canary import CanaryVerdict
-from services.monitor.domain.incidents import State
+from services.monitor.domain.canary.words import CanaryVerdict
+from services.monitor.domain.incidents.words import State
 from services.monitor.domain.model import Drift, Quality, Report
-from services.monitor.domain.skew_words import SkewResult
+from services.monitor.domain.skew.words import SkewResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from services.monitor.domain.alerts_deliver import Delivered
-    from services.monitor.domain.canary import CanaryJudgement
-    from services.monitor.domain.incident_ledger import Ledger
-    from services.monitor.domain.incidents import Happened
+    from services.monitor.domain.alerts.deliver import Delivered
+    from services.monitor.domain.canary.words import CanaryJudgement
+    from services.monitor.domain.incidents.ledger import Ledger
+    from services.monitor.domain.incidents.words import Happened
+    from services.monitor.domain.kept.segment import Segment
     from services.monitor.domain.label_words import KeyedRecorded
-    from services.monitor.domain.record_labels import LabelsRecorded
-    from services.monitor.domain.segment import Segment
+    from services.monitor.domain.labels.record import LabelsRecorded
     from tenon.core.tenancy import TenantId
 
 PREDICTIONS = Counter(

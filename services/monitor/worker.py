@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from services.monitor.domain.record_predictions import batch_from_document, segment_from_arrays
-from services.monitor.domain.segment import Segment, segment_of
+from services.monitor.domain.kept.segment import Segment, segment_of
+from services.monitor.domain.log.receive import batch_from_document, segment_from_arrays
 from tenon.core.errors import Invalid
 from tenon.core.operations import unpack_operations
 from tenon.core.tenancy import TenantId

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from services.monitor.domain.canary import CanaryVerdict
+from services.monitor.domain.canary.words import CanaryVerdict
 from tests.bench import frame
 from tests.support.canary_trials import World, first_horizon, run
 

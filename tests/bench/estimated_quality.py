@@ -16,8 +16,8 @@ import polars as pl
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from services.monitor.domain.estimate import Known, estimate_binary, estimate_regression
-from services.monitor.domain.quality import QualityPolicy
+from services.monitor.domain.quality.estimate import Known, estimate_binary, estimate_regression
+from services.monitor.domain.quality.measure import QualityPolicy
 from tenon.core.manifest import Evaluation
 
 _INPUTS = ["hour", "day", "distance", "place", "month"]

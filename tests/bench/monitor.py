@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from services.monitor.domain.drift import DriftPolicy, judge_columns, judge_drift, overall
-from services.monitor.domain.incident_discovery import discover, round_level
+from services.monitor.domain.drift.judge import DriftPolicy, judge_columns, judge_drift, overall
+from services.monitor.domain.drift.sketch import Layout, Sketch, Tallied
+from services.monitor.domain.incidents.discovery import discover, round_level
 from services.monitor.domain.model import Column, Drift, NumericColumn, TextColumn
-from services.monitor.domain.sketch import Layout, Sketch, Tallied
 from services.trainer.domain.baseline import categorical_baseline, numeric_baseline
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline
 from tests.bench import frame

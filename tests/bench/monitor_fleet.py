@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from services.monitor.domain.drift import DriftPolicy, judge_drift
-from services.monitor.domain.incident_cells import cell_of
-from services.monitor.domain.incident_discovery import discover, round_level
-from services.monitor.domain.incident_ledger import Ledger
-from services.monitor.domain.incident_ports import RoundResult
-from services.monitor.domain.incidents import Cell, Happened, Incident, IncidentPolicy, State
+from services.monitor.domain.drift.judge import DriftPolicy, judge_drift
+from services.monitor.domain.drift.sketch import Layout, Sketch
+from services.monitor.domain.incidents.discovery import discover, round_level
+from services.monitor.domain.incidents.from_reports import cell_of
+from services.monitor.domain.incidents.ledger import Ledger
+from services.monitor.domain.incidents.ports import RoundResult
+from services.monitor.domain.incidents.words import Cell, Happened, Incident, IncidentPolicy, State
 from services.monitor.domain.model import Window
-from services.monitor.domain.sketch import Layout, Sketch
 from services.monitor.storage.incidents import SqlIncidents
 from services.trainer.domain.baseline import numeric_baseline
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline

@@ -26,11 +26,11 @@ from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.model import LakeTable
 from services.features.storage.lake import DeltaLake
 from services.features.storage.training_files import BlobTrainingFiles
-from services.monitor.domain.drift import DriftPolicy, judge_drift, overall
+from services.monitor.domain.drift.judge import DriftPolicy, judge_drift, overall
+from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.model import Column, Drift, LabelledRows, NumericColumn, Role, TextColumn, VerdictRecord
-from services.monitor.domain.quality import QualityPolicy, judge_quality
-from services.monitor.domain.retraining import Request, State, backtest, cooling, reasons_to_retrain
-from services.monitor.domain.sketch import Layout, Sketch
+from services.monitor.domain.quality.measure import QualityPolicy, judge_quality
+from services.monitor.domain.retraining.judge import Request, State, backtest, cooling, reasons_to_retrain
 from services.trainer.domain.baseline import training_baseline
 from services.trainer.domain.examples import Labelled, label_examples, model_inputs
 from services.trainer.domain.judging import evaluate

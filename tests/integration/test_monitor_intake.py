@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from services.monitor.domain.layouts import Layouts
+from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.model import Window
 from services.monitor.storage.prediction_log import ModelIds, SqlPredictionLog
 from services.monitor.storage.windows import SqlWindows

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
-from services.monitor.domain.canary import (
+from services.monitor.domain.canary.judge import judge_canary
+from services.monitor.domain.canary.words import (
     Arm,
     CanaryJudgement,
     CanaryPolicy,
@@ -18,7 +19,6 @@ from services.monitor.domain.canary import (
     Stage,
     Trial,
 )
-from services.monitor.domain.judge_canary import judge_canary
 from services.monitor.domain.model import Role
 from tenon.core.tenancy import TenantId
 

@@ -6,8 +6,8 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.incident_ports import Delivery, Message, Outcome, Round, RoundResult
-from services.monitor.domain.incidents import Cell, Incident, IncidentKind, Note, State
+from services.monitor.domain.incidents.ports import Delivery, Message, Outcome, Round, RoundResult
+from services.monitor.domain.incidents.words import Cell, Incident, IncidentKind, Note, State
 from services.monitor.domain.model import Role, Window
 from services.monitor.domain.releases import Known, Release
 from tenon.core.specs import MonitorSpec

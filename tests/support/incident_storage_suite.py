@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.incident_ports import Message, Outcome, RoundResult
-from services.monitor.domain.incidents import Incident, IncidentKind, Member, Note, Severity, State
+from services.monitor.domain.incidents.ports import Message, Outcome, RoundResult
+from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
 from services.monitor.storage.alert_outbox import SqlOutbox
 from services.monitor.storage.incidents import SqlIncidents
 from tenon.core.tenancy import TenantId

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from services.monitor.domain.incident_discovery import round_level
-from services.monitor.domain.incident_ledger import Ledger
-from services.monitor.domain.incidents import Cell, Happened, Incident, IncidentKind, IncidentPolicy
+from services.monitor.domain.incidents.discovery import round_level
+from services.monitor.domain.incidents.ledger import Ledger
+from services.monitor.domain.incidents.words import Cell, Happened, Incident, IncidentKind, IncidentPolicy
 from services.monitor.domain.model import Window
 
 HOUR = 3_600_000_000

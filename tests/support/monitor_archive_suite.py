@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.buckets import DAY, HOUR
 from services.monitor.domain.erase_words import Subject
+from services.monitor.domain.kept.buckets import DAY, HOUR
+from services.monitor.domain.kept.segment import segment_of
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Role, Window
-from services.monitor.domain.record_predictions import batch_from_document
-from services.monitor.domain.segment import segment_of
 from services.monitor.storage import tables as t
 from services.monitor.storage.former_batches import FormerBatches
 from services.monitor.storage.models import ModelIds

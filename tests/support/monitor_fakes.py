@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.monitor.domain.counted import Counted
+from services.monitor.domain.drift.sketch import Layout, Sketch
+from services.monitor.domain.kept.counted import Counted
+from services.monitor.domain.kept.segment import take_rows
 from services.monitor.domain.model import (
     Label,
     LabelledRows,
@@ -20,8 +22,6 @@ from services.monitor.domain.model import (
     VerdictRecord,
     Window,
 )
-from services.monitor.domain.segment import take_rows
-from services.monitor.domain.sketch import Layout, Sketch
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.levels import BESIDE_THE_MODEL
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.monitor.domain.kept.segment import take_rows
 from services.monitor.domain.label_words import AnsweredRows, KeyedLabel
 from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
-from services.monitor.domain.segment import take_rows
 from tenon.core.matching import key_text
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.layouts import Layouts
+from services.monitor.domain.kept.segment import Segment
+from services.monitor.domain.log.layouts import Layouts
+from services.monitor.domain.log.operations import BUCKET
+from services.monitor.domain.log.receive import batch_from_document
+from services.monitor.domain.log.sketch_later import SketchLater
+from services.monitor.domain.log.take import TakePredictions
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
-from services.monitor.domain.operations import BUCKET
-from services.monitor.domain.record_predictions import batch_from_document
-from services.monitor.domain.segment import Segment
-from services.monitor.domain.sketch_later import SketchLater
-from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
-from services.monitor.domain.take_predictions import TakePredictions
+from services.monitor.domain.skew.words import SkewCheck, SkewedFeature, SkewResult
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.archive import Archive
 from services.monitor.storage.archiving import Archiving

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.monitor.domain.layouts import Layouts
-from services.monitor.domain.take_predictions import TakePredictions
+from services.monitor.domain.log.layouts import Layouts
+from services.monitor.domain.log.take import TakePredictions
 from services.monitor.storage.models import ModelIds
 from services.monitor.storage.segments import SqlSegments
 from services.monitor.worker import GROUP, batches_handler

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.buckets import DAY, HOUR
+from services.monitor.domain.kept.buckets import DAY, HOUR
+from services.monitor.domain.kept.segment import segment_of
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import PredictionBatch, Role, Window
-from services.monitor.domain.record_predictions import batch_from_document
-from services.monitor.domain.segment import segment_of
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import START, batch_document, categorical_baseline, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryWindows
 
 if TYPE_CHECKING:
-    from services.monitor.domain.counted import Counted
+    from services.monitor.domain.kept.counted import Counted
     from tests.support.monitor_storage_suite import Store
 
 NORTH = TenantId("north")

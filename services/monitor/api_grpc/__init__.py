@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from services.monitor.domain.build_quality import BuildQuality
-    from services.monitor.domain.build_report import BuildReport
+    from services.monitor.domain.labels.record import RecordLabels
     from services.monitor.domain.model import Window
-    from services.monitor.domain.record_labels import RecordLabels
-    from services.monitor.domain.review import Review
-    from services.monitor.domain.skew import ReportSkew
+    from services.monitor.domain.quality.build import BuildQuality
+    from services.monitor.domain.reports.build import BuildReport
+    from services.monitor.domain.review.decide import Review
+    from services.monitor.domain.skew.compare import ReportSkew
     from tenon.core.tenancy import TenantId
 
 _CORRECTIONS = 5_000

@@ -11,8 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tenon.api.monitor.v1 import monitor_pb2
 
 if TYPE_CHECKING:
-    from services.monitor.domain.quality_words import QualityReport
-    from services.monitor.domain.skew_words import SkewReport
+    from services.monitor.domain.quality.words import QualityReport
+    from services.monitor.domain.skew.words import SkewReport
 
 
 def quality_message(report: QualityReport) -> monitor_pb2.QualityReport:

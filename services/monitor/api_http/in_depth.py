@@ -15,8 +15,8 @@ from tenon.core.timestamps import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.quality_words import QualityReport
-    from services.monitor.domain.skew_words import SkewReport
+    from services.monitor.domain.quality.words import QualityReport
+    from services.monitor.domain.skew.words import SkewReport
 
 _MAX_VERSION = 2**31 - 1
 

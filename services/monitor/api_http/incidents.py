@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.monitor.api_http.doors import Reader, Writer
-from services.monitor.domain.handle_incidents import MOST
+from services.monitor.domain.incidents.handle import MOST
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal
 from tenon.core.timestamps import parse_duration, parse_rfc3339

@@ -10,16 +10,16 @@ from starlette.concurrency import run_in_threadpool
 from services.monitor import metrics
 from services.monitor.api_http.doors import Writer
 from services.monitor.domain.label_words import KeyedLabel
-from services.monitor.domain.model import Label
-from services.monitor.domain.read_keyed_labels import (
+from services.monitor.domain.labels.read import labels_from_document
+from services.monitor.domain.labels.read_keyed import (
     Labels,
     is_keyed,
     keyed_from_document,
     labels_from_csv_file,
     labels_from_parquet,
 )
-from services.monitor.domain.read_labels import labels_from_document
-from services.monitor.domain.record_labels import MAX_LABELS
+from services.monitor.domain.labels.record import MAX_LABELS
+from services.monitor.domain.model import Label
 from tenon.core.errors import UnsupportedMedia
 from tenon.core.timestamps import parse_duration
 from tenon.kit.http import parse_json

@@ -15,9 +15,9 @@ from tenon.kit.http import principal_of
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.history import Bucket, History
-    from services.monitor.domain.overview import Line, Overview
     from services.monitor.domain.releases import Release
+    from services.monitor.domain.reports.history import Bucket, History
+    from services.monitor.domain.reports.overview import Line, Overview
 
 RANKS = ("worse", "drift", "silent", "unknown", "fine")
 

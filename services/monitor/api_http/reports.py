@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse
 from services.monitor import metrics
 from services.monitor.api_http.doors import Reader
 from services.monitor.api_http.shapes import report_json, seen_json, verdict_json
-from services.monitor.domain.html_report import render_html
 from services.monitor.domain.model import Report
+from services.monitor.domain.reports.html import render_html
 from services.monitor.domain.window import role_from, window_from
 from tenon.core.timestamps import parse_rfc3339
 

@@ -12,7 +12,7 @@ from tenon.kit.http import principal_of
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain import retraining
+    from services.monitor.domain.retraining import judge as retraining
 
 
 def add_retraining_routes(app: FastAPI, use: UseCases) -> None:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from services.monitor import metrics
 from services.monitor.api_http.doors import Reader, Writer
-from services.monitor.domain.review import DAYS, LARGEST, SIZE
+from services.monitor.domain.review.decide import DAYS, LARGEST, SIZE
 from services.monitor.domain.review_words import State
 from tenon.core.errors import Invalid, Place, did_you_mean
 from tenon.core.timestamps import rfc3339

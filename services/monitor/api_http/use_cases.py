@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.monitor.api_http.sessions import Sessions
-    from services.monitor.domain.build_quality import BuildQuality
-    from services.monitor.domain.build_report import BuildReport
-    from services.monitor.domain.consider_retraining import Retraining
-    from services.monitor.domain.erase import EraseSubject
-    from services.monitor.domain.handle_incidents import HandleIncidents
-    from services.monitor.domain.judge_canaries import CanaryVerdicts, JudgeCanaries
-    from services.monitor.domain.model_view import ViewModel
-    from services.monitor.domain.month import TellMonth
-    from services.monitor.domain.overview import LookOver
+    from services.monitor.domain.canary.judge_all import CanaryVerdicts, JudgeCanaries
+    from services.monitor.domain.incidents.handle import HandleIncidents
+    from services.monitor.domain.labels.record import RecordLabels
+    from services.monitor.domain.labels.record_keyed import RecordKeyedLabels
+    from services.monitor.domain.log.erase import EraseSubject
     from services.monitor.domain.ports import PredictionLog, Verdicts
-    from services.monitor.domain.record_keyed_labels import RecordKeyedLabels
-    from services.monitor.domain.record_labels import RecordLabels
-    from services.monitor.domain.review import Review
-    from services.monitor.domain.skew import ReportSkew
+    from services.monitor.domain.quality.build import BuildQuality
+    from services.monitor.domain.reports.build import BuildReport
+    from services.monitor.domain.reports.model_view import ViewModel
+    from services.monitor.domain.reports.month import TellMonth
+    from services.monitor.domain.reports.overview import LookOver
+    from services.monitor.domain.retraining.consider import Retraining
+    from services.monitor.domain.review.decide import Review
+    from services.monitor.domain.skew.compare import ReportSkew
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
     from tenon.kit.spec_store import Change, StoredSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.retraining import TrainingRun
+from services.monitor.domain.retraining.judge import TrainingRun
 from tenon.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tenon.core.manifest import Evidence
 from tenon.kit.grpc_client import retrying

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.monitor.domain.canary import ANSWERING, CanaryJudgement, CanaryVerdict, Question, Stage, Trial
+from services.monitor.domain.canary.words import ANSWERING, CanaryJudgement, CanaryVerdict, Question, Stage, Trial
 from services.monitor.domain.model import Role
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.core.errors import DeadlineExceeded, Unavailable

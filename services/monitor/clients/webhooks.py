@@ -33,16 +33,16 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from services.monitor.domain.alert_text import json_body, slack_body
-from services.monitor.domain.alerts import OPERATOR, OperatorHook
-from services.monitor.domain.alerts_deliver import Undelivered
-from services.monitor.domain.incidents import Severity
+from services.monitor.domain.alerts.deliver import Undelivered
+from services.monitor.domain.alerts.routes import OPERATOR, OperatorHook
+from services.monitor.domain.alerts.text import json_body, slack_body
+from services.monitor.domain.incidents.words import Severity
 from tenon.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.monitor.domain.incident_ports import Delivery
+    from services.monitor.domain.incidents.ports import Delivery
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

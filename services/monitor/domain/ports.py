@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from services.monitor.domain.buckets import Counting, Part
-    from services.monitor.domain.counted import Counted
     from services.monitor.domain.erase_words import Erased, Subject
+    from services.monitor.domain.kept.buckets import Counting, Part
+    from services.monitor.domain.kept.counted import Counted
+    from services.monitor.domain.kept.segment import Segment
     from services.monitor.domain.label_words import AnsweredRows, KeyedLabel, SpineTable, WatchedModel
     from services.monitor.domain.model import (
         Label,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         Window,
     )
     from services.monitor.domain.review_words import Correction, ReviewItem, ReviewRound, State
-    from services.monitor.domain.segment import Segment
     from tenon.core.manifest import Manifest
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.monitor.domain.alerts import compose
-from services.monitor.domain.build_report import main_version
-from services.monitor.domain.incident_causes import suspects
-from services.monitor.domain.incident_discovery import round_level
-from services.monitor.domain.incident_ledger import Ledger
-from services.monitor.domain.incident_ports import RoundResult
-from services.monitor.domain.incidents import IncidentPolicy, State
+from services.monitor.domain.alerts.routes import compose
+from services.monitor.domain.incidents.causes import suspects
+from services.monitor.domain.incidents.discovery import round_level
+from services.monitor.domain.incidents.ledger import Ledger
+from services.monitor.domain.incidents.ports import RoundResult
+from services.monitor.domain.incidents.words import IncidentPolicy, State
 from services.monitor.domain.model import Window
+from services.monitor.domain.reports.build import main_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from services.monitor.domain.alerts import OperatorHook
-    from services.monitor.domain.incident_ports import Examine, Rounds
-    from services.monitor.domain.incidents import Cell, Happened
+    from services.monitor.domain.alerts.routes import OperatorHook
+    from services.monitor.domain.incidents.ports import Examine, Rounds
+    from services.monitor.domain.incidents.words import Cell, Happened
     from services.monitor.domain.ports import AllPolicies, Fleet, PredictionLog
     from services.monitor.domain.releases import Releases
     from tenon.core.specs import MonitorSpec

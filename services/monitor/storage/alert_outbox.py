@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.incident_ports import Delivery, Outcome
+from services.monitor.domain.incidents.ports import Delivery, Outcome
 from services.monitor.storage.incident_tables import messages
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.label_words import AnsweredRows
-from services.monitor.domain.prediction_ids import IdLookup, PredictionIds
 from services.monitor.storage.segment_reads import SegmentReads, take_kept
 from services.monitor.storage.segment_tables import segments
 

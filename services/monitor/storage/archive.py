@@ -15,8 +15,8 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.model import Column, NumericColumn, TextColumn
-from services.monitor.domain.prediction_ids import PredictionIds
 from services.monitor.storage.segment_payload import KeptRows
 from tenon.core.errors import Unavailable
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.buckets import DAY, HOUR
+from services.monitor.domain.kept.buckets import DAY, HOUR
 from services.monitor.storage import tables as t
 from services.monitor.storage.archive import archived_frame
 from services.monitor.storage.models import note_change

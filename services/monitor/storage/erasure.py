@@ -8,9 +8,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from services.monitor.domain.erase_words import Erased, Subject
+from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
+from services.monitor.domain.kept.segment import Segment
 from services.monitor.domain.model import TextColumn
-from services.monitor.domain.prediction_ids import IdLookup, PredictionIds
-from services.monitor.domain.segment import Segment
 from services.monitor.storage import tables as t
 from services.monitor.storage.archiving import LAKE
 from services.monitor.storage.models import ModelIds, note_change

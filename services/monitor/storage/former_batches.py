@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sqlalchemy as sa
 
-from services.monitor.domain.buckets import Counting, parts_of
+from services.monitor.domain.kept.buckets import Counting, parts_of
+from services.monitor.domain.kept.prediction_ids import PredictionIds
+from services.monitor.domain.kept.segment import Segment, Source, join_segments
 from services.monitor.domain.model import Role
-from services.monitor.domain.prediction_ids import PredictionIds
-from services.monitor.domain.segment import Segment, Source, join_segments
 from services.monitor.storage import tables as t
 from services.monitor.storage.models import note_change
 from services.monitor.storage.payload import unpack_rows

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from services.monitor.domain.incident_ports import Round, RoundResult
-from services.monitor.domain.incidents import Incident, IncidentKind, Member, Note, Severity, State
+from services.monitor.domain.incidents.ports import Round, RoundResult
+from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
 from services.monitor.storage.incident_tables import cursors, incidents, members, messages, notes, rounds, told
 
 if TYPE_CHECKING:

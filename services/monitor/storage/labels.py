@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
+from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.model import LabelledRows
-from services.monitor.domain.prediction_ids import IdLookup, PredictionIds
 from services.monitor.storage import tables as t
 from services.monitor.storage.models import ModelIds, insert_into, note_change, now_micros
 from services.monitor.storage.segment_reads import BY_THE_MODEL, Found, SegmentReads

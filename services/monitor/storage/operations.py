@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from services.monitor.domain.log.operations import BUCKET, Operated
 from services.monitor.domain.model import Role
-from services.monitor.domain.operations import BUCKET, Operated
 from services.monitor.storage.operations_tables import (
     COUNTED,
     FAILURE_COLUMNS,
@@ -19,7 +19,7 @@ from services.monitor.storage.operations_tables import (
 from services.monitor.storage.prediction_log import insert_into
 
 if TYPE_CHECKING:
-    from services.monitor.domain.operations import OperationsRecord
+    from services.monitor.domain.log.operations import OperationsRecord
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 

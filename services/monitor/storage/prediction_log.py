@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import sqlalchemy as sa
 
-from services.monitor.domain.buckets import Counting, parts_of
+from services.monitor.domain.kept.buckets import Counting, parts_of
+from services.monitor.domain.kept.segment import join_columns, segment_of
 from services.monitor.domain.model import Role, Rows, SeenModel, Series, Window
-from services.monitor.domain.segment import join_columns, segment_of
 from services.monitor.storage import tables as t
 from services.monitor.storage.labels import SqlLabels as SqlLabels  # noqa: PLC0414 - known by this name to others
 from services.monitor.storage.models import ModelIds as ModelIds  # noqa: PLC0414
@@ -24,8 +24,8 @@ from tenon.core.tenancy import TenantId
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from services.monitor.domain.kept.segment import Segment
     from services.monitor.domain.model import PredictionBatch
-    from services.monitor.domain.segment import Segment
     from services.monitor.storage.archive import Archive
     from services.monitor.storage.segment_payload import KeptRows
     from tenon.kit.sql import Database

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.model import Column, NumericColumn, TextColumn
-from services.monitor.domain.prediction_ids import PredictionIds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from services.monitor.domain.segment import Segment
+    from services.monitor.domain.kept.segment import Segment
 
 _FEW = 200
 _MAGIC = b"PAR1"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sqlalchemy as sa
 
+from services.monitor.domain.kept.segment import take_rows
 from services.monitor.domain.model import Role, Window
-from services.monitor.domain.segment import take_rows
 from services.monitor.storage.segment_payload import KeptRows, unpack_segment
 from services.monitor.storage.segment_tables import segment_rows, segments
 from tenon.core.levels import BESIDE_THE_MODEL

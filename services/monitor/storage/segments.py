@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from services.monitor.domain.buckets import Counting
-    from services.monitor.domain.segment import Segment
+    from services.monitor.domain.kept.buckets import Counting
+    from services.monitor.domain.kept.segment import Segment
     from tenon.kit.sql import Database
 
 

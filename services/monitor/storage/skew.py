@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.skew_words import SkewCheck, SkewedFeature, SkewResult
+from services.monitor.domain.skew.words import SkewCheck, SkewedFeature, SkewResult
 from services.monitor.storage import tables as t
 
 if TYPE_CHECKING:

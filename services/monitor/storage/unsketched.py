@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.segment import Segment
+from services.monitor.domain.kept.segment import Segment
 from services.monitor.storage import tables as t
 from services.monitor.storage.models import ModelIds, note_change
 from services.monitor.storage.segment_reads import SegmentReads
@@ -17,7 +17,7 @@ from tenon.core.tenancy import TenantId
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.monitor.domain.buckets import Part
+    from services.monitor.domain.kept.buckets import Part
     from services.monitor.storage.archive import Archive
     from tenon.kit.sql import Database
 

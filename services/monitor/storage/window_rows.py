@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.buckets import STEPS, Axis, Part, merged
-from services.monitor.domain.sketch import Sketch
+from services.monitor.domain.drift.sketch import Sketch
+from services.monitor.domain.kept.buckets import STEPS, Axis, Part, merged
 from services.monitor.storage.segment_tables import windows
 from tenon.kit.telemetry import get_logger
 

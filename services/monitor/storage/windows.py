@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.domain.buckets import STEPS, by_the_model
-from services.monitor.domain.counted import Counted
+from services.monitor.domain.drift.sketch import Sketch
+from services.monitor.domain.kept.buckets import STEPS, by_the_model
+from services.monitor.domain.kept.counted import Counted
 from services.monitor.domain.model import Role, Window
-from services.monitor.domain.sketch import Sketch
 from services.monitor.storage.segment_reads import BY_THE_MODEL, SegmentReads
 from services.monitor.storage.segment_tables import segments, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from services.monitor.domain.layouts import Layouts
-    from services.monitor.domain.sketch import Layout
+    from services.monitor.domain.drift.sketch import Layout
+    from services.monitor.domain.log.layouts import Layouts
     from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId

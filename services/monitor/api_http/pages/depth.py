@@ -16,7 +16,7 @@ from tenon.core.tenancy import Scope
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.quality_words import Calibration, QualityReport
+    from services.monitor.domain.quality.words import Calibration, QualityReport
 
 _SIZE, _EDGE = 300, 42
 

@@ -13,15 +13,15 @@ from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
-from services.monitor.domain.overview import DRIFTS, FINE, WORSE, Overview
+from services.monitor.domain.reports.overview import DRIFTS, FINE, WORSE, Overview
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import Scope
 from tenon.core.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.overview import Line
     from services.monitor.domain.releases import Release
+    from services.monitor.domain.reports.overview import Line
 
 Reading = Annotated[Visit, Depends(page_visit(Scope.READ))]
 

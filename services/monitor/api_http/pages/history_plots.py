@@ -12,9 +12,9 @@ from services.monitor.domain.model import SCORE, Drift, Quality, Role
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from services.monitor.domain.history import Bucket, History
     from services.monitor.domain.model import QualityFigure
     from services.monitor.domain.releases import Release
+    from services.monitor.domain.reports.history import Bucket, History
 
 _MOST_COLUMNS = 5
 _NAMES = {

@@ -23,7 +23,7 @@ from services.monitor.api_http.pages.model_tables import (
     versions_table,
 )
 from services.monitor.api_http.pages.words import facts, marked, minute, verdict_mark, when
-from services.monitor.domain.model_view import RANGES, ModelView
+from services.monitor.domain.reports.model_view import RANGES, ModelView
 from tenon.core.errors import NotFound, Place, did_you_mean
 from tenon.core.tenancy import Scope
 

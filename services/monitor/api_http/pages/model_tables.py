@@ -8,13 +8,13 @@ from markupsafe import Markup
 
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
-from services.monitor.domain.quality import plain
+from services.monitor.domain.quality.measure import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.monitor.domain.mistakes import Mistakes
     from services.monitor.domain.model import ColumnReport, Histogram, Report, VerdictRecord
+    from services.monitor.domain.quality.mistakes import Mistakes
     from services.monitor.domain.releases import Known
 
 MAX_DRAWN = 60

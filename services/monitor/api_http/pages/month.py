@@ -21,7 +21,7 @@ from tenon.core.tenancy import Scope
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.month import ModelMonth, Month
+    from services.monitor.domain.reports.month import ModelMonth, Month
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _MOST_COLUMNS = 12

@@ -14,8 +14,8 @@ from services.monitor.api_http.pages.addresses import model_url, review_url, ten
 from services.monitor.api_http.pages.doors import Visit, page_visit, posted_form
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.words import facts, minute, when
-from services.monitor.domain.match_labels import is_history
-from services.monitor.domain.quality import plain
+from services.monitor.domain.labels.match import is_history
+from services.monitor.domain.quality.measure import plain
 from services.monitor.domain.review_words import Reason, ReviewItem, ReviewRound, State
 from tenon.core.errors import Conflict, Invalid, Place, Precondition
 from tenon.core.tenancy import Scope
@@ -23,7 +23,7 @@ from tenon.core.tenancy import Scope
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
     from services.monitor.domain.label_words import KeyValue
-    from services.monitor.domain.rank_review import Judge
+    from services.monitor.domain.review.rank import Judge
 
 REASONS = {
     Reason.LABEL: "disagrees with its label",

@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.monitor.domain.canary import Arm, CanaryPolicy, CanaryVerdict, Evidence, Finding, Question, Stage
-from services.monitor.domain.judge_canary import judge_canary
-from services.monitor.domain.model import Role
-from services.monitor.domain.sequential import (
+from services.monitor.domain.canary.judge import judge_canary
+from services.monitor.domain.canary.sequential import (
     against_share,
     against_shares,
     area,
@@ -19,6 +17,8 @@ from services.monitor.domain.sequential import (
     over_stages,
     rows_needed,
 )
+from services.monitor.domain.canary.words import Arm, CanaryPolicy, CanaryVerdict, Evidence, Finding, Question, Stage
+from services.monitor.domain.model import Role
 from tests.support.canary_trials import DAY, TRIAL, World, first_horizon, run
 
 RULES = CanaryPolicy()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.monitor.domain.concept import Adwin, follow_errors
-from services.monitor.domain.quality_words import Concept
+from services.monitor.domain.quality.concept import Adwin, follow_errors
+from services.monitor.domain.quality.words import Concept
 
 # Recorded from river 0.26.1 (`drift.ADWIN()`, 2026-11-21): what it found, and its window and mean in the end.
 RECORDED = [

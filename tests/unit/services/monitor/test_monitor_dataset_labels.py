@@ -13,10 +13,10 @@ import pytest
 from deltalake import DeltaTable
 
 from services.monitor.domain.label_words import SpineTable, WatchedModel
-from services.monitor.domain.labels_from_datasets import LabelsFromDatasets
+from services.monitor.domain.labels.from_datasets import LabelsFromDatasets
+from services.monitor.domain.labels.record import RecordLabels
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Window
-from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.keyed_labels import SqlBookmarks
 from services.monitor.storage.spine import DeltaSpineRows, SqlDatasetLabels

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from services.monitor.domain.distances import (
+from services.monitor.domain.drift.distances import (
     jensen_shannon,
     jensen_shannon_divergence,
     median_ratio,
     scale_of,
     wasserstein,
 )
-from services.monitor.domain.statistics import coarsen, kolmogorov_smirnov
+from services.monitor.domain.drift.statistics import coarsen, kolmogorov_smirnov
 from services.trainer.domain.baseline import numeric_baseline
 from tests.support.monitor_data import counted
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.drift import DriftPolicy, judge_drift, overall
+from services.monitor.domain.drift.judge import DriftPolicy, judge_drift, overall
+from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.model import Column, ColumnReport, Drift, NumericColumn, TextColumn
-from services.monitor.domain.sketch import Layout, Sketch
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline
 from tests.support.monitor_data import categorical_baseline, numeric_baseline
 

@@ -12,13 +12,13 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from services.monitor.domain.business_value import price_answers
-from services.monitor.domain.calibration import CalibrationPolicy, judge_calibration, logistic_line, wilson
-from services.monitor.domain.estimate import Known, estimate_binary, estimate_regression, expected_metrics
-from services.monitor.domain.loss_model import fit_losses
 from services.monitor.domain.model import Quality
-from services.monitor.domain.quality import QualityPolicy
-from services.monitor.domain.quality_words import Basis, Calibrated
+from services.monitor.domain.quality.business_value import price_answers
+from services.monitor.domain.quality.calibration import CalibrationPolicy, judge_calibration, logistic_line, wilson
+from services.monitor.domain.quality.estimate import Known, estimate_binary, estimate_regression, expected_metrics
+from services.monitor.domain.quality.loss_model import fit_losses
+from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.quality.words import Basis, Calibrated
 from tenon.core.manifest import Evaluation, PredictionInterval
 from tenon.core.specs.monitor import BusinessValue
 

@@ -13,15 +13,11 @@ from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.model_tables import mistakes_table
 from services.monitor.api_http.pages.month import month_html
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
-from services.monitor.domain.build_report import BuildReport
-from services.monitor.domain.drift import DriftPolicy
-from services.monitor.domain.history import MOST_BUCKETS, ReadHistory, step_for
-from services.monitor.domain.mistakes import FindMistakes
+from services.monitor.domain.drift.judge import DriftPolicy
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Drift, Label, Quality, VerdictRecord, Window
-from services.monitor.domain.model_view import ViewModel
-from services.monitor.domain.month import TellMonth
-from services.monitor.domain.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
-from services.monitor.domain.quality_words import (
+from services.monitor.domain.quality.mistakes import FindMistakes
+from services.monitor.domain.quality.words import (
     Basis,
     Calibrated,
     Calibration,
@@ -33,8 +29,12 @@ from services.monitor.domain.quality_words import (
     SliceReport,
     Worth,
 )
-from services.monitor.domain.record_predictions import batch_from_document
 from services.monitor.domain.releases import Known, Release, with_shares
+from services.monitor.domain.reports.build import BuildReport
+from services.monitor.domain.reports.history import MOST_BUCKETS, ReadHistory, step_for
+from services.monitor.domain.reports.model_view import ViewModel
+from services.monitor.domain.reports.month import TellMonth
+from services.monitor.domain.reports.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
 from tenon.core.errors import Invalid
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, batch_document, manifest, numeric_baseline

@@ -12,12 +12,12 @@ import pytest
 
 from services.monitor.api_grpc.in_depth import quality_message
 from services.monitor.api_http.in_depth import quality_json
-from services.monitor.domain.build_quality import BuildQuality
-from services.monitor.domain.examined import ReadExamined
 from services.monitor.domain.label_words import AnsweredRows
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Quality, Role, TextColumn, Window
-from services.monitor.domain.quality_words import Basis, Calibrated, Concept
-from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.quality.build import BuildQuality
+from services.monitor.domain.quality.examined import ReadExamined
+from services.monitor.domain.quality.words import Basis, Calibrated, Concept
 from tenon.core.errors import NotFound
 from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.core.tenancy import TenantId

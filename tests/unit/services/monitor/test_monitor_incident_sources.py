@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.canary import CanaryVerdict
-from services.monitor.domain.drift import DriftPolicy
-from services.monitor.domain.incident_canaries import CanaryCells
-from services.monitor.domain.incident_cells import ExamineModel, WorseQuality
-from services.monitor.domain.incidents import IncidentKind
+from services.monitor.domain.canary.words import CanaryVerdict
+from services.monitor.domain.drift.judge import DriftPolicy
+from services.monitor.domain.drift.sketch import Layout, Sketch
+from services.monitor.domain.incidents.from_canaries import CanaryCells
+from services.monitor.domain.incidents.from_reports import ExamineModel, WorseQuality
+from services.monitor.domain.incidents.words import IncidentKind
 from services.monitor.domain.model import Drift, NumericColumn, Quality, QualityFigure, Report, Role, Window
-from services.monitor.domain.sketch import Layout, Sketch
-from services.monitor.domain.skew_words import Skew, SkewReport, SkewResult
+from services.monitor.domain.skew.words import Skew, SkewReport, SkewResult
 from tenon.core.errors import Unavailable
 from tenon.core.manifest import TrainingBaseline
 from tenon.core.tenancy import TenantId
@@ -36,7 +36,7 @@ class Counted:
 
     def counted(self, tenant: TenantId, model: str, window: Window, **_: Any) -> list[Any]:
         """See the port."""
-        from services.monitor.domain.counted import Counted as Words
+        from services.monitor.domain.kept.counted import Counted as Words
 
         return [
             Words(window.start, window.end, version, role, rows, {}, sketch)
@@ -127,7 +127,7 @@ def test_quality_is_asked_once_an_hour_and_when_it_turns_worse() -> None:
 
 def test_a_canary_to_be_taken_back_is_told_until_it_is_gone() -> None:
     """While its verdict is roll back it is found; when it is gone, that is told a few times and then no more."""
-    from services.monitor.domain.canary import CanaryJudgement, Trial
+    from services.monitor.domain.canary.words import CanaryJudgement, Trial
 
     shown: list[int] = []
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.monitor.domain.incident_discovery import discover, round_level
-from services.monitor.domain.incidents import Event, IncidentPolicy, Severity, State
+from services.monitor.domain.incidents.discovery import discover, round_level
+from services.monitor.domain.incidents.words import Event, IncidentPolicy, Severity, State
 from tests.support.incident_world import HOUR, World
 
 POLICY = IncidentPolicy(period=30 * HOUR)

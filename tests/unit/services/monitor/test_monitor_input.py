@@ -6,11 +6,11 @@ import numpy as np
 import orjson
 import pytest
 
+from services.monitor.domain.kept.segment import Segment
+from services.monitor.domain.labels.read import labels_from_csv, labels_from_document
+from services.monitor.domain.labels.record import RecordLabels
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, NumericColumn, TextColumn
-from services.monitor.domain.read_labels import labels_from_csv, labels_from_document
-from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.record_predictions import batch_from_document
-from services.monitor.domain.segment import Segment
 from services.monitor.domain.window import role_from, window_from
 from services.monitor.storage.payload import pack_rows, unpack_rows
 from services.monitor.worker import batches_handler

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from services.monitor.domain.canary import CanaryJudgement, CanaryVerdict, Question, Stage, Trial
-from services.monitor.domain.judge_canaries import JudgeCanaries, deciles, not_above
+from services.monitor.domain.canary.judge_all import JudgeCanaries, deciles, not_above
+from services.monitor.domain.canary.words import CanaryJudgement, CanaryVerdict, Question, Stage, Trial
+from services.monitor.domain.log.operations import Operated
 from services.monitor.domain.model import PredictionBatch, Role
-from services.monitor.domain.operations import Operated
 from services.monitor.metrics import CanaryGauges
 from services.monitor.worker import operations_handler
 from tenon.core.errors import Invalid, Unavailable

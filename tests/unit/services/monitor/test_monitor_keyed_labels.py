@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.monitor.domain.label_words import KeyedLabel
-from services.monitor.domain.model import Window
-from services.monitor.domain.read_keyed_labels import (
+from services.monitor.domain.labels.read_keyed import (
     is_keyed,
     keyed_from_document,
     labels_from_csv_file,
     labels_from_parquet,
 )
-from services.monitor.domain.record_keyed_labels import JoinLatePredictions, RecordKeyedLabels
-from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.labels.record import RecordLabels
+from services.monitor.domain.labels.record_keyed import JoinLatePredictions, RecordKeyedLabels
+from services.monitor.domain.log.receive import batch_from_document
+from services.monitor.domain.model import Window
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
 from tenon.core.errors import Invalid

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from services.monitor.domain.model import Quality
-from services.monitor.domain.quality import QualityPolicy, bootstrap, judge_quality
+from services.monitor.domain.quality.measure import QualityPolicy, bootstrap, judge_quality
 from tenon.core.manifest import Evaluation
 
 POLICY = QualityPolicy(resamples=200)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.build_report import BuildReport
-from services.monitor.domain.evaluate import Evaluate
-from services.monitor.domain.html_report import render_html
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Drift, Label, Quality, Role, Window
-from services.monitor.domain.quality import QualityPolicy
-from services.monitor.domain.record_predictions import batch_from_document
+from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.reports.build import BuildReport
+from services.monitor.domain.reports.evaluate import Evaluate
+from services.monitor.domain.reports.html import render_html
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, START, batch_document, categorical_baseline, manifest, numeric_baseline

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.monitor.domain.consider_retraining import Retraining
 from services.monitor.domain.model import Drift, LabelledRows, Quality, Role, VerdictRecord, Window
-from services.monitor.domain.quality import QualityPolicy
-from services.monitor.domain.quality_words import Basis, Concept, ConceptDrift, Estimate, QualityReport
-from services.monitor.domain.retraining import Request, Sign, State, TrainingRun, backtest, reasons_to_retrain
-from services.monitor.domain.retraining_signs import SignsInDepth
+from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.quality.words import Basis, Concept, ConceptDrift, Estimate, QualityReport
+from services.monitor.domain.retraining.consider import Retraining
+from services.monitor.domain.retraining.judge import Request, Sign, State, TrainingRun, backtest, reasons_to_retrain
+from services.monitor.domain.retraining.signs import SignsInDepth
 from services.monitor.storage.retraining import SqlRetrainingRequests, retraining_requests
 from services.monitor.storage.tables import metadata
 from tenon.core.errors import Conflict, NotFound, Precondition, Unavailable

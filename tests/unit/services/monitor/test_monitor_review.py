@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.monitor.domain.labels.record import RecordLabels
+from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Window
-from services.monitor.domain.rank_review import Judge
-from services.monitor.domain.record_labels import RecordLabels
-from services.monitor.domain.record_predictions import batch_from_document
-from services.monitor.domain.review import Review
+from services.monitor.domain.review.decide import Review
+from services.monitor.domain.review.rank import Judge
 from services.monitor.domain.review_words import Reason, State
 from services.monitor.storage.answered import SqlAnswered
 from services.monitor.storage.review import SqlKnownLabels, SqlReviews

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.model import Column, NumericColumn, TextColumn
-from services.monitor.domain.sketch import Layout, Sketch
 from tenon.core.manifest import TrainingBaseline
 from tests.support.monitor_data import categorical_baseline, numeric_baseline
 

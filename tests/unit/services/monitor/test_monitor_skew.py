@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from services.features.domain.model import EntityKeys
 from services.features.domain.recompute import Recompute
 from services.monitor.domain.model import NumericColumn, PredictionBatch, Role, TextColumn, Window
-from services.monitor.domain.sample_rows import RowSample
-from services.monitor.domain.skew import CheckSkew, ReportSkew, SkewPolicy, highest_share
-from services.monitor.domain.skew_words import Skew, SkewCheck, SkewedFeature, SkewResult
+from services.monitor.domain.skew.compare import CheckSkew, ReportSkew, SkewPolicy, highest_share
+from services.monitor.domain.skew.sample_rows import RowSample
+from services.monitor.domain.skew.words import Skew, SkewCheck, SkewedFeature, SkewResult
 from tenon.core.errors import NotFound, Unavailable
 from tenon.core.manifest import InputColumn, Manifest, Signature
 from tenon.core.specs import FeatureViewSpec

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from services.monitor.domain.statistics import (
+from services.monitor.domain.drift.statistics import (
     benjamini_hochberg,
     chi_squared,
     coarsen,

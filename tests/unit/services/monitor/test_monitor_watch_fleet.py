@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.monitor.domain.alerts import OperatorHook
-from services.monitor.domain.handle_incidents import HandleIncidents
-from services.monitor.domain.incidents import Incident, Severity
+from services.monitor.domain.alerts.routes import OperatorHook
+from services.monitor.domain.incidents.handle import HandleIncidents
+from services.monitor.domain.incidents.words import Incident, Severity
 from services.monitor.domain.releases import Release, Track
 from services.monitor.domain.watch_fleet import WatchFleet
 from tenon.core.errors import Invalid, NotFound, Precondition

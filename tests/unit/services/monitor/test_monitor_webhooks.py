@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile, is_public
-from services.monitor.domain.alerts import OperatorHook
-from services.monitor.domain.alerts_deliver import DeliverAlerts, Undelivered
-from services.monitor.domain.incident_ports import Delivery
-from services.monitor.domain.incidents import Severity
+from services.monitor.domain.alerts.deliver import DeliverAlerts, Undelivered
+from services.monitor.domain.alerts.routes import OperatorHook
+from services.monitor.domain.incidents.ports import Delivery
+from services.monitor.domain.incidents.words import Severity
 from tenon.core.errors import Unavailable
 from tests.support.incident_fakes import MemoryOutbox
 

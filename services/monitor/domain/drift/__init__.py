@@ -1,0 +1,1 @@
+"""Differences between what comes in and what a model was trained on, from histograms."""

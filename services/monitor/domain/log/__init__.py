@@ -1,0 +1,1 @@
+"""The prediction log: what arrives is checked, kept, counted, and forgotten on request."""

@@ -1,0 +1,1 @@
+"""How good answers are: measured on labels, estimated before they come, by slices, in business value."""

@@ -1,0 +1,1 @@
+"""Everything put together for a reader: one model, a month, the fleet."""

@@ -1,0 +1,1 @@
+"""Experts' review: which answers to look at, and what was decided."""

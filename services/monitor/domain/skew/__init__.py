@@ -1,0 +1,1 @@
+"""Train/serve skew by value."""
