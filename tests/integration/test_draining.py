@@ -48,17 +48,6 @@ def registry() -> Iterator[FakeRegistry]:
     fake.stop()
 
 
-@pytest.fixture
-def started() -> Iterator[list[PredictorProcess]]:
-    """Predictors to end after the test."""
-    found: list[PredictorProcess] = []
-    yield found
-    for predictor in found:
-        if predictor.process is not None and predictor.process.poll() is None:
-            predictor.process.kill()
-            predictor.process.wait()
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_says_that_it_leaves_and_goes_on_answering(service: str, tmp_path: Path) -> None:
     """Not ready and NOT_SERVING at once, while requests are answered for TENON_DRAIN_SECONDS; a second signal hurries, for

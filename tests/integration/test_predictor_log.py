@@ -51,17 +51,6 @@ def registry() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def started() -> Iterator[list[PredictorProcess]]:
-    """Predictors to end after the test."""
-    found: list[PredictorProcess] = []
-    yield found
-    for predictor in found:
-        if predictor.process is not None and predictor.process.poll() is None:
-            predictor.process.kill()
-            predictor.process.wait()
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that is not started yet."""
     (tmp_path / "redis").mkdir()

@@ -42,17 +42,6 @@ def registry() -> Iterator[FakeRegistry]:
     fake.stop()
 
 
-@pytest.fixture
-def started() -> Iterator[list[PredictorProcess]]:
-    """Predictors to end after the test."""
-    found: list[PredictorProcess] = []
-    yield found
-    for predictor in found:
-        if predictor.process is not None and predictor.process.poll() is None:
-            predictor.process.kill()
-            predictor.process.wait()
-
-
 def ask(predictor: PredictorProcess, number: int) -> float:
     """The answer of a model to 1: its number plus 1."""
     body = {"inputs": [{"name": "x0", "datatype": "FP64", "shape": [1], "data": [1.0]}]}

@@ -35,17 +35,6 @@ def registry() -> Iterator[FakeRegistry]:
     fake.stop()
 
 
-@pytest.fixture
-def started() -> Iterator[list[PredictorProcess]]:
-    """Predictors to end after the test."""
-    found: list[PredictorProcess] = []
-    yield found
-    for predictor in found:
-        if predictor.process is not None and predictor.process.poll() is None:
-            predictor.process.kill()
-            predictor.process.wait()
-
-
 def version_of(answer: httpx.Response) -> str:
     """Which version answered."""
     assert answer.status_code == 200, answer.text
