@@ -1,6 +1,7 @@
 """`python -m services.monitor` runs the service, `… migrate` brings its tables up to date."""
 
-from services.monitor.main import MIGRATIONS, main
+from services.monitor.main import main
+from services.monitor.main.parts import MIGRATIONS
 from tenon.kit.migrating import migrate_command
 from tenon.kit.program import run_program
 
