@@ -8,11 +8,12 @@ docs/concepts/feature-semantics.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
+from tenon.core.exact import exact_deviation, exact_sum
 from tenon.core.expressions import evaluate_expression
 from tenon.core.specs.feature_view import COUNTS, Feature, Function, quantile_fraction
 
@@ -21,10 +22,11 @@ FOREVER = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that is not missing: an integer (a decimal is stored times ten to the power of its scale), when it became
-    known, and up to when it was believed: the moment at which its correction became known. In microseconds."""
+    """A value that is not missing: an integer (a decimal is stored times ten to the power of its scale) or, of a column of
+    floats, a finite float; when it became known, and up to when it was believed: the moment at which its correction became
+    known. In microseconds."""
 
-    amount: int
+    amount: int | float
     known: int
     until: int = FOREVER
 
@@ -69,7 +71,7 @@ def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> 
     >>> value_at(mean, 0, corrected, 4 * hour), value_at(mean, 0, corrected, 5 * hour)
     (20.0, 26.0)
     """
-    found: list[tuple[int, int, int]] = []
+    found: list[tuple[int, int, int | float]] = []
     for event in events:
         value = Value(0, event.event_time, event.until) if feature.column is None else event.values.get(feature.column)
         if value is None:
@@ -83,19 +85,36 @@ def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> 
     # In the order of event time, then of when it was known, then of the value: ties have one answer.
     found.sort()
     amounts = [amount for _, _, amount in found]
+    if feature.function in COUNTS:
+        return float(len(amounts) if feature.function is Function.COUNT else len(set(amounts)))
     if not amounts:
-        return 0.0 if feature.function in COUNTS else math.nan
-    return _aggregate(feature, scale, amounts, seconds_since=(at - found[-1][0]) / 1e6)
+        return math.nan
+    if feature.function is Function.SINCE_LAST:
+        return (at - found[-1][0]) / 1e6
+    if any(isinstance(amount, float) for amount in amounts):
+        return _of_floats(feature, [float(amount) + 0.0 for amount in amounts])
+    return _of_integers(feature, scale, [int(amount) for amount in amounts])
 
 
-def _aggregate(feature: Feature, scale: int, amounts: list[int], seconds_since: float) -> float:
+def _of_floats(feature: Feature, numbers: list[float]) -> float:
+    """Sums are exact and rounded once; a result beyond all float64 is missing. What is one of the values is that value."""
+    match feature.function:
+        case Function.SUM:
+            return exact_sum(numbers)
+        case Function.MEAN:
+            return exact_sum(numbers) / float(len(numbers))
+        case Function.STD:
+            return exact_deviation(numbers) if len(numbers) > 1 else math.nan
+        case Function.RATE:
+            return float(sum(number > (feature.above or 0.0) for number in numbers)) / float(len(numbers))
+        case _:
+            return _chosen(feature, numbers)
+
+
+def _of_integers(feature: Feature, scale: int, amounts: list[int]) -> float:
     """All sums are exact; each line rounds integers to float64 and divides once."""
     count, unit = len(amounts), float(10**scale)
     match feature.function:
-        case Function.COUNT:
-            return float(count)
-        case Function.DISTINCT:
-            return float(len(set(amounts)))
         case Function.SUM:
             return float(sum(amounts)) / unit
         case Function.MEAN:
@@ -105,22 +124,26 @@ def _aggregate(feature: Feature, scale: int, amounts: list[int], seconds_since: 
                 return math.nan
             squares = count * sum(amount * amount for amount in amounts) - sum(amounts) ** 2
             return math.sqrt(float(squares) / float(count * (count - 1))) / unit
-        case Function.MIN:
-            return float(min(amounts)) / unit
-        case Function.MAX:
-            return float(max(amounts)) / unit
-        case Function.FIRST:
-            return float(amounts[0]) / unit
-        case Function.LAST | Function.STATIC:
-            return float(amounts[-1]) / unit
-        case Function.QUANTILE:
-            rank = math.ceil(quantile_fraction(feature.quantile or 1.0) * count)
-            return float(sorted(amounts)[rank - 1]) / unit
         case Function.RATE:
             limit = threshold(feature.above or 0.0, scale)
             return float(sum(amount > limit for amount in amounts)) / float(count)
-        case Function.SINCE_LAST:
-            return seconds_since
+        case _:
+            return _chosen(feature, amounts) / unit
+
+
+def _chosen(feature: Feature, amounts: Sequence[int | float]) -> float:
+    """One of them."""
+    match feature.function:
+        case Function.MIN:
+            return float(min(amounts))
+        case Function.MAX:
+            return float(max(amounts))
+        case Function.FIRST:
+            return float(amounts[0])
+        case Function.LAST | Function.STATIC:
+            return float(amounts[-1])
+        case Function.QUANTILE:
+            return float(sorted(amounts)[math.ceil(quantile_fraction(feature.quantile or 1.0) * len(amounts)) - 1])
     raise ValueError(f"{feature.reference} is not an aggregate")
 
 

@@ -34,7 +34,8 @@ _log = logging.getLogger("tenon.windows")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A feature over a column (0: the events themselves). `share`: a quantile as a fraction; `digits`: the scale."""
+    """A feature over a column (0: the events themselves). `share`: a quantile as a fraction; `digits`: the
+    scale, or `floats.FLOATS`."""
 
     column: int
     function: Function

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tenon.core.exact import exact_deviation, exact_sum
 from tenon.core.expressions import evaluate_expression
 from tenon.core.specs import Function
 from tenon.core.specs.feature_view import COUNTS
 from tenon.windows.blob import decode_blob
 from tenon.windows.events import FOREVER, Events, FloatArray, IntArray
+from tenon.windows.floats import FLOATS, number_of
 
 _PRESENT, _MISSING, _UNKNOWN, _BEFORE = 1, 2, 3, 4
 
@@ -97,13 +99,15 @@ def _counted(events: Events, index: int, at: int | None, window: int) -> list[tu
 
 def _value(feature: Any, found: list[tuple[int, int, int]], at: int) -> float:
     amounts = [amount for _, _, amount in found]
-    count, unit = len(amounts), float(10**feature.digits)
+    count, unit = len(amounts), 1.0 if feature.digits == FLOATS else float(10**feature.digits)
     if feature.function is Function.COUNT:
         return float(count)
     if feature.function is Function.DISTINCT:
         return float(len(set(amounts)))
     if not amounts:
         return math.nan
+    if feature.digits == FLOATS and feature.function in _EXACT:
+        return _EXACT[feature.function]([number_of(key) for key in amounts])
     match feature.function:
         case Function.SUM:
             return float(sum(amounts)) / unit
@@ -115,18 +119,29 @@ def _value(feature: Any, found: list[tuple[int, int, int]], at: int) -> float:
             squares = count * sum(amount * amount for amount in amounts) - sum(amounts) ** 2
             return math.sqrt(float(squares) / float(count * (count - 1))) / unit
         case Function.MIN:
-            return float(min(amounts)) / unit
+            return _in_units(feature, min(amounts))
         case Function.MAX:
-            return float(max(amounts)) / unit
+            return _in_units(feature, max(amounts))
         case Function.FIRST:
-            return float(amounts[0]) / unit
+            return _in_units(feature, amounts[0])
         case Function.LAST | Function.STATIC:
-            return float(amounts[-1]) / unit
+            return _in_units(feature, amounts[-1])
         case Function.RATE:
             return float(sum(amount > feature.threshold for amount in amounts)) / float(count)
         case Function.SINCE_LAST:
             return (at - found[-1][0]) / 1e6
         case Function.QUANTILE:
             part, whole = feature.share
-            return float(sorted(amounts)[max(-(-count * part // whole), 1) - 1]) / unit
+            return _in_units(feature, sorted(amounts)[max(-(-count * part // whole), 1) - 1])
     raise AssertionError(feature.function)
+
+
+def _in_units(feature: Any, amount: int) -> float:
+    return number_of(amount) if feature.digits == FLOATS else float(amount) / float(10**feature.digits)
+
+
+_EXACT: dict[Function, Callable[[list[float]], float]] = {
+    Function.SUM: exact_sum,
+    Function.MEAN: lambda numbers: exact_sum(numbers) / float(len(numbers)),
+    Function.STD: lambda numbers: exact_deviation(numbers) if len(numbers) > 1 else math.nan,
+}

@@ -128,19 +128,21 @@ def test_every_bit_of_the_flights(spark: Any, data_sets: Path, tmp_path: Path) -
 
 
 def test_corrections_and_decimals(spark: Any, tmp_path: Path) -> None:
-    """Corrected rows, rows without an entity, keys of two columns and decimals are the same there too."""
+    """Corrected rows, rows without an entity, keys of two columns, decimals and floats are the same there too."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
     spec = DatasetSpec.model_validate(
         {"name": "bills", "primaryKey": ["id"], "eventTime": "at",
          "columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}, "who": {"type": "string", "nullable": True},
                      "open": {"type": "boolean"}, "sent": {"type": "timestamp", "nullable": True},
+                     "weight": {"type": "float", "nullable": True},
                      "amount": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "sent"}}}
     )  # fmt: skip
 
     def bill(number: int, extra: int = 0) -> dict[str, Any]:
         at = start + timedelta(hours=number % 97)
         return {"id": number, "at": at, "who": None if number % 11 == 0 else f"w{number % 5}", "open": number % 3 == 0,
-                "sent": at + timedelta(hours=number % 7 + 12 * extra), "amount": Decimal(number * 37 % 1000 + extra) / 100}  # fmt: skip
+                "sent": at + timedelta(hours=number % 7 + 12 * extra),
+                "weight": None if number % 13 == 0 else (number % 17 - 8) * 10.0 ** (number % 31 - 15), "amount": Decimal(number * 37 % 1000 + extra) / 100}  # fmt: skip
 
     blobs = open_blobs(tmp_path.as_uri())
     uri = blobs.uri("lake/north/bills")
@@ -152,7 +154,9 @@ def test_corrections_and_decimals(spark: Any, tmp_path: Path) -> None:
     view = FeatureViewSpec.model_validate(
         {"name": "v", "dataset": "bills", "entity": ["who", "open"],
          "aggregates": [{"functions": ["count"], "windows": ["1d"]},
-                        {"column": "amount", "functions": ["sum", "std", "last"], "windows": ["1d", "all"]}]}
+                        {"column": "amount", "functions": ["sum", "std", "last"], "windows": ["1d", "all"]},
+                        {"column": "weight", "functions": ["sum", "mean", "std", "min", "last", "quantile", "distinct"],
+                         "quantiles": [0.5], "windows": ["1d", "all"]}]}
     )  # fmt: skip
     lake = DeltaLake(blobs)
     table = LakeTable(uri, DeltaTable(uri).version(), spec)

@@ -80,10 +80,10 @@ def _event(dataset: DatasetSpec, feature: Feature, row: Row) -> Event | None:
     if found is None:
         return None
     if feature.condition is not None:
-        amount = int(holds(dataset, feature.column, feature.condition, found))
+        amount: int | float = int(holds(dataset, feature.column, feature.condition, found))
     else:
-        amount = found if isinstance(found, int) else hash(found)
-    return Event(time, {feature.column: Value(int(amount), max(moments), FOREVER)})
+        amount = found if isinstance(found, int | float) else hash(found)
+    return Event(time, {feature.column: Value(amount, max(moments), FOREVER)})
 
 
 def _late(feature: Feature, time: int, known: int) -> Event:

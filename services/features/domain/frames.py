@@ -15,6 +15,7 @@ from tenon.core.feature_semantics import scaled, threshold
 from tenon.core.specs import ColumnType, Condition
 from tenon.windows.blob import EntityBlob
 from tenon.windows.events import FOREVER, Column, Events, FloatArray, IntArray
+from tenon.windows.floats import keys_of
 
 ENTITY = "__entity"
 _UNTIL = "__until"
@@ -124,8 +125,10 @@ def blobs_of(
 def _column(plan: Plan, rows: pl.DataFrame, column: ValueColumn, time: IntArray) -> Column:
     """A column as the kernel takes it. A value whose moment of knowing is missing was never known."""
     present = [pl.col(name).is_not_null() for name in (column.name, *column.known_at) if name is not None]
+    if column.name is not None and plan.types[column.name][0] is ColumnType.FLOAT:
+        present.append(pl.col(column.name).is_finite())
     present += [_holds(plan.types, rows.schema, name, condition) for name, condition in column.where]
-    mask = np.ascontiguousarray(rows.select(pl.all_horizontal(present)).to_series().to_numpy())
+    mask = np.ascontiguousarray(rows.select(pl.all_horizontal(present).fill_null(value=False)).to_series().to_numpy())
     known = None
     if column.known_at:
         moments = rows.select(pl.max_horizontal([micros(name).fill_null(_SMALLEST) for name in column.known_at]))
@@ -144,6 +147,8 @@ def _value(plan: Plan, rows: pl.DataFrame, column: ValueColumn) -> IntArray | No
     if name is None or column.content is Content.NOTHING:
         return None
     kind, _ = plan.types[name]
+    if column.content is Content.FLOAT:
+        return keys_of(rows[name].cast(pl.Float64).fill_null(0.0).to_numpy())
     if column.content is Content.CONDITION and column.condition is not None:
         numbers = _holds(plan.types, rows.schema, name, column.condition).cast(pl.Int64)
     elif column.content is Content.CODE:
@@ -186,6 +191,8 @@ def _holds(
             whole = [int(v) for v in wanted if v.denominator == 1 and _SMALLEST <= v <= _LARGEST]
             parts.append(source.is_in(pl.Series(whole, dtype=pl.Int64).implode()))
     else:
+        if kind is ColumnType.FLOAT:
+            parts.append(source.is_finite())
         if condition.above is not None:
             parts.append(source > condition.above)
         if condition.below is not None:

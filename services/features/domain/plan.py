@@ -24,6 +24,7 @@ from tenon.core.specs import (
     spec_digest,
 )
 from tenon.core.specs.feature_view import quantile_fraction
+from tenon.windows.floats import FLOATS, key_of
 from tenon.windows.program import Arithmetic, Window, Windows
 
 LAYOUT = 3
@@ -34,6 +35,7 @@ class Content(enum.Enum):
     """What a column's integers are."""
 
     NOTHING = "nothing"  # the events, or values that are only counted
+    FLOAT = "float"  # the float's key: an integer of the same order
     AMOUNT = "amount"  # the number times ten to the power of the scale; true is 1
     CODE = "code"  # equal for equal values: a string's hash, a day, an instant
     CONDITION = "condition"  # whether the condition holds
@@ -172,9 +174,15 @@ def _window(feature: Feature, place: int, scale: int) -> Window:
         function=feature.function,
         window=feature.window_micros,
         digits=scale,
-        threshold=0 if feature.above is None else threshold(feature.above, scale),
+        threshold=_threshold(feature, scale),
         share=(share.numerator, share.denominator),
     )
+
+
+def _threshold(feature: Feature, scale: int) -> int:
+    if feature.above is None:
+        return 0
+    return key_of(feature.above) if scale == FLOATS else threshold(feature.above, scale)
 
 
 def _value_column(feature: Feature, dataset: DatasetSpec) -> ValueColumn:
@@ -189,6 +197,8 @@ def _value_column(feature: Feature, dataset: DatasetSpec) -> ValueColumn:
         scale = column.scale or 0
         if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN):
             content = Content.AMOUNT
+        elif column.type is ColumnType.FLOAT:
+            content, scale = Content.FLOAT, FLOATS
         elif feature.function is Function.DISTINCT:
             content = Content.CODE
     return ValueColumn(feature.column, content, scale, tuple(known_at), where, feature.condition)

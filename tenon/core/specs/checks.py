@@ -64,19 +64,18 @@ def _check_aggregate(aggregate: Aggregate, dataset: DatasetSpec, path: list[Any]
             _check_filter(aggregate.condition, aggregate.column, column, [*path, "condition"])
         elif aggregate.above is None and column.type is not ColumnType.BOOLEAN:
             _refuse(path, f"the rate of {aggregate.column!r} needs `above` or a `condition`: which values are counted?")
-    if Function.DISTINCT in functions and column.type is ColumnType.FLOAT:
-        _refuse(where, f"column {aggregate.column!r} is float; different values are counted of all other types",
-                f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}")  # fmt: skip
     if not functions <= {Function.COUNT, Function.DISTINCT, Function.SINCE_LAST}:
         _check_amounts(aggregate.column, column, dataset, where)
 
 
 def _check_amounts(name: str, column: Column, dataset: DatasetSpec, path: list[Any]) -> None:
-    if column.type not in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN):
+    if column.type not in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN, ColumnType.FLOAT):
         _refuse(
             path,
-            f"column {name!r} is {column.type.value}; aggregates need integer, decimal or boolean, whose sums are exact",
-            f"declare it as {{type: decimal, scale: 2}} in data set {dataset.name!r}",
+            f"column {name!r} is {column.type.value}; aggregates need integer, decimal, float or boolean",
+            f"`count`, `distinct`, `since_last` and a `rate` with a `condition` go with a {column.type.value} too"
+            if path[0] == "aggregates"
+            else f"declare it as one of these in data set {dataset.name!r}",
         )
 
 

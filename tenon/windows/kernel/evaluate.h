@@ -22,6 +22,7 @@ static void free_room(Room *room) {
     free(room->position);
     free(room->gathered.above);
     free(room->gathered.rows);
+    free(room->gathered.exact.sum);
     memset(room, 0, sizeof *room);
 }
 
@@ -33,7 +34,9 @@ static int make_room(Room *room, const Program *program) {
     room->values = calloc((size_t)program->columns, sizeof(Values));
     room->position = calloc((size_t)program->windows + 1, sizeof(int64_t));
     room->gathered.above = calloc(above, sizeof(int64_t));
-    if (room->values && room->position && room->gathered.above) return 0;
+    room->gathered.exact.sum = calloc(SUM_DIGITS + SQUARE_DIGITS, sizeof(int64_t));
+    room->gathered.exact.squares = room->gathered.exact.sum + SUM_DIGITS;
+    if (room->values && room->position && room->gathered.above && room->gathered.exact.sum) return 0;
     free_room(room);
     return -1;
 }
@@ -108,8 +111,9 @@ static int evaluate_entity(const Program *program, Room *room, const History *hi
             for (int64_t i = 0; i < requests; i++) out[feature->place * stride + slot[i]] = value;
         }
         if (column->statics == column->features) continue;
+        if (column->needs & EXACT) span_digits(&gathered->exact, history, values);
         if (!known && wants_tree(column, program, history, times, requests)) {
-            if (make_tree(&tree, column, history, values) < 0) return -1;
+            if (make_tree(&tree, column, history, values, &gathered->exact) < 0) return -1;
             has_tree = 1;
         }
         memset(room->position, 0, (size_t)program->windows * sizeof(int64_t));

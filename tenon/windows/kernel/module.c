@@ -37,10 +37,10 @@ static void dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static int needs_of(int32_t function) {
+static int needs_of(int32_t function, int floats) {
     switch (function) {
-    case SUM: case MEAN: return TOTAL;
-    case STD: return TOTAL | SQUARES;
+    case SUM: case MEAN: return floats ? EXACT : TOTAL;
+    case STD: return floats ? EXACT | EXACT_SQUARES : TOTAL | SQUARES;
     case MIN: case MAX: return EXTREMES;
     case FIRST: return OLDEST;
     case LAST: case SINCE_LAST: return NEWEST;
@@ -50,14 +50,14 @@ static int needs_of(int32_t function) {
     }
 }
 
-/* Rows of seven numbers: column, function, window, place, p, d, unit's exponent; by column, statics first, then window. */
+/* Rows of seven numbers: column, function, window, place, p, d, unit's exponent (-1: floats); by column, statics first, then window. */
 static int make_features(Program *program, const int64_t *row, int32_t count) {
     for (int32_t i = 0; i < count; i++, row += 7) {
         Feature *feature = &program->feature[i];
         Column *column;
         if (row[0] < 0 || row[0] >= program->columns || row[1] < COUNT || row[1] > STATIC || row[2] < -1 ||
             row[2] >= program->windows || (row[2] == -1) != (row[1] == STATIC) || row[3] < 0 ||
-            row[3] >= program->places || row[6] < 0 || row[6] > 18)
+            row[3] >= program->places || row[6] < -1 || row[6] > 18)
             return refuse("a feature is out of range");
         if (row[1] == QUANTILE && !(row[5] > 0 && row[5] <= 1000000000 && row[4] > 0 && row[4] <= row[5]))
             return refuse("a quantile is not in (0, 1]");
@@ -66,14 +66,14 @@ static int make_features(Program *program, const int64_t *row, int32_t count) {
         column = &program->column[row[0]];
         if (!column->features++) column->first_feature = i;
         column->statics += row[1] == STATIC;
-        column->needs |= needs_of((int32_t)row[1]);
+        column->needs |= needs_of((int32_t)row[1], row[6] < 0);
         column->longest = (int32_t)row[2];
         feature->function = (int32_t)row[1];
         feature->window = (int32_t)row[2];
         feature->place = (int32_t)row[3];
         feature->p = row[4];
         feature->d = row[5];
-        feature->unit = 1.0;
+        feature->unit = row[6] < 0 ? 0.0 : 1.0;
         for (int64_t k = 0; k < row[6]; k++) feature->unit *= 10.0;
         program->is_count[row[3]] = row[1] == COUNT || row[1] == DISTINCT;
         if (row[1] == RATE) {

@@ -11,7 +11,7 @@
 enum { COUNT, SUM, MEAN, STD, MIN, MAX, FIRST, LAST, DISTINCT, QUANTILE, RATE, SINCE_LAST, STATIC, EXPRESSION };
 
 /* What has to be gathered of a column's values. */
-enum { TOTAL = 1, SQUARES = 2, EXTREMES = 4, OLDEST = 8, NEWEST = 16, ABOVE = 32, ROWS = 64 };
+enum { TOTAL = 1, SQUARES = 2, EXTREMES = 4, OLDEST = 8, NEWEST = 16, ABOVE = 32, ROWS = 64, EXACT = 128, EXACT_SQUARES = 256 };
 
 enum { MAX_FEATURES = 4096, MAX_COLUMNS = 1024, MAX_WINDOWS = 256, MAX_STACK = 64 };
 
@@ -20,7 +20,7 @@ typedef struct {
     int32_t place;            /* in the answer */
     int32_t threshold;        /* RATE: index among the column's thresholds */
     int64_t p, d;             /* QUANTILE: p/d */
-    double unit;              /* ten to the power of the scale */
+    double unit;              /* ten to the power of the scale; 0: values are the keys of floats */
 } Feature;
 
 /* A column of events and the features made of it. Column 0 is the events themselves: known at the event time. */

@@ -8,6 +8,7 @@
 #ifndef TENON_SCAN_H
 #define TENON_SCAN_H
 
+#include "exact.h"
 #include "program.h"
 #include "wide.h"
 
@@ -33,6 +34,7 @@ typedef struct {
     Moment oldest, newest;
     int64_t *above; /* one counter for each threshold */
     int64_t *rows, rows_count, rows_sorted; /* the values themselves */
+    Exact exact;
 } Gathered;
 
 INLINE void gather_value(Gathered *into, const Column *column, int needs, int64_t time, int64_t known, int64_t value) {
@@ -40,6 +42,8 @@ INLINE void gather_value(Gathered *into, const Column *column, int needs, int64_
     if (known > into->known) into->known = known;
     if (needs & TOTAL) into->total += value;
     if (needs & SQUARES) add_square(&into->squares, value);
+    if (needs & EXACT) add_exactly(into->exact.sum, into->exact.low, value, 1);
+    if (needs & EXACT_SQUARES) add_square_exactly(into->exact.squares, into->exact.low, value, 1);
     if (needs & EXTREMES) {
         if (value < into->low) into->low = value;
         if (value > into->high) into->high = value;
@@ -106,6 +110,17 @@ static void sort_rows(Gathered *gathered) {
     gathered->rows_sorted = gathered->rows_count;
 }
 
+INLINE double in_units(const Feature *feature, int64_t value) {
+    return feature->unit == 0 ? key_to_double(value) : (double)value / feature->unit;
+}
+
+static double finish_floats(const Feature *feature, const Gathered *gathered) {
+    const double count = (double)gathered->count;
+    if (feature->function == STD) return gathered->count < 2 ? NAN : kept(exact_deviation(&gathered->exact, gathered->count));
+    const double sum = kept(exact_sum(&gathered->exact));
+    return feature->function == SUM ? sum : sum / count;
+}
+
 /* From exact integers to a double: the one place where anything is rounded, offline and online. */
 static double finish(const Feature *feature, Gathered *gathered, int64_t at) {
     const int64_t count = gathered->count;
@@ -119,20 +134,22 @@ static double finish(const Feature *feature, Gathered *gathered, int64_t at) {
     default: break;
     }
     if (!count) return NAN;
+    if (feature->unit == 0 && (feature->function == SUM || feature->function == MEAN || feature->function == STD))
+        return finish_floats(feature, gathered);
     switch (feature->function) {
     case SUM: return (double)gathered->total / feature->unit;
     case MEAN: return (double)gathered->total / ((double)count * feature->unit);
     case STD: return count < 2 ? NAN : sample_deviation(count, gathered->total, &gathered->squares) / feature->unit;
-    case MIN: return (double)gathered->low / feature->unit;
-    case MAX: return (double)gathered->high / feature->unit;
-    case FIRST: return (double)gathered->oldest.value / feature->unit;
-    case LAST: return (double)gathered->newest.value / feature->unit;
+    case MIN: return in_units(feature, gathered->low);
+    case MAX: return in_units(feature, gathered->high);
+    case FIRST: return in_units(feature, gathered->oldest.value);
+    case LAST: return in_units(feature, gathered->newest.value);
     case RATE: return (double)gathered->above[feature->threshold] / (double)count;
     case SINCE_LAST: return (double)(at - gathered->newest.time) / 1e6;
     default: { /* QUANTILE: the smallest value that at least p/d of all are not above */
         const i128 rank = ((i128)count * feature->p + feature->d - 1) / feature->d;
         sort_rows(gathered);
-        return (double)gathered->rows[rank < 1 ? 0 : (int64_t)rank - 1] / feature->unit;
+        return in_units(feature, gathered->rows[rank < 1 ? 0 : (int64_t)rank - 1]);
     }
     }
 }
@@ -144,6 +161,22 @@ static void begin(Gathered *gathered, const Column *column) {
     gathered->total = 0;
     gathered->squares.low = gathered->squares.high = 0;
     if (column->thresholds) memset(gathered->above, 0, (size_t)column->thresholds * sizeof(int64_t));
+    if (column->needs & EXACT) memset(gathered->exact.sum, 0, (size_t)gathered->exact.digits * sizeof(int64_t));
+    if (column->needs & EXACT_SQUARES)
+        memset(gathered->exact.squares, 0, (size_t)gathered->exact.square_digits * sizeof(int64_t));
+}
+
+/* How wide the sums of an entity's values have to be. */
+static void span_digits(Exact *exact, const History *history, const Values *values) {
+    int least = 2046, most = 0, shift;
+    for (int64_t i = 0; i < history->events; i++) {
+        if (!values->value || (values->valid && !values->valid[i]) || !split_key(values->value[i], &shift)) continue;
+        if (shift < least) least = shift;
+        if (shift > most) most = shift;
+    }
+    exact->low = least <= most ? least >> 5 : 0;
+    exact->digits = (most >> 5) - exact->low + 5;
+    exact->square_digits = (2 * most >> 5) - 2 * exact->low + 7;
 }
 
 /* The position of the first event at or after `at`, looking from a guess on. */
@@ -170,7 +203,7 @@ static double static_value(const Feature *feature, const History *history, const
         if (!found || earlier(&newest, &moment)) newest = moment;
         found = 1;
     }
-    return found ? (double)newest.value / feature->unit : NAN;
+    return found ? in_units(feature, newest.value) : NAN;
 }
 
 #endif

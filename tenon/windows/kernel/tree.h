@@ -16,6 +16,8 @@ typedef struct {
     Node *node; /* the root is 1, the blocks are blocks ... 2 * blocks - 1 */
     Squares *squares;
     int64_t *above;
+    int64_t *exact; /* of each node `width` digits: of the sum, then of the squares */
+    int64_t width, digits, low;
     int64_t *entering, *leaving; /* positions in the order of known and until; NULL where all events are always in */
     int64_t entered, left, enters, leaves;
 } Tree;
@@ -24,6 +26,7 @@ static void free_tree(Tree *tree) {
     free(tree->node);
     free(tree->squares);
     free(tree->above);
+    free(tree->exact);
     free(tree->entering);
     free(tree->leaving);
     memset(tree, 0, sizeof *tree);
@@ -74,6 +77,13 @@ INLINE void join_nodes(Node *into, const Node *a, const Node *b) {
     into->high = a->high > b->high ? a->high : b->high;
 }
 
+static void add_exact_node(Tree *tree, const Column *column, int64_t at, int64_t value, int64_t sign) {
+    if (!tree->exact) return;
+    add_exactly(tree->exact + at * tree->width, (int32_t)tree->low, value, sign);
+    if (column->needs & EXACT_SQUARES)
+        add_square_exactly(tree->exact + at * tree->width + tree->digits, (int32_t)tree->low, value, sign);
+}
+
 static void enter(Tree *tree, const Column *column, int64_t position, int64_t value) {
     for (int64_t at = tree->blocks + position / BLOCK; at >= 1; at /= 2) {
         Node *node = &tree->node[at];
@@ -82,6 +92,7 @@ static void enter(Tree *tree, const Column *column, int64_t position, int64_t va
         if (value < node->low) node->low = value;
         if (value > node->high) node->high = value;
         if (tree->squares) add_square(&tree->squares[at], value);
+        add_exact_node(tree, column, at, value, 1);
         for (int32_t i = 0; i < column->thresholds; i++)
             tree->above[at * column->thresholds + i] += value > column->threshold[i];
     }
@@ -108,18 +119,23 @@ static void leave(Tree *tree, const Column *column, const History *history, cons
         } else
             join_nodes(node, &tree->node[2 * at], &tree->node[2 * at + 1]);
         if (tree->squares) remove_square(&tree->squares[at], value);
+        add_exact_node(tree, column, at, value, -1);
         for (int32_t i = 0; i < column->thresholds; i++)
             tree->above[at * column->thresholds + i] -= value > column->threshold[i];
     }
 }
 
-static int make_tree(Tree *tree, const Column *column, const History *history, const Values *values) {
+static int make_tree(Tree *tree, const Column *column, const History *history, const Values *values, const Exact *exact) {
     const int64_t events = history->events, blocks = (events + BLOCK - 1) / BLOCK;
     const size_t nodes = 2 * (size_t)blocks, counters = nodes * (size_t)column->thresholds;
     memset(tree, 0, sizeof *tree);
     tree->blocks = blocks;
     if (!(tree->node = malloc(nodes * sizeof(Node)))) goto failed;
     if (column->needs & SQUARES && !(tree->squares = calloc(nodes, sizeof(Squares)))) goto failed;
+    tree->low = exact->low;
+    tree->digits = exact->digits;
+    tree->width = exact->digits + (column->needs & EXACT_SQUARES ? exact->square_digits : 0);
+    if (column->needs & EXACT && !(tree->exact = calloc(nodes, (size_t)tree->width * sizeof(int64_t)))) goto failed;
     if (counters && !(tree->above = calloc(counters, sizeof(int64_t)))) goto failed;
     for (size_t i = 0; i < nodes; i++) empty_node(&tree->node[i]);
     if (values->known || values->until) {
@@ -146,6 +162,7 @@ static int make_tree(Tree *tree, const Column *column, const History *history, c
         if (value < node->low) node->low = value;
         if (value > node->high) node->high = value;
         if (tree->squares) add_square(&tree->squares[at], value);
+        add_exact_node(tree, column, at, value, 1);
         for (int32_t k = 0; k < column->thresholds; k++)
             tree->above[at * column->thresholds + k] += value > column->threshold[k];
     }
@@ -155,6 +172,8 @@ static int make_tree(Tree *tree, const Column *column, const History *history, c
             tree->squares[at] = tree->squares[2 * at];
             add_squares(&tree->squares[at], &tree->squares[2 * at + 1]);
         }
+        for (int64_t i = 0; tree->exact && i < tree->width; i++)
+            tree->exact[at * tree->width + i] = tree->exact[2 * at * tree->width + i] + tree->exact[(2 * at + 1) * tree->width + i];
         for (int32_t k = 0; k < column->thresholds; k++)
             tree->above[at * column->thresholds + k] = tree->above[2 * at * column->thresholds + k] +
                                                        tree->above[(2 * at + 1) * column->thresholds + k];
@@ -186,6 +205,11 @@ static void gather_node(Gathered *into, const Tree *tree, const Column *column, 
     if (node->low < into->low) into->low = node->low;
     if (node->high > into->high) into->high = node->high;
     if (tree->squares) add_squares(&into->squares, &tree->squares[at]);
+    if (tree->exact) {
+        const int64_t *digits = tree->exact + at * tree->width, *squares = digits + tree->digits;
+        for (int64_t i = 0; i < tree->digits; i++) into->exact.sum[i] += digits[i];
+        for (int64_t i = 0; i < tree->width - tree->digits; i++) into->exact.squares[i] += squares[i];
+    }
     for (int32_t i = 0; i < column->thresholds; i++) into->above[i] += tree->above[at * column->thresholds + i];
 }
 

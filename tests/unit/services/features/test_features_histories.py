@@ -45,6 +45,7 @@ EVENTS = DatasetSpec.model_validate(
             "known": {"type": "timestamp", "nullable": True}, "shop": {"type": "string", "nullable": True},
             "cost": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "known"},
             "size": {"type": "integer", "nullable": True},
+            "load": {"type": "float", "nullable": True, "knownAt": "known"},
         },
     }
 )  # fmt: skip
@@ -65,9 +66,10 @@ VIEW = FeatureViewSpec.model_validate(
                                              "quantile", "rate"], "windows": ["4s", "9s"], "above": 0.01,
              "quantiles": [0.5]},
             {"column": "size", "functions": ["sum", "last"], "windows": ["4s", "all"]},
+            {"column": "load", "functions": ["sum", "mean", "std", "max"], "windows": ["4s", "9s"]},
             {"column": "size", "functions": ["sum"], "windows": ["9s"], "as": "dear", "where": {"cost": {"above": 0}}},
         ],
-        "latest": [{"column": "cost", "ttl": "5s"}],
+        "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}],
         "static": ["size"],
         "expressions": {"share": "cost_sum_4s / cost_sum_9s + size"},
     }
@@ -77,6 +79,7 @@ ROW = st.fixed_dictionaries(
     {
         "at": MOMENTS, "known": st.none() | MOMENTS, "shop": st.sampled_from([*SHOPS, None]),
         "cost": st.sampled_from([None, -3, 0, 1, 2, 10**17, -(10**17)]), "size": st.sampled_from([None, -1, 0, 1, 7]),
+        "load": st.sampled_from([None, 0.1, 0.2, 0.3, -0.1, 1e16, -1e16, 1e308]),
     }
 )  # fmt: skip
 KEY = st.tuples(st.integers(1, 5), st.sampled_from(["x", "y"]))
@@ -97,12 +100,15 @@ STEPS = st.lists(
 )
 
 
+KINDS: dict[ColumnType, Any] = {ColumnType.STRING: pl.String, ColumnType.FLOAT: pl.Float64}
+
+
 def frame_of(spec: DatasetSpec, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows as the lake has them; moments are microseconds."""
-    kinds: dict[ColumnType, Any] = {ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"), ColumnType.STRING: pl.String}
+    kinds = KINDS | {ColumnType.TIMESTAMP: pl.Datetime("us", "UTC")}
     return pl.DataFrame(
         [
-            pl.Series(name, [row[name] for row in rows], pl.String if column.type is ColumnType.STRING else pl.Int64)
+            pl.Series(name, [row[name] for row in rows], KINDS.get(column.type, pl.Int64))
             .cast(kinds.get(column.type, pl.Int64))
             for name, column in spec.columns.items()
         ]
@@ -145,7 +151,10 @@ class Life:
             assert not self.builds.build_for(NORTH, "events")
             self.built = True
         elif kind == "push":
-            rows = {key: row if row["known"] is not None else row | {"cost": None} for key, row in what.items()}
+            rows = {
+                key: row if row["known"] is not None else row | {"cost": None, "load": None}
+                for key, row in what.items()
+            }
             taken = self.pushes.push(NORTH, "events", [as_json(key, row) for key, row in rows.items()])
             assert taken.accepted == len(rows.keys() - self.present.keys())
             self.pending |= {key: row for key, row in rows.items() if key not in self.present}

@@ -122,7 +122,7 @@ def test_applying_asks_for_a_build(world: World) -> None:
         ({"dataset": "sale"}, "dataset"),
         ({"entity": ["shp"]}, "entity.0"),
         ({"entity": ["at"]}, "entity.0"),
-        ({"aggregates": [{"column": "score", "functions": ["mean"], "windows": ["1d"]}]}, "aggregates.0.column"),
+        ({"aggregates": [{"column": "shop", "functions": ["mean"], "windows": ["1d"]}]}, "aggregates.0.column"),
         ({"aggregates": [{"column": "price", "functions": ["rate"], "windows": ["1d"], "above": float("inf")}]},
          "aggregates.0.above"),
     ],

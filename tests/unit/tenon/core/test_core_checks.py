@@ -103,12 +103,12 @@ def test_what_cannot_work_is_refused(changes: dict, word: str) -> None:
     assert word in refused(model(**changes)).message
 
 
-def test_sums_of_floats_are_refused() -> None:
-    """A float column has no exact sum; the message says what to declare instead."""
-    spec = view(aggregates=[{"column": "weight", "functions": ["mean"], "windows": ["1d"]}])
+def test_sums_of_instants_are_refused_those_of_floats_are_not() -> None:
+    """An instant has no mean; the message says what it can be asked instead."""
+    check_feature_view(view(aggregates=[{"column": "weight", "functions": ["mean"], "windows": ["1d"]}]), SPINE)
     with pytest.raises(Invalid) as caught:
-        check_feature_view(spec, SPINE)
-    assert "decimal" in (caught.value.hint or "")
+        check_feature_view(view(aggregates=[{"column": "at", "functions": ["mean"], "windows": ["1d"]}]), SPINE)
+    assert "distinct" in (caught.value.hint or "")
 
 
 def test_the_signature_lists_features_and_what_is_needed_to_look_history_up() -> None:

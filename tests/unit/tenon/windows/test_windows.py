@@ -17,6 +17,7 @@ from tenon.core.specs import Feature, Function
 from tenon.core.specs.feature_view import ALL_MICROS, COUNTS
 from tenon.windows.blob import EntityBlob, decode_blob, encode_blob
 from tenon.windows.events import Column, Events
+from tenon.windows.floats import FLOATS, key_of, keys_of
 from tenon.windows.program import NOTHING_KNOWN, Arithmetic, Window, Windows, compiled_module
 from tests.support.properties import examples
 
@@ -24,30 +25,39 @@ FUNCTIONS = [function for function in Function if function is not Function.EXPRE
 SPANS = {"1s": 1_000_000, "3s": 3_000_000, "20s": 20_000_000, "all": ALL_MICROS}
 SHARES = {0.5: (1, 2), 0.9: (9, 10), 1.0: (1, 1)}
 AMOUNTS = st.integers(-3, 3) | st.integers(-300, 300) | st.sampled_from([2**63 - 1, -(2**63), 2**62, -(2**62) - 1])
+NUMBERS = st.sampled_from(
+    [0.0, -0.0, 0.1, -0.1, 1e16, 1.0, 5e-324, -5e-324, 1e308, -1e308, 1e-308, 1.5, 1e200, 3e-170]
+) | (st.floats(allow_nan=False, allow_infinity=False))
 MOMENTS = st.integers(-4, 40).map(lambda n: n * 500_000)
 
 
+Row = tuple[int, int, int, int | float, bool]
+
+
 @st.composite
-def histories(draw: Any, most: int = 14) -> list[tuple[int, int, int, int, bool]]:
+def histories(draw: Any, floats: bool = False) -> list[Row]:
     """Events as (time, known, until, value, valid): many share an instant, are late, or were corrected."""
     rows = []
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(0, 14))):
         time = draw(MOMENTS)
         known = time + draw(st.sampled_from([0, 0, 0, 1, 500_000, 1_000_000, 9_000_000]))
         until = draw(st.sampled_from([FOREVER, FOREVER, FOREVER, known, known + 1, known + 2_000_000]))
-        rows.append((time, known, until, draw(AMOUNTS), draw(st.sampled_from([True, True, True, False]))))
+        rows.append(
+            (time, known, until, draw(NUMBERS if floats else AMOUNTS), draw(st.sampled_from([True, True, True, False])))
+        )
     return rows
 
 
-def all_windows() -> tuple[list[Window], list[Feature]]:
-    """Every function over a column with a scale of 2, and over the events, in every window."""
+def all_windows(floats: bool) -> tuple[list[Window], list[Feature]]:
+    """Every function over a column with a scale of 2 or of floats, and over the events, in every window."""
     compiled, defined = [], []
     for function in FUNCTIONS:
         for name, span in SPANS.items():
             for share in SHARES if function is Function.QUANTILE else [1.0]:
                 for above in [0.01, -1e30, 1e30] if function is Function.RATE else [0.0]:
                     limit = {0.01: 1, -1e30: -(10**32), 1e30: 10**32, 0.0: 0}[above]
-                    compiled.append(Window(1, function, span, 2, limit, SHARES.get(share, (1, 1))))
+                    shown = (FLOATS, key_of(above)) if floats else (2, limit)
+                    compiled.append(Window(1, function, span, *shown, SHARES.get(share, (1, 1))))
                     defined.append(Feature("v", "f", "x", function, name, above, share))
             if function in {Function.COUNT, Function.SINCE_LAST}:
                 compiled.append(Window(0, function, span))
@@ -55,28 +65,28 @@ def all_windows() -> tuple[list[Window], list[Feature]]:
     return compiled, defined
 
 
-COMPILED, DEFINED = all_windows()
+COMPILED, DEFINED = zip(*map(all_windows, (False, True)), strict=True)
 ENGINES = {
-    name: Windows(2, COMPILED, compiled=name == "kernel")
+    name: [Windows(2, compiled, compiled=name == "kernel") for compiled in COMPILED]
     for name in ("numpy", *(["kernel"] if compiled_module() is not None else []))
 }
 
 
-def events_of(rows: list[tuple[int, int, int, int, bool]]) -> Events:
+def events_of(rows: list[Row], floats: bool = False) -> Events:
     """Rows in columns, as they come."""
-    time, known, until, value, valid = (
-        np.array(part, np.int64) for part in (zip(*rows, strict=True) if rows else [[]] * 5)
-    )
+    parts = list(zip(*rows, strict=True)) if rows else [()] * 5
+    time, known, until, valid = (np.array(parts[place], np.int64) for place in (0, 1, 2, 4))
+    value = keys_of(np.array(parts[3], np.float64)) if floats else np.array(parts[3], np.int64)
     return Events(time, (Column(until=until), Column(known, until, value, valid.astype(bool))))
 
 
-def truth(rows: list[tuple[int, int, int, int, bool]], at: int) -> list[bytes]:
+def truth(rows: list[Row], at: int, floats: bool) -> list[bytes]:
     """Every feature by the definition."""
     events = [
         Event(time, {"x": Value(value, known, until)} if valid else {}, until)
         for time, known, until, value, valid in rows
     ]
-    return [bits(value_at(feature, 2, events, at)) for feature in DEFINED]
+    return [bits(value_at(feature, 2, events, at)) for feature in DEFINED[floats]]
 
 
 def bits(value: float) -> bytes:
@@ -86,10 +96,12 @@ def bits(value: float) -> bytes:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=examples(20), deadline=None)
-@given(st.lists(histories(), min_size=1, max_size=3), st.randoms(use_true_random=False))
-def test_offline_online_and_definition_agree(engine: str, entities: list, seed: Any) -> None:
+@given(st.booleans().flatmap(lambda floats: st.tuples(st.just(floats), st.lists(histories(floats), min_size=1, max_size=3))),
+       st.randoms(use_true_random=False))  # fmt: skip
+def test_offline_online_and_definition_agree(engine: str, drawn: tuple[bool, list], seed: Any) -> None:
     """All functions over all windows, for many entities at many times from arrays, and for each from its blob."""
-    windows = ENGINES[engine]
+    floats, entities = drawn
+    windows = ENGINES[engine][floats]
     rows = [(code, row) for code, history in enumerate(entities) for row in history]
     seed.shuffle(rows)
     edges = [0, 5_000_000]
@@ -104,7 +116,7 @@ def test_offline_online_and_definition_agree(engine: str, entities: list, seed: 
     asked = [(code, at) for code in range(len(entities) + 1) for at in times]
     seed.shuffle(asked)
     found = windows.evaluate(
-        events_of([row for _, row in rows]),
+        events_of([row for _, row in rows], floats),
         np.array([code for code, _ in rows], np.int64),
         np.array([code for code, _ in asked], np.int64),
         np.array([at for _, at in asked], np.int64),
@@ -112,7 +124,7 @@ def test_offline_online_and_definition_agree(engine: str, entities: list, seed: 
     )
     blobs = []
     for history in entities:
-        events = events_of(history)
+        events = events_of(history, floats)
         order = np.argsort(events.time, kind="stable")
         blobs.append(encode_blob(EntityBlob("e", 1, -(10**9), events.take(order))))
         assert encode_blob(decode_blob(blobs[-1])) == blobs[-1]
@@ -120,7 +132,7 @@ def test_offline_online_and_definition_agree(engine: str, entities: list, seed: 
         [*(blobs[c] if c < len(entities) else None for c, _ in asked)], np.array([t for _, t in asked])
     )
     for index, (code, at) in enumerate(asked):
-        wanted = truth(entities[code] if code < len(entities) else [], at)
+        wanted = truth(entities[code] if code < len(entities) else [], at, floats)
         assert [bits(value) for value in found[:, index]] == wanted
         assert [bits(value) for value in online.values[:, index]] == wanted
         history = entities[code] if code < len(entities) else []
@@ -132,9 +144,11 @@ def test_offline_online_and_definition_agree(engine: str, entities: list, seed: 
 
 @pytest.mark.skipif("kernel" not in ENGINES, reason="the kernel is not built")
 @settings(max_examples=examples(12), deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), ties=st.sampled_from([0, 1, 60]), late=st.booleans(), corrected=st.booleans())
-@example(seed=1, ties=60, late=True, corrected=True)
-def test_a_hot_entity_is_no_other(seed: int, ties: int, late: bool, corrected: bool) -> None:
+@given(seed=st.integers(0, 2**32 - 1), ties=st.sampled_from([0, 1, 60]), late=st.booleans(), corrected=st.booleans(),
+       floats=st.booleans())  # fmt: skip
+@example(seed=1, ties=60, late=True, corrected=True, floats=False)
+@example(seed=1, ties=60, late=True, corrected=True, floats=True)
+def test_a_hot_entity_is_no_other(seed: int, ties: int, late: bool, corrected: bool, floats: bool) -> None:
     """Hundreds of events and times of one entity go through the tree, and give the same bits as one look after the other."""
     random = np.random.default_rng(seed)
     count, asked = 700, 60
@@ -143,15 +157,18 @@ def test_a_hot_entity_is_no_other(seed: int, ties: int, late: bool, corrected: b
         time *= 1_000_000
     known = time + (random.integers(0, 9_000_000, count) if late else 0)
     until = np.where(random.random(count) < 0.2, known + random.integers(0, 5_000_000, count), FOREVER)
-    column = Column(known if late else None, until if corrected else None, random.integers(-9, 9, count) * 2**59,
+    values = random.integers(-9, 9, count) * 2**59
+    if floats:
+        values = keys_of(random.normal(size=count) * 10.0 ** random.integers(-300, 300 if ties else -298, count))
+    column = Column(known if late else None, until if corrected else None, values,
                     random.random(count) < 0.9 if ties else None)  # fmt: skip
     events = Events(time, (Column(until=until if corrected else None), column))
     at = np.sort(random.integers(0, 70_000_000, asked))
-    windows, zeros = ENGINES["kernel"], np.zeros(asked, np.int64)
+    windows, zeros = ENGINES["kernel"][floats], np.zeros(asked, np.int64)
     together = windows.evaluate(events, np.zeros(count, np.int64), zeros, at, 1)
     blob = encode_blob(EntityBlob("hot", 1, -(10**9), events))
     alone = windows.look_up([blob] * asked, at).values
-    numpy_s = ENGINES["numpy"].evaluate(events, np.zeros(count, np.int64), zeros[:5], at[:5], 1)
+    numpy_s = ENGINES["numpy"][floats].evaluate(events, np.zeros(count, np.int64), zeros[:5], at[:5], 1)
     assert together.tobytes() == alone.tobytes()
     assert np.nan_to_num(together[:, :5], nan=1e300).tobytes() == np.nan_to_num(numpy_s, nan=1e300).tobytes()
 
@@ -175,7 +192,7 @@ def test_expressions(engine: str) -> None:
 @given(st.binary(max_size=80), st.integers(0, 200))
 def test_hostile_blobs_are_refused(engine: str, junk: bytes, cut: int) -> None:
     """Bytes that are no blob raise ValueError and read nothing beyond their end."""
-    windows = ENGINES[engine]
+    windows = ENGINES[engine][0]
     whole = encode_blob(EntityBlob("e", 1, 0, events_of([(5, 6, FOREVER, 300, True), (9, 10**9, 10**10, -1, True)])))
     for data in (junk, whole[:cut], b"TNF\x02" + junk, whole[:24] + junk):
         if data and data != whole:
@@ -190,5 +207,5 @@ def test_hostile_blobs_are_refused(engine: str, junk: bytes, cut: int) -> None:
 def test_counts_are_the_only_zeros() -> None:
     """Of an entity without history counts are 0 and the rest is missing."""
     empty = events_of([])
-    found = ENGINES["numpy"].evaluate(empty, empty.time, np.zeros(1, np.int64), np.array([5]), 1)[:, 0]
-    assert [math.isnan(value) for value in found] == [feature.function not in COUNTS for feature in DEFINED]
+    found = ENGINES["numpy"][0].evaluate(empty, empty.time, np.zeros(1, np.int64), np.array([5]), 1)[:, 0]
+    assert [math.isnan(value) for value in found] == [feature.function not in COUNTS for feature in DEFINED[0]]
