@@ -21,7 +21,7 @@ from services.monitor.domain.incidents.ledger import Ledger
 from services.monitor.domain.incidents.ports import RoundResult
 from services.monitor.domain.incidents.words import Cell, Happened, Incident, IncidentPolicy, State
 from services.monitor.domain.model import Window
-from services.monitor.storage.incidents import SqlIncidents
+from services.monitor.storage.incidents.incidents import SqlIncidents
 from services.trainer.domain.baseline import numeric_baseline
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline
 from tenon.kit.sql import Database, migrate

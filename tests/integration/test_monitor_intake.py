@@ -13,8 +13,9 @@ import redis
 
 from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.model import Window
-from services.monitor.storage.prediction_log import ModelIds, SqlPredictionLog
-from services.monitor.storage.windows import SqlWindows
+from services.monitor.storage.log.read import SqlPredictionLog
+from services.monitor.storage.models import ModelIds
+from services.monitor.storage.windows.serve import SqlWindows
 from services.monitor.worker import GROUP
 from tenon.core.tenancy import TenantId
 from tenon.kit.events import PREDICTIONS

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from services.monitor.domain.incidents.ports import Message, Outcome, RoundResult
 from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
-from services.monitor.storage.alert_outbox import SqlOutbox
-from services.monitor.storage.incidents import SqlIncidents
+from services.monitor.storage.incidents.incidents import SqlIncidents
+from services.monitor.storage.incidents.outbox import SqlOutbox
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:

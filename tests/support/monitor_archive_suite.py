@@ -12,10 +12,10 @@ from services.monitor.domain.kept.buckets import DAY, HOUR
 from services.monitor.domain.kept.segment import segment_of
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Role, Window
-from services.monitor.storage import tables as t
-from services.monitor.storage.former_batches import FormerBatches
+from services.monitor.storage.log.former_batches import FormerBatches
+from services.monitor.storage.log.former_payload import pack_rows
+from services.monitor.storage.log.former_tables import batch_rows, batches, predictions
 from services.monitor.storage.models import ModelIds
-from services.monitor.storage.payload import pack_rows
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import START, batch_document
 from tests.support.monitor_window_suite import know_versions, plain, some_batch
@@ -137,13 +137,13 @@ class ArchiveSuite:
         with store.database.session() as session:
             number = ModelIds().need(session, NORTH, "cost")
             session.execute(
-                t.batches.insert().values(
+                batches.insert().values(
                     id=7, model_id=number, version=1, role="stable", protocol="rest", replica="r", rows=40, **bounds
                 )
             )
-            session.execute(t.batch_rows.insert().values(batch_id=7, payload=pack_rows(batch)))
+            session.execute(batch_rows.insert().values(batch_id=7, payload=pack_rows(batch)))
             session.execute(
-                t.predictions.insert(),
+                predictions.insert(),
                 [
                     {"batch_id": 7, "row": row, "model_id": number, "prediction_id": name, "at": 0, "event_time": 0}
                     for row, name in enumerate(ids)

@@ -21,20 +21,22 @@ from services.monitor.domain.log.sketch_later import SketchLater
 from services.monitor.domain.log.take import TakePredictions
 from services.monitor.domain.model import Drift, Label, Quality, Role, VerdictRecord, Window
 from services.monitor.domain.skew.words import SkewCheck, SkewedFeature, SkewResult
-from services.monitor.storage.answered import SqlAnswered
-from services.monitor.storage.archive import Archive
-from services.monitor.storage.archiving import Archiving
-from services.monitor.storage.erasure import SqlErasure
-from services.monitor.storage.label_lookup import SqlLabelLookup
-from services.monitor.storage.operations import SqlCanaryVerdicts, SqlOperations
+from services.monitor.storage.labels.by_prediction import SqlLabels
+from services.monitor.storage.labels.lookup import SqlLabelLookup
+from services.monitor.storage.log.answered import SqlAnswered
+from services.monitor.storage.log.archiving import Archiving
+from services.monitor.storage.log.erasure import SqlErasure
+from services.monitor.storage.log.read import SqlPredictionLog
+from services.monitor.storage.log.take import SqlSegments
+from services.monitor.storage.log.unsketched import SqlUnsketched
+from services.monitor.storage.models import ModelIds
+from services.monitor.storage.operations.operations import SqlCanaryVerdicts, SqlOperations
 from services.monitor.storage.policies import SqlPolicies
-from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
-from services.monitor.storage.segments import SqlSegments
+from services.monitor.storage.segments.archive import Archive
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.tables import metadata
-from services.monitor.storage.unsketched import SqlUnsketched
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
-from services.monitor.storage.windows import SqlWindows
+from services.monitor.storage.windows.serve import SqlWindows
 from tenon.core.errors import NotFound
 from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
 from tenon.core.specs import MonitorSpec, parse_spec

@@ -16,8 +16,8 @@ import numpy as np
 
 from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.log.take import TakePredictions
+from services.monitor.storage.log.take import SqlSegments
 from services.monitor.storage.models import ModelIds
-from services.monitor.storage.segments import SqlSegments
 from services.monitor.worker import GROUP, batches_handler
 from tenon.core.manifest import CategoricalBaseline, Manifest, NumericBaseline
 from tenon.kit.batch_events import BatchConsumer

@@ -32,10 +32,10 @@ from services.monitor.main.parts import MIGRATIONS, Parts, now_micros
 from services.monitor.main.skew import compare_skew
 from services.monitor.main.watching import watch
 from services.monitor.settings import MonitorSettings
-from services.monitor.storage.erasure import SqlErasure
-from services.monitor.storage.incidents import SqlIncidents
-from services.monitor.storage.label_lookup import SqlLabelLookup
-from services.monitor.storage.operations import SqlCanaryVerdicts
+from services.monitor.storage.incidents.incidents import SqlIncidents
+from services.monitor.storage.labels.lookup import SqlLabelLookup
+from services.monitor.storage.log.erasure import SqlErasure
+from services.monitor.storage.operations.operations import SqlCanaryVerdicts
 from services.monitor.storage.retraining import SqlRetrainingRequests
 from services.monitor.storage.skew import SqlSkewChecks
 from tenon.api.monitor.v1 import monitor_pb2_grpc

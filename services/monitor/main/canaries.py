@@ -7,7 +7,7 @@ from services.monitor.clients.trials import RegistryTrials
 from services.monitor.domain.canary.judge_all import JudgeCanaries
 from services.monitor.domain.incidents.from_canaries import CanaryCells
 from services.monitor.main.parts import Parts, now_micros
-from services.monitor.storage.operations import SqlCanaryVerdicts
+from services.monitor.storage.operations.operations import SqlCanaryVerdicts
 from tenon.kit.process import Background, Periodic
 
 

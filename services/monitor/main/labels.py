@@ -10,9 +10,9 @@ from services.monitor.domain.labels.record import RecordLabels
 from services.monitor.domain.labels.record_keyed import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.review.decide import Review
 from services.monitor.main.parts import Parts, now_micros
-from services.monitor.storage.keyed_labels import SqlKeyedLabels
-from services.monitor.storage.review import SqlKnownLabels, SqlReviews
-from services.monitor.storage.spine import DeltaSpineRows, SqlDatasetLabels
+from services.monitor.storage.labels.keyed import SqlKeyedLabels
+from services.monitor.storage.labels.spine import DeltaSpineRows, SqlDatasetLabels
+from services.monitor.storage.review.queue import SqlKnownLabels, SqlReviews
 from services.monitor.worker import GROUP, dataset_handler
 from tenon.kit.events import DATASET_COMMITTED, Consumer
 from tenon.kit.process import Background, Periodic

@@ -10,10 +10,10 @@ from services.monitor.domain.log.sketch_later import SketchLater
 from services.monitor.domain.log.take import TakePredictions
 from services.monitor.main.parts import Parts, now_micros
 from services.monitor.settings import MonitorSettings
-from services.monitor.storage.archiving import Archiving
-from services.monitor.storage.former_batches import FormerBatches
-from services.monitor.storage.segments import SqlSegments
-from services.monitor.storage.unsketched import SqlUnsketched
+from services.monitor.storage.log.archiving import Archiving
+from services.monitor.storage.log.former_batches import FormerBatches
+from services.monitor.storage.log.take import SqlSegments
+from services.monitor.storage.log.unsketched import SqlUnsketched
 from services.monitor.worker import GROUP, batches_handler, operations_handler
 from tenon.core.timestamps import parse_duration
 from tenon.kit.batch_events import BatchConsumer

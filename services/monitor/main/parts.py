@@ -10,14 +10,16 @@ from services.monitor.domain.drift.judge import DriftPolicy
 from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.quality.measure import QualityPolicy
 from services.monitor.settings import MonitorSettings
-from services.monitor.storage.answered import SqlAnswered
-from services.monitor.storage.archive import Archive
-from services.monitor.storage.keyed_labels import SqlBookmarks
-from services.monitor.storage.operations import SqlOperations
+from services.monitor.storage.labels.by_prediction import SqlLabels
+from services.monitor.storage.labels.keyed import SqlBookmarks
+from services.monitor.storage.log.answered import SqlAnswered
+from services.monitor.storage.log.read import SqlPredictionLog
+from services.monitor.storage.models import ModelIds
+from services.monitor.storage.operations.operations import SqlOperations
 from services.monitor.storage.policies import SqlPolicies
-from services.monitor.storage.prediction_log import ModelIds, SqlLabels, SqlPredictionLog
+from services.monitor.storage.segments.archive import Archive
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
-from services.monitor.storage.windows import SqlWindows
+from services.monitor.storage.windows.serve import SqlWindows
 from tenon.core.timestamps import parse_duration
 from tenon.kit.blobs import open_blobs
 from tenon.kit.grpc_client import open_channel

@@ -14,8 +14,8 @@ from services.monitor.domain.incidents.words import Cell, IncidentPolicy
 from services.monitor.domain.skew.compare import ReportSkew
 from services.monitor.domain.watch_fleet import Cadence, WatchFleet
 from services.monitor.main.parts import Parts, now_micros
-from services.monitor.storage.alert_outbox import SqlOutbox
-from services.monitor.storage.incidents import SqlIncidents
+from services.monitor.storage.incidents.incidents import SqlIncidents
+from services.monitor.storage.incidents.outbox import SqlOutbox
 from services.monitor.storage.skew import SqlSkewChecks
 from tenon.core.errors import Unavailable
 from tenon.core.timestamps import parse_duration

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.monitor.storage import tables as t
+from services.monitor.storage.tables import models
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ def now_micros() -> int:
 
 def note_change(session: Session, model_id: int) -> None:
     """Count a change of a model; until the transaction ends, nobody else changes what belongs to it."""
-    counted = sa.update(t.models).where(t.models.c.id == model_id).values(changes=t.models.c.changes + 1)
+    counted = sa.update(models).where(models.c.id == model_id).values(changes=models.c.changes + 1)
     session.execute(counted)
 
 
@@ -46,7 +46,7 @@ class ModelIds:
             known = self._known.get((tenant, model))
         if known is not None:
             return known
-        query = sa.select(t.models.c.id).where(t.models.c.tenant == tenant.value, t.models.c.model == model)
+        query = sa.select(models.c.id).where(models.c.tenant == tenant.value, models.c.model == model)
         return session.execute(query).scalar_one_or_none()
 
     def committed(self, tenant: TenantId, model: str, number: int) -> None:
@@ -59,7 +59,7 @@ class ModelIds:
         found = self.find(session, tenant, model)
         if found is None:
             row = {"tenant": tenant.value, "model": model}
-            session.execute(insert_into(session, t.models).values(row).on_conflict_do_nothing())
+            session.execute(insert_into(session, models).values(row).on_conflict_do_nothing())
             found = self.find(session, tenant, model)
         assert found is not None  # noqa: S101 - inserted in this transaction
         return found

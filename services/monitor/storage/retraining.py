@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from services.monitor.domain.retraining.judge import Request, Sign, State
-from services.monitor.storage.prediction_log import insert_into
+from services.monitor.storage.models import insert_into
 from services.monitor.storage.tables import metadata
 from tenon.core.specs.monitor import RetrainReason
 from tenon.core.tenancy import TenantId

@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.skew.words import SkewCheck, SkewedFeature, SkewResult
-from services.monitor.storage import tables as t
+from services.monitor.storage.tables import KEY, metadata
 
 if TYPE_CHECKING:
     from services.monitor.domain.model import Window
-    from services.monitor.storage.prediction_log import ModelIds
+    from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
 # What one comparison found. No ids of predictions or entities: an example is a feature's two values.
 skew_checks = sa.Table(
     "skew_checks",
-    t.metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column(
-        "model_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.ForeignKey("models.id"), nullable=False
-    ),
+    metadata,
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("checked_at", sa.BigInteger, nullable=False),
     sa.Column("counts", sa.JSON, nullable=False),

@@ -7,12 +7,40 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.model import Drift, Quality, VerdictRecord
-from services.monitor.storage import tables as t
-from services.monitor.storage.prediction_log import ModelIds, insert_into
+from services.monitor.storage.models import ModelIds, insert_into
+from services.monitor.storage.tables import KEY, metadata, models
 
 if TYPE_CHECKING:
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
+
+# A version never changes, so its manifest is kept: verdicts go on with the registry down.
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("bundle_sha256", sa.String(64), nullable=False),
+    sa.Column("manifest_json", sa.LargeBinary, nullable=False),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
+    sa.Column("model_id", KEY, sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("judged_at", sa.BigInteger, nullable=False),
+    sa.Column("window_start", sa.BigInteger, nullable=False),
+    sa.Column("window_end", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("drift", sa.String(20), nullable=False),
+    sa.Column("quality", sa.String(20), nullable=False),
+    sa.Column("predictions", sa.BigInteger, nullable=False),
+    sa.Column("labels", sa.BigInteger, nullable=False),
+    sa.Column("drifted_columns", sa.JSON, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Index(None, "model_id", "id"),
+)
 
 
 class SqlVerdicts:
@@ -25,7 +53,7 @@ class SqlVerdicts:
         """Keep one."""
         with self._database.session() as session:
             session.execute(
-                sa.insert(t.verdicts).values(
+                sa.insert(verdicts).values(
                     model_id=self._ids.need(session, tenant, record.model),
                     judged_at=record.judged_at,
                     window_start=record.window_start,
@@ -42,14 +70,14 @@ class SqlVerdicts:
 
     def latest(self, tenant: TenantId) -> dict[str, VerdictRecord]:
         """The newest of each of the tenant's models."""
-        newest = sa.select(sa.func.max(t.verdicts.c.id)).group_by(t.verdicts.c.model_id)
-        query = _of_tenant(tenant).where(t.verdicts.c.id.in_(newest))
+        newest = sa.select(sa.func.max(verdicts.c.id)).group_by(verdicts.c.model_id)
+        query = _of_tenant(tenant).where(verdicts.c.id.in_(newest))
         with self._database.session() as session:
             return {row.model: _record(row) for row in session.execute(query)}
 
     def history(self, tenant: TenantId, model: str, limit: int) -> list[VerdictRecord]:
         """Newest first."""
-        query = _of_tenant(tenant).where(t.models.c.model == model).order_by(t.verdicts.c.id.desc()).limit(limit)
+        query = _of_tenant(tenant).where(models.c.model == model).order_by(verdicts.c.id.desc()).limit(limit)
         with self._database.session() as session:
             return [_record(row) for row in session.execute(query)]
 
@@ -64,8 +92,8 @@ class SqlManifests:
         """The kept manifest, None when it was never read."""
         with self._database.session() as session:
             model_id = self._ids.find(session, tenant, model)
-            query = sa.select(t.manifests.c.manifest_json).where(
-                t.manifests.c.model_id == model_id, t.manifests.c.version == version
+            query = sa.select(manifests.c.manifest_json).where(
+                manifests.c.model_id == model_id, manifests.c.version == version
             )
             return session.execute(query).scalar_one_or_none()
 
@@ -73,7 +101,7 @@ class SqlManifests:
         """Keep one; a version's manifest never changes."""
         with self._database.session() as session:
             session.execute(
-                insert_into(session, t.manifests)
+                insert_into(session, manifests)
                 .values(
                     model_id=self._ids.need(session, tenant, model),
                     version=version,
@@ -86,9 +114,9 @@ class SqlManifests:
 
 def _of_tenant(tenant: TenantId) -> sa.Select:
     return (
-        sa.select(t.verdicts, t.models.c.model)
-        .join(t.models, t.models.c.id == t.verdicts.c.model_id)
-        .where(t.models.c.tenant == tenant.value)
+        sa.select(verdicts, models.c.model)
+        .join(models, models.c.id == verdicts.c.model_id)
+        .where(models.c.tenant == tenant.value)
     )
 
 

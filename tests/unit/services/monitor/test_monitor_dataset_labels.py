@@ -17,9 +17,9 @@ from services.monitor.domain.labels.from_datasets import LabelsFromDatasets
 from services.monitor.domain.labels.record import RecordLabels
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, Window
-from services.monitor.storage.answered import SqlAnswered
-from services.monitor.storage.keyed_labels import SqlBookmarks
-from services.monitor.storage.spine import DeltaSpineRows, SqlDatasetLabels
+from services.monitor.storage.labels.keyed import SqlBookmarks
+from services.monitor.storage.labels.spine import DeltaSpineRows, SqlDatasetLabels
+from services.monitor.storage.log.answered import SqlAnswered
 from tenon.core.specs import DatasetSpec, ModelSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import open_blobs

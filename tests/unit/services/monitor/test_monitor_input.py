@@ -12,7 +12,7 @@ from services.monitor.domain.labels.record import RecordLabels
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Label, NumericColumn, TextColumn
 from services.monitor.domain.window import role_from, window_from
-from services.monitor.storage.payload import pack_rows, unpack_rows
+from services.monitor.storage.log.former_payload import pack_rows, unpack_rows
 from services.monitor.worker import batches_handler
 from tenon.core.errors import Invalid, TenonError, TooLarge
 from tenon.core.tenancy import TenantId

@@ -24,8 +24,8 @@ from services.monitor.domain.labels.record import RecordLabels
 from services.monitor.domain.labels.record_keyed import JoinLatePredictions, RecordKeyedLabels
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Window
-from services.monitor.storage.answered import SqlAnswered
-from services.monitor.storage.keyed_labels import SqlBookmarks, SqlKeyedLabels
+from services.monitor.storage.labels.keyed import SqlBookmarks, SqlKeyedLabels
+from services.monitor.storage.log.answered import SqlAnswered
 from tenon.core.errors import Invalid
 from tenon.core.matching import key_text
 from tenon.core.tenancy import TenantId

@@ -15,8 +15,8 @@ from services.monitor.domain.model import Label, Window
 from services.monitor.domain.review.decide import Review
 from services.monitor.domain.review.rank import Judge
 from services.monitor.domain.review_words import Reason, State
-from services.monitor.storage.answered import SqlAnswered
-from services.monitor.storage.review import SqlKnownLabels, SqlReviews
+from services.monitor.storage.log.answered import SqlAnswered
+from services.monitor.storage.review.queue import SqlKnownLabels, SqlReviews
 from tenon.core.errors import Conflict, Invalid, NotFound, Precondition
 from tenon.core.manifest import Manifest
 from tenon.core.specs import MonitorSpec

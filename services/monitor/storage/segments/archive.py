@@ -17,7 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.model import Column, NumericColumn, TextColumn
-from services.monitor.storage.segment_payload import KeptRows
+from services.monitor.storage.segments.payload import KeptRows
 from tenon.core.errors import Unavailable
 
 if TYPE_CHECKING:

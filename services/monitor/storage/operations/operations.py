@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from services.monitor.domain.log.operations import BUCKET, Operated
 from services.monitor.domain.model import Role
-from services.monitor.storage.operations_tables import (
+from services.monitor.storage.models import insert_into
+from services.monitor.storage.operations.tables import (
     COUNTED,
     FAILURE_COLUMNS,
     LATENCY_COLUMNS,
@@ -16,7 +17,6 @@ from services.monitor.storage.operations_tables import (
     operations,
     taken_operations,
 )
-from services.monitor.storage.prediction_log import insert_into
 
 if TYPE_CHECKING:
     from services.monitor.domain.log.operations import OperationsRecord

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.label_words import KeyedLabel
-from services.monitor.storage import tables as t
-from services.monitor.storage.label_tables import bookmarks, keyed_labels
-from services.monitor.storage.prediction_log import insert_into
+from services.monitor.storage.labels.tables import bookmarks, keyed_labels
+from services.monitor.storage.models import insert_into
+from services.monitor.storage.tables import models
 from tenon.core.matching import key_text
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.monitor.storage.prediction_log import ModelIds
+    from services.monitor.storage.models import ModelIds
     from tenon.kit.sql import Database
 
 
@@ -73,8 +73,8 @@ class SqlKeyedLabels:
 
     def models(self) -> list[tuple[TenantId, str]]:
         """See the port."""
-        some = sa.exists().where(keyed_labels.c.model_id == t.models.c.id)
-        query = sa.select(t.models.c.tenant, t.models.c.model).where(some).order_by(t.models.c.tenant, t.models.c.model)
+        some = sa.exists().where(keyed_labels.c.model_id == models.c.id)
+        query = sa.select(models.c.tenant, models.c.model).where(some).order_by(models.c.tenant, models.c.model)
         with self._database.session() as session:
             return [(TenantId(tenant), model) for tenant, model in session.execute(query)]
 

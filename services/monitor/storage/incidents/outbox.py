@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.incidents.ports import Delivery, Outcome
-from services.monitor.storage.incident_tables import messages
+from services.monitor.storage.incidents.tables import messages
 
 if TYPE_CHECKING:
     from tenon.kit.sql import Database

@@ -11,18 +11,18 @@ from services.monitor.domain.erase_words import Erased, Subject
 from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.kept.segment import Segment
 from services.monitor.domain.model import TextColumn
-from services.monitor.storage import tables as t
-from services.monitor.storage.archiving import LAKE
+from services.monitor.storage.labels.tables import labels
+from services.monitor.storage.log.archiving import LAKE
 from services.monitor.storage.models import ModelIds, note_change
-from services.monitor.storage.segment_payload import KeptRows, pack_segment, unpack_segment
-from services.monitor.storage.segment_reads import Found, SegmentReads, take_kept
-from services.monitor.storage.segment_tables import segment_rows, segments, unsketched
+from services.monitor.storage.segments.payload import KeptRows, pack_segment, unpack_segment
+from services.monitor.storage.segments.reads import Found, SegmentReads, take_kept
+from services.monitor.storage.segments.tables import segment_rows, segments, unsketched
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from sqlalchemy.orm import Session
 
-    from services.monitor.storage.archive import Archive
+    from services.monitor.storage.segments.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
@@ -86,8 +86,8 @@ class SqlErasure:
             note_change(session, model_id)
             for begin in range(0, len(names), 500):
                 some = names[begin : begin + 500]
-                theirs = t.labels.delete().where(t.labels.c.model_id == model_id, t.labels.c.prediction_id.in_(some))
-                gone += len(session.execute(theirs.returning(t.labels.c.prediction_id)).all())
+                theirs = labels.delete().where(labels.c.model_id == model_id, labels.c.prediction_id.in_(some))
+                gone += len(session.execute(theirs.returning(labels.c.prediction_id)).all())
         return gone
 
 

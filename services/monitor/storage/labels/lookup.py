@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.storage import tables as t
+from services.monitor.storage.labels.tables import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.monitor.storage.prediction_log import ModelIds
+    from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
@@ -29,7 +29,7 @@ class SqlLabelLookup:
     ) -> dict[str, tuple[float, int]]:
         """Of each prediction the newest label that was known."""
         found: dict[str, tuple[float, int]] = {}
-        label = t.labels.c
+        label = labels.c
         with self._database.session() as session:
             model_id = self._ids.find(session, tenant, model)
             if model_id is None:

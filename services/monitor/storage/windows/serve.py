@@ -11,16 +11,17 @@ from services.monitor.domain.drift.sketch import Sketch
 from services.monitor.domain.kept.buckets import STEPS, by_the_model
 from services.monitor.domain.kept.counted import Counted
 from services.monitor.domain.model import Role, Window
-from services.monitor.storage.segment_reads import BY_THE_MODEL, SegmentReads
-from services.monitor.storage.segment_tables import segments, windows
+from services.monitor.storage.segments.reads import BY_THE_MODEL, SegmentReads
+from services.monitor.storage.segments.tables import segments
+from services.monitor.storage.windows.tables import windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from services.monitor.domain.drift.sketch import Layout
     from services.monitor.domain.log.layouts import Layouts
-    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
+    from services.monitor.storage.segments.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 

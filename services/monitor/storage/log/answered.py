@@ -8,15 +8,15 @@ import numpy as np
 
 from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.label_words import AnsweredRows
-from services.monitor.storage.segment_reads import SegmentReads, take_kept
-from services.monitor.storage.segment_tables import segments
+from services.monitor.storage.segments.reads import SegmentReads, take_kept
+from services.monitor.storage.segments.tables import segments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from services.monitor.domain.model import Window
-    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
+    from services.monitor.storage.segments.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 

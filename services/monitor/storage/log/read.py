@@ -10,15 +10,14 @@ import sqlalchemy as sa
 from services.monitor.domain.kept.buckets import Counting, parts_of
 from services.monitor.domain.kept.segment import join_columns, segment_of
 from services.monitor.domain.model import Role, Rows, SeenModel, Series, Window
-from services.monitor.storage import tables as t
-from services.monitor.storage.labels import SqlLabels as SqlLabels  # noqa: PLC0414 - known by this name to others
-from services.monitor.storage.models import ModelIds as ModelIds  # noqa: PLC0414
-from services.monitor.storage.models import insert_into as insert_into  # noqa: PLC0414
-from services.monitor.storage.models import now_micros as now_micros  # noqa: PLC0414
-from services.monitor.storage.segment_reads import BY_THE_MODEL, SegmentReads
-from services.monitor.storage.segment_tables import segments
-from services.monitor.storage.segments import SqlSegments
-from services.monitor.storage.windows import SqlWindows
+from services.monitor.storage.labels.tables import labels
+from services.monitor.storage.log.tables import series
+from services.monitor.storage.log.take import SqlSegments
+from services.monitor.storage.models import ModelIds
+from services.monitor.storage.segments.reads import BY_THE_MODEL, SegmentReads
+from services.monitor.storage.segments.tables import segments
+from services.monitor.storage.tables import models
+from services.monitor.storage.windows.serve import SqlWindows
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
     from services.monitor.domain.kept.segment import Segment
     from services.monitor.domain.model import PredictionBatch
-    from services.monitor.storage.archive import Archive
-    from services.monitor.storage.segment_payload import KeptRows
+    from services.monitor.storage.segments.archive import Archive
+    from services.monitor.storage.segments.payload import KeptRows
     from tenon.kit.sql import Database
 
 # Small segments are put together before they are counted.
@@ -60,13 +59,11 @@ class SqlPredictionLog:
 
     def _seen(self, tenant: TenantId, model: str | None) -> list[SeenModel]:
         with self._database.session() as session:
-            wanted = sa.select(t.models.c.id, t.models.c.model).where(t.models.c.tenant == tenant.value)
+            wanted = sa.select(models.c.id, models.c.model).where(models.c.tenant == tenant.value)
             if model is not None:
-                wanted = wanted.where(t.models.c.model == model)
-            names = dict(session.execute(wanted.order_by(t.models.c.model)).all())
-            counted = (
-                sa.select(t.series).where(t.series.c.model_id.in_(names)).order_by(t.series.c.version, t.series.c.role)
-            )
+                wanted = wanted.where(models.c.model == model)
+            names = dict(session.execute(wanted.order_by(models.c.model)).all())
+            counted = sa.select(series).where(series.c.model_id.in_(names)).order_by(series.c.version, series.c.role)
             parts: dict[int, list[Series]] = {number: [] for number in names}
             for row in session.execute(counted):
                 parts[row.model_id].append(
@@ -76,19 +73,19 @@ class SqlPredictionLog:
                     )
                 )  # fmt: skip
             labelled = (
-                sa.select(t.labels.c.model_id, sa.func.count(sa.distinct(t.labels.c.prediction_id)))
-                .where(t.labels.c.model_id.in_(names))
-                .group_by(t.labels.c.model_id)
+                sa.select(labels.c.model_id, sa.func.count(sa.distinct(labels.c.prediction_id)))
+                .where(labels.c.model_id.in_(names))
+                .group_by(labels.c.model_id)
             )
-            labels: dict[int, int] = dict(session.execute(labelled).all())
-        return [SeenModel(name, tuple(parts[number]), labels.get(number, 0)) for number, name in names.items()]
+            with_labels: dict[int, int] = dict(session.execute(labelled).all())
+        return [SeenModel(name, tuple(parts[number]), with_labels.get(number, 0)) for number, name in names.items()]
 
     def active(self, since: int) -> list[tuple[TenantId, str, int]]:
         """Models of all tenants that answered at or after `since`, with their change counter."""
         query = (
-            sa.select(t.models.c.tenant, t.models.c.model, t.models.c.changes)
-            .where(sa.exists().where(t.series.c.model_id == t.models.c.id, t.series.c.last_at >= since))
-            .order_by(t.models.c.tenant, t.models.c.model)
+            sa.select(models.c.tenant, models.c.model, models.c.changes)
+            .where(sa.exists().where(series.c.model_id == models.c.id, series.c.last_at >= since))
+            .order_by(models.c.tenant, models.c.model)
         )
         with self._database.session() as session:
             return [(TenantId(tenant), model, changes) for tenant, model, changes in session.execute(query)]

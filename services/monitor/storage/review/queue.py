@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from services.monitor.domain.review_words import Correction, Reason, ReviewItem, ReviewRound, State
-from services.monitor.storage import tables as t
-from services.monitor.storage.label_tables import corrections, dataset_labels, review_items, review_rounds
-from services.monitor.storage.prediction_log import insert_into
+from services.monitor.storage.labels.tables import dataset_labels, labels
+from services.monitor.storage.models import insert_into
+from services.monitor.storage.review.tables import corrections, review_items, review_rounds
+from services.monitor.storage.tables import models
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sqlalchemy.orm import Session
 
-    from services.monitor.storage.prediction_log import ModelIds
+    from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
@@ -39,9 +40,9 @@ class SqlKnownLabels:
             model_id = self._ids.find(session, tenant, model)
             for some in _parts(sorted(ids)) if model_id is not None else ():
                 query = (
-                    sa.select(t.labels.c.prediction_id, t.labels.c.known_at, t.labels.c.value)
-                    .where(t.labels.c.model_id == model_id, t.labels.c.prediction_id.in_(some))
-                    .order_by(t.labels.c.prediction_id, t.labels.c.known_at)
+                    sa.select(labels.c.prediction_id, labels.c.known_at, labels.c.value)
+                    .where(labels.c.model_id == model_id, labels.c.prediction_id.in_(some))
+                    .order_by(labels.c.prediction_id, labels.c.known_at)
                 )
                 found |= {row[0]: (row[1], row[2]) for row in session.execute(query)}
         return found
@@ -50,13 +51,13 @@ class SqlKnownLabels:
         """See the port."""
         with self._database.session() as session:
             model_id = self._ids.find(session, tenant, model)
-            l = t.labels.c  # noqa: E741 - as short as in the queries above
+            l = labels.c  # noqa: E741 - as short as in the queries above
             session.execute(
-                sa.delete(t.labels).where(
+                sa.delete(labels).where(
                     l.model_id == model_id, l.prediction_id == prediction_id, l.known_at == known_at
                 )
             )
-            session.execute(sa.update(t.models).where(t.models.c.id == model_id).values(changes=t.models.c.changes + 1))
+            session.execute(sa.update(models).where(models.c.id == model_id).values(changes=models.c.changes + 1))
 
 
 class SqlReviews:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.kept.buckets import DAY, HOUR
-from services.monitor.storage import tables as t
-from services.monitor.storage.archive import archived_frame
+from services.monitor.storage.log.tables import taken_batches
 from services.monitor.storage.models import note_change
-from services.monitor.storage.segment_payload import unpack_segment
-from services.monitor.storage.segment_tables import segment_rows, segments, unsketched, windows
+from services.monitor.storage.segments.archive import archived_frame
+from services.monitor.storage.segments.payload import unpack_segment
+from services.monitor.storage.segments.tables import segment_rows, segments, unsketched
+from services.monitor.storage.tables import models
+from services.monitor.storage.windows.tables import windows
 from tenon.core.tenancy import TenantId
 from tenon.kit.telemetry import get_logger
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from services.monitor.domain.model import Column
-    from services.monitor.storage.archive import Archive
+    from services.monitor.storage.segments.archive import Archive
     from tenon.kit.sql import Database
 
 log = get_logger(__name__)
@@ -88,11 +90,11 @@ class Archiving:
             gone += sum(one.rows for one in old)
         with self._database.session() as session:
             session.execute(windows.delete().where(windows.c.start + windows.c.step < windows_before))
-            session.execute(t.taken_batches.delete().where(t.taken_batches.c.taken_at < batches_before))
+            session.execute(taken_batches.delete().where(taken_batches.c.taken_at < batches_before))
         return gone
 
     def _models(self, *where: sa.ColumnElement[bool]) -> list[tuple[int, TenantId, str]]:
-        query = sa.select(t.models).where(sa.exists().where(_S.model_id == t.models.c.id, *where))
+        query = sa.select(models).where(sa.exists().where(_S.model_id == models.c.id, *where))
         with self._database.session() as session:
             return [(row.id, TenantId(row.tenant), row.model) for row in session.execute(query)]
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from services.monitor.domain.drift.sketch import Sketch
 from services.monitor.domain.kept.buckets import STEPS, Axis, Part, merged
-from services.monitor.storage.segment_tables import windows
+from services.monitor.storage.windows.tables import windows
 from tenon.kit.telemetry import get_logger
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.model import LabelledRows
-from services.monitor.storage import tables as t
+from services.monitor.storage.labels import tables as t
 from services.monitor.storage.models import ModelIds, insert_into, note_change, now_micros
-from services.monitor.storage.segment_reads import BY_THE_MODEL, Found, SegmentReads
-from services.monitor.storage.segment_tables import segments
+from services.monitor.storage.segments.reads import BY_THE_MODEL, Found, SegmentReads
+from services.monitor.storage.segments.tables import segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from services.monitor.domain.model import Label, Role, Window
-    from services.monitor.storage.archive import Archive
+    from services.monitor.storage.segments.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 

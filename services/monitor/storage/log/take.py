@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from services.monitor.storage import tables as t
+from services.monitor.storage.log.tables import series, taken_batches
 from services.monitor.storage.models import ModelIds, insert_into, note_change, now_micros
-from services.monitor.storage.segment_payload import pack_segment
-from services.monitor.storage.segment_tables import segment_rows, segments, unsketched
-from services.monitor.storage.window_rows import add_parts
+from services.monitor.storage.segments.payload import pack_segment
+from services.monitor.storage.segments.tables import segment_rows, segments, unsketched
+from services.monitor.storage.windows.add import add_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def _order(segment: Segment) -> tuple[str, str, int, str, str]:
 def _note_batches(session: Session, taken: Sequence[Segment]) -> None:
     moment = now_micros()
     wanted = sorted({source.batch_id for segment in taken for source in segment.sources})
-    note = insert_into(session, t.taken_batches).on_conflict_do_nothing().returning(t.taken_batches.c.batch_id)
+    note = insert_into(session, taken_batches).on_conflict_do_nothing().returning(taken_batches.c.batch_id)
     rows = [{"batch_id": name, "taken_at": moment} for name in wanted]
     fresh = set(session.execute(note, rows).scalars())
     if len(fresh) < len(wanted):
@@ -114,12 +114,12 @@ def _note_batches(session: Session, taken: Sequence[Segment]) -> None:
 
 
 def _count(session: Session, model_id: int, segment: Segment, bounds: dict[str, int], rows: int) -> None:
-    fresh = insert_into(session, t.series).values(
+    fresh = insert_into(session, series).values(
         model_id=model_id, version=segment.version, role=segment.role.value, predictions=rows,
         first_at=bounds["at_min"], last_at=bounds["at_max"], first_event=bounds["event_time_min"],
         last_event=bounds["event_time_max"],
     )  # fmt: skip
-    old, new = t.series.c, fresh.excluded
+    old, new = series.c, fresh.excluded
     session.execute(
         fresh.on_conflict_do_update(
             index_elements=["model_id", "version", "role"],

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.kept.segment import Segment
-from services.monitor.storage import tables as t
 from services.monitor.storage.models import ModelIds, note_change
-from services.monitor.storage.segment_reads import SegmentReads
-from services.monitor.storage.segment_tables import segments, unsketched
-from services.monitor.storage.window_rows import add_parts
+from services.monitor.storage.segments.reads import SegmentReads
+from services.monitor.storage.segments.tables import segments, unsketched
+from services.monitor.storage.tables import models
+from services.monitor.storage.windows.add import add_parts
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.monitor.domain.kept.buckets import Part
-    from services.monitor.storage.archive import Archive
+    from services.monitor.storage.segments.archive import Archive
     from tenon.kit.sql import Database
 
 
@@ -32,9 +32,9 @@ class SqlUnsketched:
     def versions(self) -> list[tuple[TenantId, str, int]]:
         """Of which versions segments wait."""
         query = (
-            sa.select(t.models.c.tenant, t.models.c.model, segments.c.version)
+            sa.select(models.c.tenant, models.c.model, segments.c.version)
             .distinct()
-            .join(segments, segments.c.model_id == t.models.c.id)
+            .join(segments, segments.c.model_id == models.c.id)
             .join(unsketched, unsketched.c.segment_id == segments.c.id)
         )
         with self._database.session() as session:

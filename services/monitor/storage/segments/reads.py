@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from services.monitor.domain.kept.segment import take_rows
 from services.monitor.domain.model import Role, Window
-from services.monitor.storage.segment_payload import KeptRows, unpack_segment
-from services.monitor.storage.segment_tables import segment_rows, segments
+from services.monitor.storage.segments.payload import KeptRows, unpack_segment
+from services.monitor.storage.segments.tables import segment_rows, segments
 from tenon.core.levels import BESIDE_THE_MODEL
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from services.monitor.storage.archive import Archive
     from services.monitor.storage.models import ModelIds
+    from services.monitor.storage.segments.archive import Archive
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 

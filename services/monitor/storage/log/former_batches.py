@@ -15,11 +15,12 @@ from services.monitor.domain.kept.buckets import Counting, parts_of
 from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.kept.segment import Segment, Source, join_segments
 from services.monitor.domain.model import Role
-from services.monitor.storage import tables as t
+from services.monitor.storage.log.former_payload import unpack_rows
+from services.monitor.storage.log.former_tables import batch_rows, batches, predictions
+from services.monitor.storage.log.take import write_segment
 from services.monitor.storage.models import note_change
-from services.monitor.storage.payload import unpack_rows
-from services.monitor.storage.segment_payload import pack_segment
-from services.monitor.storage.segments import write_segment
+from services.monitor.storage.segments.payload import pack_segment
+from services.monitor.storage.tables import models
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -39,39 +40,39 @@ class FormerBatches:
     def move(self) -> int:
         """Move some batches of one model; gives how many. Called until it gives 0."""
         with self._database.session() as session:
-            model_id = session.execute(sa.select(t.batches.c.model_id).limit(1)).scalar_one_or_none()
+            model_id = session.execute(sa.select(batches.c.model_id).limit(1)).scalar_one_or_none()
             if model_id is None:
                 return 0
             # Holds the model's row: of two programs that move, the second finds these batches gone.
             note_change(session, model_id)
             oldest = (
-                sa.select(t.batches.c.id)
-                .where(t.batches.c.model_id == model_id)
-                .order_by(t.batches.c.id)
+                sa.select(batches.c.id)
+                .where(batches.c.model_id == model_id)
+                .order_by(batches.c.id)
                 .limit(_BATCHES_A_TIME)
             )
             numbers = list(session.execute(oldest).scalars())
-            owner = session.execute(sa.select(t.models).where(t.models.c.id == model_id)).one()
+            owner = session.execute(sa.select(models).where(models.c.id == model_id)).one()
             found = [_segment(session, number, TenantId(owner.tenant), owner.model) for number in numbers]
             for segment in join_segments([one for one in found if one is not None]):
                 counting = Counting(segment, parts_of(segment, None), False)
                 write_segment(session, model_id, counting, pack_segment(segment), fresh=False)
-            for table in (t.predictions, t.batch_rows):
+            for table in (predictions, batch_rows):
                 session.execute(table.delete().where(table.c.batch_id.in_(numbers)))
-            session.execute(t.batches.delete().where(t.batches.c.id.in_(numbers)))
+            session.execute(batches.delete().where(batches.c.id.in_(numbers)))
         return len(numbers)
 
 
 def _segment(session: Session, number: int, tenant: TenantId, model: str) -> Segment | None:
-    about = session.execute(sa.select(t.batches).where(t.batches.c.id == number)).one()
+    about = session.execute(sa.select(batches).where(batches.c.id == number)).one()
     payload = session.execute(
-        sa.select(t.batch_rows.c.payload).where(t.batch_rows.c.batch_id == number)
+        sa.select(batch_rows.c.payload).where(batch_rows.c.batch_id == number)
     ).scalar_one_or_none()  # fmt: skip
     if payload is None or not about.rows:
         return None
     stored = unpack_rows(payload)
-    named = sa.select(t.predictions.c.prediction_id).where(t.predictions.c.batch_id == number)
-    names = list(session.execute(named.order_by(t.predictions.c.row)).scalars())
+    named = sa.select(predictions.c.prediction_id).where(predictions.c.batch_id == number)
+    names = list(session.execute(named.order_by(predictions.c.row)).scalars())
     return Segment(
         tenant=tenant,
         model=model,

@@ -12,8 +12,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from services.monitor.domain.model import Label
-from services.monitor.storage.label_tables import dataset_labels
-from services.monitor.storage.prediction_log import insert_into
+from services.monitor.storage.labels.tables import dataset_labels
+from services.monitor.storage.models import insert_into
 from tenon.core.errors import Unavailable
 from tenon.core.specs import ColumnType, DatasetSpec
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from services.monitor.domain.label_words import SpineTable
-    from services.monitor.storage.prediction_log import ModelIds
+    from services.monitor.storage.models import ModelIds
     from tenon.core.tenancy import TenantId
     from tenon.kit.blobs import BlobStore
     from tenon.kit.sql import Database

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from services.monitor.domain.incidents.ports import Round, RoundResult
 from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
-from services.monitor.storage.incident_tables import cursors, incidents, members, messages, notes, rounds, told
+from services.monitor.storage.incidents.tables import cursors, incidents, members, messages, notes, rounds, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

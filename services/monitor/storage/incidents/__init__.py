@@ -1,0 +1,1 @@
+"""Incidents, and messages on their way to webhooks."""

@@ -1,0 +1,1 @@
+"""Labels by prediction, by entity and time, and from data sets."""

@@ -1,0 +1,1 @@
+"""What versions answered and how it ended, and verdicts on canaries."""

@@ -1,0 +1,1 @@
+"""Segments: the log's rows, in the database and in lake tables."""

@@ -1,0 +1,1 @@
+"""Windows: what was counted and sketched of stretches of time."""
