@@ -51,7 +51,7 @@ enum { Py_mod_exec = 2, Py_tp_alloc = 47, Py_tp_dealloc = 52, Py_tp_doc = 56, Py
 #define PyModuleDef_HEAD_INIT {{1, NULL}, NULL, 0, NULL}
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
 
-extern PyTypeObject PyDict_Type, PyList_Type, PyTuple_Type;
+extern PyTypeObject PyDict_Type, PyList_Type, PyTuple_Type, PyUnicode_Type;
 extern PyObject _Py_NoneStruct, _Py_TrueStruct, *PyExc_KeyError, *PyExc_TypeError, *PyExc_ValueError;
 #define Py_None (&_Py_NoneStruct)
 #define Py_True (&_Py_TrueStruct)
@@ -75,6 +75,10 @@ int PyDict_Next(PyObject *, Py_ssize_t *, PyObject **, PyObject **);
 Py_ssize_t PyDict_Size(PyObject *), PyList_Size(PyObject *), PyTuple_Size(PyObject *);
 PyObject *PyErr_Format(PyObject *, const char *, ...), *PyErr_NoMemory(void), *PyErr_Occurred(void);
 void PyErr_Clear(void), PyErr_SetObject(PyObject *, PyObject *), PyErr_SetString(PyObject *, const char *);
+int PyBytes_AsStringAndSize(PyObject *, char **, Py_ssize_t *);
+char *PyBytes_AsString(PyObject *);
+PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t);
+const char *PyUnicode_AsUTF8AndSize(PyObject *, Py_ssize_t *);
 void *PyEval_SaveThread(void), PyEval_RestoreThread(void *);
 double PyFloat_AsDouble(PyObject *);
 PyObject *PyFloat_FromDouble(double), *PyLong_FromSize_t(size_t);

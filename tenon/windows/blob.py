@@ -1,6 +1,6 @@
 """One entity's events in a compact binary form: what the online store keeps for each view and entity.
 
-Layout (little endian), version 2:
+Layout (little endian), version 3:
 
     header   magic "TNF" · version u8 · columns u16 · flags u16 · events u32 · entity bytes u32
              table version i64 · horizon i64
@@ -8,11 +8,11 @@ Layout (little endian), version 2:
     arrays   event times, ascending; `until` of the events; then for each column: lateness (known - event time), until,
              value, valid. Of `until`: 0 for ever, else 1 + (until - event time). Last, with flag 1: of each event 0, or
              the key of the row that was pushed and is not in the table yet. Flag 2: nothing of the entity is in the table
-             each: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · 7 bytes of zeros · base i64
-             · items - base, padded with zeros to a multiple of 8
+             each: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · unit u56 (0: one) · base i64
+             · (items - base) / unit, padded with zeros to a multiple of 8
 
-Times and values are stored as differences from their smallest, in the narrowest type that holds them; reading gives
-back the exact int64. The kernel reads it too (kernel/blob.h).
+Times and values are stored as differences from their smallest, in the narrowest type that holds them, counted in whole
+seconds, minutes or hours where all of them are whole; reading gives back the exact int64. The kernel reads it too (kernel/blob.h).
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ import numpy as np
 from tenon.windows.events import FOREVER, Column, Events, IntArray
 
 _HEADER = struct.Struct("<3sBHHIIqq")
-_ARRAY = struct.Struct("<B7xq")
-_MAGIC, _VERSION = b"TNF", 2
+_ARRAY = struct.Struct("<Qq")
+_MAGIC, _VERSION = b"TNF", 3
 _PUSHED, _ONLY_PUSHED = 1, 2
+_UNITS = (3_600_000_000, 60_000_000, 1_000_000, 1000)
 _FROM_THE_BEGINNING = -(1 << 63)
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
@@ -219,18 +220,36 @@ def _write(parts: list[bytes], items: IntArray) -> None:
         parts.append(_ARRAY.pack(0, 0))
         return
     base, top = int(items.min()), int(items.max())
-    size = next(size for size in (0, 1, 2, 4, 8) if top - base < 1 << 8 * size)
-    parts.append(_ARRAY.pack(size, base))
+    size = _size(top - base)
+    unit = 0
     if size:
         # Differences of int64 taken in uint64 are exact modulo 2^64, and so is adding the base again.
-        offsets = (items.astype(np.uint64) - np.uint64(base % (1 << 64))).astype(_TYPES[size]).tobytes()
-        parts.append(offsets + bytes(-len(offsets) % 8))
+        offsets = items.astype(np.uint64) - np.uint64(base % (1 << 64))
+        if size > 2:
+            unit = next((unit for unit in _UNITS if not _leaves(offsets[:8], unit) and not _leaves(offsets, unit)), 0)
+            if unit:
+                offsets //= np.uint64(unit)
+                size = _size((top - base) // unit)
+    parts.append(_ARRAY.pack(size | unit << 8, base))
+    if size:
+        data = offsets.astype(_TYPES[size]).tobytes()
+        parts.append(data + bytes(-len(data) % 8))
+
+
+def _leaves(offsets: Any, unit: int) -> bool:
+    return bool((offsets % np.uint64(unit)).any())
+
+
+def _size(span: int) -> int:
+    return next(size for size in (0, 1, 2, 4, 8) if span < 1 << 8 * size)
 
 
 def _read(data: bytes, offset: int, count: int) -> tuple[IntArray, int]:
-    size, base = _ARRAY.unpack_from(data, offset)
+    kind, base = _ARRAY.unpack_from(data, offset)
+    size, unit = kind & 255, kind >> 8 or 1
     offset += _ARRAY.size
     if size == 0:
         return np.full(count, base, np.int64), offset
-    items = np.frombuffer(data, _TYPES[size], count, offset).astype(np.uint64) + np.uint64(base % (1 << 64))
+    items = np.frombuffer(data, _TYPES[size], count, offset).astype(np.uint64)
+    items = items * np.uint64(unit) + np.uint64(base % (1 << 64))
     return items.view(np.int64), offset + count * size + -(count * size) % 8

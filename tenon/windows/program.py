@@ -19,6 +19,7 @@ from tenon.core.expressions import Op, Step
 from tenon.core.specs import Function
 from tenon.native.build import digest_of_sources
 from tenon.windows.events import Events, FloatArray, IntArray
+from tenon.windows.held import HeldBlobs
 from tenon.windows.reference import Reference
 
 CODES = {
@@ -98,15 +99,20 @@ class Windows:
             self._program.evaluate(events.time, columns, order, starts, at, requests, firsts, out)  # type: ignore[union-attr]
         return out
 
-    def look_up(self, blobs: list[Any], at: IntArray) -> Answer:
-        """Values from blobs, one a row: bytes; None: the entity was never seen; empty: a key is missing.
+    def look_up(self, blobs: HeldBlobs, rows: IntArray, at: IntArray) -> Answer:
+        """Values from blobs; a missing one: the entity was never seen. `rows`: which blob each row is of; -1: a key is missing.
 
         Raises `ValueError` for bytes that are no blob of this view.
         """
-        shape = len(self.features), len(blobs)
-        answer = Answer(np.empty(shape), np.empty(shape, np.uint8), np.empty(len(blobs), np.int64))
-        engine = self._reference or self._program
-        engine.look_up(blobs, at, answer.values, answer.statuses, answer.known)  # type: ignore[union-attr]
+        shape = len(self.features), len(rows)
+        answer = Answer(np.empty(shape), np.empty(shape, np.uint8), np.empty(len(rows), np.int64))
+        values, statuses, known = answer.values, answer.statuses, answer.known
+        if self._reference is not None:
+            self._reference.look_up(
+                [b"" if row < 0 else blobs[row] for row in rows.tolist()], at, values, statuses, known
+            )
+        else:
+            self._program.look_up(blobs.data, blobs.spans, rows, at, values, statuses, known)  # type: ignore[union-attr]
         return answer
 
     def group(self, codes: IntArray, times: IntArray, groups: int) -> tuple[IntArray, IntArray]:

@@ -45,7 +45,7 @@ class Reference:
             self._finish(out[:, row])
 
     def look_up(self, blobs: list[Any], at: IntArray, out: FloatArray, statuses: Any, known: IntArray) -> None:
-        """Fill the arrays from blobs."""
+        """Fill the arrays from blobs, one a row; None: the entity was never seen; empty: a key is missing."""
         for row, data in enumerate(blobs):
             values, moment = out[:, row], int(at[row])
             known[row], values[:] = np.iinfo(np.int64).min, np.nan

@@ -134,9 +134,8 @@ def _ours(asked: int) -> Callable[[grpc.Channel], Callable[[int], Any]]:
 
         def ask(number: int) -> None:
             request = pb.GetOnlineFeaturesRequest(tenant="north", views=["v0", "v1", "v2"], packed=True)
-            for n in range(asked):
-                row = request.rows.add(keys={"who": f"e{(number + n) % ENTITIES}"})
-                row.at.seconds = int(START.timestamp()) + 55 * 86_400
+            request.keys.add(name="who", texts=[f"e{(number + n) % ENTITIES}" for n in range(asked)])
+            request.at_micros.append(int(START.timestamp() + 55 * 86_400) * 1_000_000)
             answer = stub.GetOnlineFeatures(request, metadata=METADATA, timeout=5)
             assert len(answer.columns.values) == 48 * 8 * asked
 

@@ -362,10 +362,9 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
         if self.fail:
             context.abort(grpc.StatusCode.INTERNAL, "broken on purpose")
         answer = features_pb2.GetOnlineFeaturesResponse(features=["visits.cost_mean_30d", "visits.count_30d"])
-        for row in request.rows:
-            values = self.values.get(row.keys.get("patient_id", ""), (float("nan"), 0.0))
-            line = answer.rows.add(values=values)
-            line.known_until.add().FromMicroseconds(row.at.ToMicroseconds() - int(self.known_seconds_ago * 1e6))
+        for patient, at in _asked(request):
+            line = answer.rows.add(values=self.values.get(patient, (float("nan"), 0.0)))
+            line.known_until.add().FromMicroseconds(at - int(self.known_seconds_ago * 1e6))
         if self.data_seconds_ago is not None:
             answer.data_until.add().FromMicroseconds(int((time.time() - self.data_seconds_ago) * 1e6))
         if request.packed:
@@ -376,6 +375,13 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             answer.columns.known_until = np.array(known, "<i8").tobytes()
             answer.ClearField("rows")
         return answer
+
+
+def _asked(request: Any) -> list[tuple[str, int]]:
+    """Whom a lookup in columns asks for, and when."""
+    times = list(request.at_micros)
+    texts = next((list(column.texts) for column in request.keys if column.name == "patient_id"), [""] * len(times))
+    return list(zip(texts, times * len(texts) if len(times) == 1 else times, strict=True))
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from tenon.core.errors import NotFound, RateLimited, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, spec_digest
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, laid_over, with_more, without_pushed
+from tenon.windows.held import HeldBlobs
 
 
 @dataclass
@@ -163,8 +164,10 @@ class FakeOnlineStore:
                 served[view] = None
                 continue
             plan = self.plans[key]
-            names = list(dict.fromkeys(entities(plan)))
-            served[view] = ServedView(plan, self.states[key], names, [self.blobs[key].get(name) for name in names])
+            names = entities(plan)
+            served[view] = ServedView(
+                plan, self.states[key], HeldBlobs.of([self.blobs[key].get(name) for name in names])
+            )
         return served
 
     def state(self, tenant: TenantId, view: str) -> OnlineState | None:

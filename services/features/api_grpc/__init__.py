@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.features.api_grpc.asked import asked_rows, micros_of
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.look_up_online import LookUpOnline, ViewColumns
@@ -81,15 +82,11 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     ) -> pb.GetOnlineFeaturesResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.PREDICT)
-        now = self._now()
-        rows = [
-            EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
-            for index, row in enumerate(request.rows)
-        ]
+        rows = asked_rows(request, self._now())
         digests = dict(request.view_digests)
         if request.packed:
             return _packed(self._online.look_up_columns(tenant, list(request.views), rows, digests))
-        answer = self._online.look_up(tenant, list(request.views), rows, digests)
+        answer = self._online.look_up_asked(tenant, list(request.views), rows, digests)
         return pb.GetOnlineFeaturesResponse(
             features=answer.features,
             rows=[
@@ -112,12 +109,12 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         tenant = allowed_tenant(request.tenant, Scope.PREDICT)
         now = self._now()
         rows = [
-            EntityKeys(dict(row.keys), _micros(row.at, index) if row.HasField("at") else now)
+            EntityKeys(dict(row.keys), micros_of(row.at, f"rows.{index}.at") if row.HasField("at") else now)
             for index, row in enumerate(request.rows)
         ]
         found = self._recompute(
             tenant, list(request.views), rows, dict(request.view_digests),
-            as_of=_micros(request.as_of, None) if request.HasField("as_of") else None,
+            as_of=micros_of(request.as_of, "as_of") if request.HasField("as_of") else None,
             commits_before=request.commits_before,
         )  # fmt: skip
         return pb.GetHistoricalFeaturesResponse(
@@ -164,13 +161,6 @@ def _view(view: View) -> pb.FeatureView:
         spec_json=json.dumps(view.spec.canonical(), sort_keys=True).encode(),
         digest=view.digest,
     )
-
-
-def _micros(moment: Timestamp, row: int | None) -> int:
-    if not (-62_135_596_800 <= moment.seconds <= 253_402_300_799 and 0 <= moment.nanos < 1_000_000_000):
-        field = "as_of" if row is None else f"rows.{row}.at"
-        raise Invalid("TIME_INVALID", f"{field} is not a time", place=Place(field=field))
-    return moment.seconds * _MICROS + moment.nanos // 1000
 
 
 def _timestamp(micros: int | None) -> Timestamp:

@@ -9,8 +9,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from services.features.api_grpc.asked import asked_rows
 from services.features.domain.look_up_online import LookUpOnline, ViewColumns
-from services.features.domain.model import EntityKeys
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import Scope, TenantId
@@ -62,15 +62,9 @@ class LookUpAtOnce:
                 return None
             tenant = TenantId(request.tenant)
             principal.require(tenant, Scope.PREDICT)
-            rows, now = [], self._now()
-            for row in request.rows:
-                at = row.at
-                if row.HasField("at"):
-                    if not 0 <= at.seconds <= 253_402_300_799 or not 0 <= at.nanos < 1_000_000_000:
-                        return None
-                    rows.append(EntityKeys(dict(row.keys), at.seconds * 1_000_000 + at.nanos // 1000))
-                else:
-                    rows.append(EntityKeys(dict(row.keys), now))
+            rows = asked_rows(request, self._now())
+            if len(rows) > MOST_ROWS:
+                return None
             digests = dict(request.view_digests) if request.view_digests else None
             return self._packed(self._online.look_up_columns(tenant, list(request.views), rows, digests))
         except DecodeError:
@@ -94,15 +88,17 @@ class LookUpAtOnce:
             for moment in until:
                 message.data_until.add().FromMicroseconds(moment)
             head = self._heads[asked] = message.SerializeToString()
-        parts = [head, _COLUMNS, b""]
+        parts: list[Any] = [head, _COLUMNS, b""]
+        whole = 0
         for tag, items in (
-            (_VALUES, [view.answer.values.astype("<f8", copy=False).tobytes() for view in views]),
-            (_STATUSES, [view.answer.statuses.tobytes() for view in views]),
-            (_KNOWN, [view.answer.known.astype("<i8", copy=False).tobytes() for view in views]),
+            (_VALUES, [view.answer.values.astype("<f8", copy=False) for view in views]),
+            (_STATUSES, [view.answer.statuses for view in views]),
+            (_KNOWN, [view.answer.known.astype("<i8", copy=False) for view in views]),
         ):
-            if size := sum(map(len, items)):
+            if size := sum([item.nbytes for item in items]):
                 parts += [tag, _varint(size), *items]
-        parts[2] = _varint(sum(map(len, parts[3:])))
+                whole += size + len(parts[-len(items) - 1]) + 1
+        parts[2] = _varint(whole)
         return b"".join(parts)
 
 

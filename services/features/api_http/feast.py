@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from services.features.api_http.views import text_of
 from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.lookup import STATUSES, Status
-from services.features.domain.model import EntityKeys
+from services.features.domain.model import AskedRows, EntityKeys
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.core.timestamps import rfc3339
@@ -88,7 +88,7 @@ def _feast_answer(online: LookUpOnline, tenant: TenantId, body: FeastBody, at: i
         for row in range(count)
     ]
     columns: dict[str, dict[str, Any]] = {}
-    for view in online.look_up_columns(tenant, views, rows):
+    for view in online.look_up_columns(tenant, views, AskedRows.of(rows)):
         known = [rfc3339(0 if moment == NOTHING_KNOWN else moment) for moment in view.answer.known.tolist()]
         for place, feature in enumerate(view.plan.features):
             columns[feature.reference] = {

@@ -13,11 +13,13 @@ from decimal import Decimal, InvalidOperation
 
 import polars as pl
 
+from services.features.domain.model import AskedRows
 from services.features.domain.plan import EntityColumn
 from tenon.core.errors import Invalid, Place, Precondition
 from tenon.core.specs import ColumnType
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_PLAIN = re.compile(r"[^\\|]*").fullmatch
 _DECIMAL = re.compile(r"[+-]?\d{1,19}(\.\d{1,19})?", re.ASCII)
 
 
@@ -27,21 +29,30 @@ def entity_text(columns: Sequence[EntityColumn], keys: Mapping[str, str], place:
     Raises `Invalid` when a key is not a value of its column's type. The value itself is not repeated in the message:
     it may be a person's number.
     """
+    return _joined(columns, [keys.get(column.name) for column in columns], place)
+
+
+def _joined(columns: Sequence[EntityColumn], keys: Sequence[str | None], place: str) -> str | None:
     parts = []
-    for column in columns:
-        text = keys.get(column.name)
+    for column, text in zip(columns, keys, strict=True):
         if text is None:
             return None
         parts.append(_escape(_canonical(column, text, f"{place}.keys.{column.name}")))
     return "|".join(parts)
 
 
-def entity_texts(columns: Sequence[EntityColumn], rows: Sequence[Mapping[str, str]]) -> list[str | None]:
+def entity_texts(columns: Sequence[EntityColumn], asked: AskedRows) -> list[str | None]:
     """The same for each row of a request, whose place is `rows.<index>`."""
     if len(columns) == 1 and columns[0].type is ColumnType.STRING:
-        name = columns[0].name
-        return [None if (text := row.get(name)) is None else _escape(text) for row in rows]
-    return [entity_text(columns, row, f"rows.{index}") for index, row in enumerate(rows)]
+        texts = asked.keys.get(columns[0].name)
+        if texts is None:
+            return [None] * len(asked)
+        return [text if text is None or _PLAIN(text) else _escape(text) for text in texts]
+    found = [asked.keys.get(column.name) for column in columns]
+    if any(texts is None for texts in found):
+        return [None] * len(asked)
+    rows = enumerate(zip(*(texts for texts in found if texts is not None), strict=True))
+    return [_joined(columns, keys, f"rows.{index}") for index, keys in rows]
 
 
 def entity_expression(columns: Sequence[EntityColumn], frame: Mapping[str, pl.DataType]) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter, time_ns
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from services.features.domain.entity import entity_texts
 from services.features.domain.lookup import STATUSES, Status, look_up
-from services.features.domain.model import EntityKeys, View, pinned_name
+from services.features.domain.model import AskedRows, EntityKeys, View, pinned_name
 from services.features.domain.plan import EntityColumn, Plan
 from services.features.domain.ports import EntityNames, Meter, OnlineStore, ServedView, ViewsByName
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
+from tenon.windows.events import IntArray
 from tenon.windows.program import NOTHING_KNOWN, Answer
 
 MAX_ROWS = 10_000
@@ -80,8 +81,14 @@ class LookUpOnline:
     ) -> OnlineAnswer:
         """The values of the views for each row, under the definitions with these digests, else the newest. Raises `NotFound`, `Invalid`, or `Unavailable` when the store cannot
         be reached or a view is not built yet."""
+        return self.look_up_asked(tenant, views, AskedRows.of(rows), digests)
+
+    def look_up_asked(
+        self, tenant: TenantId, views: Sequence[str], rows: AskedRows, digests: Mapping[str, str] | None = None
+    ) -> OnlineAnswer:
+        """The same, of rows in columns."""
         found = self.look_up_columns(tenant, views, rows, digests)
-        answers = [RowValues([], [], []) for _ in rows]
+        answers = [RowValues([], [], []) for _ in range(len(rows))]
         for view in found:
             of_it = view.answer
             columns = of_it.values.T.tolist(), of_it.statuses.T.tolist(), of_it.known.tolist()
@@ -99,33 +106,32 @@ class LookUpOnline:
         self,
         tenant: TenantId,
         views: Sequence[str],
-        rows: Sequence[EntityKeys],
+        rows: AskedRows,
         digests: Mapping[str, str] | None = None,
     ) -> list[ViewColumns]:
         """The same in columns, a view after the other."""
         began = perf_counter()
         _check_request(views, rows)
-        # Views of the same entity have the same texts.
-        by_columns: dict[tuple[EntityColumn, ...], list[str | None]] = {}
+        # Views of the same entity ask for the same.
+        by_columns: dict[tuple[EntityColumn, ...], tuple[list[str], IntArray]] = {}
 
-        def entities(plan: Plan) -> Iterator[str]:
+        def entities(plan: Plan) -> list[str]:
             if (found := by_columns.get(plan.entity)) is None:
-                found = by_columns[plan.entity] = entity_texts(plan.entity, [row.keys for row in rows])
-            return (text for text in found if text is not None)
+                found = by_columns[plan.entity] = _each_once(entity_texts(plan.entity, rows))
+            return found[0]
 
         found = self._served(tenant, views, digests, entities)
         _check_keys([view.plan for view in found], rows)
         answers = []
-        at = np.array([row.at for row in rows], np.int64)
         for view in found:
-            blobs = _in_rows(view, by_columns[view.plan.entity])
-            answers.append(ViewColumns(view.plan, view.state.newest_event, look_up(view.plan, blobs, at)))
+            answer = look_up(view.plan, view.blobs, by_columns[view.plan.entity][1], rows.at)
+            answers.append(ViewColumns(view.plan, view.state.newest_event, answer))
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1
-        if rows and self._count % _AGED_EVERY == 0:
+        if len(rows) and self._count % _AGED_EVERY == 0:
             for of_it in answers:
                 if (known := int(of_it.answer.known[0])) != NOTHING_KNOWN:
-                    self._meter.aged(tenant, of_it.plan.view, (rows[0].at - known) / 1e6)
+                    self._meter.aged(tenant, of_it.plan.view, (int(rows.at[0]) - known) / 1e6)
         return answers
 
     def _served(
@@ -195,12 +201,15 @@ class LookUpOnline:
         self._noted[tenant, view, digest] = now
 
 
-def _in_rows(view: ServedView, texts: list[str | None]) -> list[bytes | None]:
-    """The blob of each row: empty where a key is missing."""
-    if texts == view.names:
-        return list(view.found)
-    blobs = view.blobs
-    return [b"" if text is None else blobs.get(text) for text in texts]
+def _each_once(texts: list[str | None]) -> tuple[list[str], IntArray]:
+    """The different texts, and which of them each row asks for (-1: none)."""
+    places = dict.fromkeys(texts)
+    places.pop(None, None)
+    names = [name for name in places if name is not None]
+    if len(names) == len(texts):
+        return names, np.arange(len(names))
+    index: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return names, np.array([index.get(text, -1) for text in texts], np.int64)
 
 
 class NoViews:
@@ -215,7 +224,7 @@ class NoViews:
         return self.get(tenant, name)
 
 
-def _check_request(views: Sequence[str], rows: Sequence[EntityKeys]) -> None:
+def _check_request(views: Sequence[str], rows: AskedRows) -> None:
     if not views:
         raise Invalid("VIEWS_MISSING", "name at least one view", place=Place(field="views"))
     if len(set(views)) < len(views):
@@ -228,17 +237,17 @@ def _check_request(views: Sequence[str], rows: Sequence[EntityKeys]) -> None:
         )
 
 
-def _check_keys(plans: Sequence[Plan], rows: Sequence[EntityKeys]) -> None:
+def _check_keys(plans: Sequence[Plan], rows: AskedRows) -> None:
     """A key that no view knows is refused: a misspelt one would silently mean a missing history."""
     known = {column.name for plan in plans for column in plan.entity}
-    for index, row in enumerate(rows):
-        if not known.issuperset(row.keys):
-            unknown = row.keys.keys() - known
-            name = min(unknown)
-            near = did_you_mean(name, known)
-            raise Invalid(
-                "ENTITY_KEY_UNKNOWN",
-                f"rows.{index}.keys: {name[:80]!r} identifies no entity of these views",
-                place=Place(field=f"rows.{index}.keys.{name[:80]}"),
-                hint=f"did you mean `{near}`?" if near else f"the keys are: {', '.join(sorted(known))}",
-            )
+    if known.issuperset(rows.keys):
+        return
+    name = min(set(rows.keys) - known)
+    index = next((index for index, text in enumerate(rows.keys[name]) if text is not None), 0)
+    near = did_you_mean(name, known)
+    raise Invalid(
+        "ENTITY_KEY_UNKNOWN",
+        f"rows.{index}.keys: {name[:80]!r} identifies no entity of these views",
+        place=Place(field=f"rows.{index}.keys.{name[:80]}"),
+        hint=f"did you mean `{near}`?" if near else f"the keys are: {', '.join(sorted(known))}",
+    )

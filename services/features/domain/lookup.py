@@ -7,6 +7,7 @@ import enum
 from services.features.domain.plan import Plan
 from tenon.core.errors import Unavailable
 from tenon.windows.events import IntArray
+from tenon.windows.held import HeldBlobs
 from tenon.windows.program import Answer
 
 
@@ -23,13 +24,13 @@ STATUSES = (Status.MISSING, *Status)
 """By number; 0 is none."""
 
 
-def look_up(plan: Plan, blobs: list[bytes | None], at: IntArray) -> Answer:
-    """The view's values for each row, from its entity's blob; None: never seen, empty: a key is missing. Every entity
-    that was ever seen has a blob.
+def look_up(plan: Plan, blobs: HeldBlobs, rows: IntArray, at: IntArray) -> Answer:
+    """The view's values for each row, of which `rows` says whose blob it asks (-1: a key is missing). Every entity that was
+    ever seen has a blob.
 
     Raises `Unavailable` for a blob that cannot be read.
     """
     try:
-        return plan.program.look_up(blobs, at)
+        return plan.program.look_up(blobs, rows, at)
     except ValueError as err:
         raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
+from tenon.windows.events import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,24 @@ class EntityKeys(NamedTuple):
 
     keys: dict[str, str]
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRows:
+    """The rows of a lookup in columns: key columns by name, as text (None: missing), and the times (microseconds)."""
+
+    keys: Mapping[str, Sequence[str | None]]
+    at: IntArray
+
+    @classmethod
+    def of(cls, rows: Sequence[EntityKeys]) -> AskedRows:
+        """From single rows."""
+        names = dict.fromkeys(name for row in rows for name in row.keys)
+        keys = {name: [row.keys.get(name) for row in rows] for name in names}
+        return cls(keys, np.array([row.at for row in rows], np.int64))
+
+    def __len__(self) -> int:
+        return len(self.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from services.features.domain.plan import Plan
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
+from tenon.windows.held import HeldBlobs
 
 REPLACED_IN, REPLACED_AT = "__replaced_in", "__replaced_at"
 """Beside the columns of rows that were corrected: the table's version (an integer) and the time at which they were."""
@@ -108,18 +109,12 @@ class Lake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedView:
-    """A view as the online store serves it now, with the encoded blobs that were asked for (None: never seen), in the order
-    in which their entities were named, each once."""
+    """A view as the online store serves it now, with the blobs of the entities that were named, in their order (none:
+    never seen)."""
 
     plan: Plan
     state: OnlineState
-    names: Sequence[str]
-    found: Sequence[bytes | None]
-
-    @property
-    def blobs(self) -> Mapping[str, bytes | None]:
-        """By entity."""
-        return dict(zip(self.names, self.found, strict=True))
+    blobs: HeldBlobs
 
 
 class PushedRows(Protocol):
@@ -239,8 +234,8 @@ class OnlineStore(Protocol):
 class EntityNames(Protocol):
     """Names the entities wanted of a view."""
 
-    def __call__(self, plan: Plan) -> Iterable[str]:
-        """Canonical texts, without the missing ones."""
+    def __call__(self, plan: Plan) -> list[str]:
+        """Canonical texts, each once."""
         ...
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from services.features.domain.entity import entity_texts
 from services.features.domain.frames import values_of, with_entity
 from services.features.domain.lookup import look_up
-from services.features.domain.model import EntityKeys, LakeTable, View
+from services.features.domain.model import AskedRows, EntityKeys, LakeTable, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Views
 from services.features.domain.read_events import read_events
 from tenon.core.errors import Invalid, Place, TooLarge
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import FloatArray, IntArray
+from tenon.windows.held import HeldBlobs
 
 MAX_ROWS = 1_000
 MAX_VIEWS = 50
@@ -54,7 +55,7 @@ class Recompute:
         features: list[str] = []
         values: list[FloatArray] = []
         versions: dict[str, int] = {}
-        at = np.array([row.at for row in rows], np.int64)
+        asked = AskedRows.of(rows)
         with self._turn:
             for name in views:
                 digest = digests.get(name)
@@ -63,9 +64,9 @@ class Recompute:
                 )
                 plan, table = self._opened(tenant, view, as_of, commits_before)
                 versions[name] = NO_TABLE if table is None else table.version
-                texts = entity_texts(plan.entity, [row.keys for row in rows])
+                texts = entity_texts(plan.entity, asked)
                 features += [feature.reference for feature in plan.features]
-                values.append(self._values(plan, table, texts, at))
+                values.append(self._values(plan, table, texts, asked.at))
         return Recomputed(features, np.concatenate(values), versions)
 
     def _opened(
@@ -83,7 +84,9 @@ class Recompute:
     def _values(self, plan: Plan, table: LakeTable | None, texts: Sequence[str | None], at: IntArray) -> FloatArray:
         if table is None:
             # Nobody was ever seen then.
-            return look_up(plan, [b"" if text is None else None for text in texts], at).values
+            return look_up(
+                plan, HeldBlobs.of([None]), np.array([-1 if text is None else 0 for text in texts], np.int64), at
+            ).values
         names = sorted({text for text in texts if text is not None})
         places = {text: place for place, text in enumerate(names)}
         asked = np.array([-1 if text is None else places[text] for text in texts], np.int64)

@@ -11,14 +11,15 @@ import redis
 from services.features.domain.model import OnlineState
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import EntityNames, ServedView
+from services.features.storage.mget import BlobMget, Group
 from services.features.storage.online_keys import LONG_ENTITY, base, entity_part, prefix, served_as, serving_key
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
-from tenon.kit.redis_mget import QuickMget
 from tenon.kit.telemetry import get_logger
 from tenon.windows.blob import BlobCorrupt, entity_of
+from tenon.windows.held import HeldBlobs
 
 log = get_logger(__name__)
 
@@ -31,7 +32,7 @@ class OnlineReads:
 
     def __init__(self, reader: redis.Redis, writer: redis.Redis) -> None:
         self._reader, self._writer = reader, writer
-        self.mget = QuickMget(reader)
+        self.mget = BlobMget(reader)
         self._plans: dict[tuple[TenantId, str, str], Plan] = {}
         self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
 
@@ -56,10 +57,10 @@ class OnlineReads:
         self, tenant: TenantId, views: Sequence[str], entities: EntityNames
     ) -> dict[str, ServedView | None] | None:
         """One MGET; None when it showed that another plan is served than was believed."""
-        keys = [served_as(tenant, view) for view in views]
+        groups: list[Group] = [(b"", [served_as(tenant, view) for view in views])]
         wanted: dict[str, tuple[Plan, list[str]]] = {}
         # Views of the same entity name the same.
-        by_entity: dict[Any, tuple[list[str], list[bytes], bool]] = {}
+        by_entity: dict[Any, tuple[list[str], list[Any]]] = {}
         for view in views:
             believed = self._serving.get((tenant, view))
             if believed is None:
@@ -67,27 +68,25 @@ class OnlineReads:
             plan = self._plan(tenant, view, believed[1].plan_digest)
             if plan is not None:
                 if (named := by_entity.get(plan.entity)) is None:
-                    names = list(dict.fromkeys(entities(plan)))
-                    short = all(len(name) <= _SURELY_SHORT for name in names)
-                    named = by_entity[plan.entity] = names, [entity_part(name) for name in names], short
+                    names = entities(plan)
+                    named = by_entity[plan.entity] = names, _parts(names)
                 wanted[view] = (plan, named[0])
-                of_plan = base(tenant, view, plan.digest)
-                keys += [of_plan + part for part in named[1]]
-        found = self.mget(keys)
+                groups.append((base(tenant, view, plan.digest), named[1]))
+        found = self.mget(groups)
         served: dict[str, ServedView | None] = {}
         offset, agreed = len(views), True
-        for view, pointer in zip(views, found, strict=False):
-            state = self._remember(tenant, view, pointer)
+        for place, view in enumerate(views):
+            state = self._remember(tenant, view, found[place])
             if state is None:
                 served[view] = None
             elif view not in wanted or wanted[view][0].digest != state.plan_digest:
                 agreed = False
             else:
                 plan, names = wanted[view]
-                raw = found[offset : offset + len(names)]
-                if not by_entity[plan.entity][2]:
-                    raw = [_checked(data, name) for name, data in zip(names, raw, strict=True)]
-                served[view] = ServedView(plan, state, names, raw)
+                held = found.part(offset, len(names))
+                if by_entity[plan.entity][1] is not names:
+                    held = HeldBlobs.of([_checked(data, name) for name, data in zip(names, held, strict=True)])
+                served[view] = ServedView(plan, state, held)
             offset += len(wanted[view][1]) if view in wanted else 0
         return served if agreed else None
 
@@ -129,6 +128,11 @@ class OnlineReads:
                 self._plans.clear()
             self._plans[tenant, view, digest] = plan
         return plan
+
+
+def _parts(names: list[str]) -> list[Any]:
+    """The last parts of the names' keys: the names themselves where all are short."""
+    return names if max(map(len, names), default=0) <= _SURELY_SHORT else [entity_part(name) for name in names]
 
 
 def corrupt() -> Unavailable:

@@ -86,9 +86,7 @@ class FeaturesClient:
         request = pb.GetOnlineFeaturesRequest(
             tenant=tenant.value, views=query.views, view_digests=query.digests, packed=True
         )
-        for keys, at in zip(query.keys, query.at, strict=True):
-            row = request.rows.add(keys=keys)
-            row.at.FromMicroseconds(at)
+        _ask_in_columns(request, query)
         try:
             answer = self._stub.GetOnlineFeatures(request, timeout=self._timeout)
             found = _history(answer, query)
@@ -100,6 +98,14 @@ class FeaturesClient:
         self._on_call("answered", time.perf_counter() - started)
         self._breaker.succeeded()
         return found
+
+
+def _ask_in_columns(request: pb.GetOnlineFeaturesRequest, query: HistoryQuery) -> None:
+    for name in dict.fromkeys(name for keys in query.keys for name in keys):
+        texts = [keys.get(name) for keys in query.keys]
+        missing = [place for place, text in enumerate(texts) if text is None]
+        request.keys.add(name=name, texts=[text or "" for text in texts], missing=missing)
+    request.at_micros.extend(query.at[:1] if len(set(query.at)) == 1 and request.keys else query.at)
 
 
 def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> History:

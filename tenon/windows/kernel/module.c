@@ -66,6 +66,7 @@ static int make_features(Program *program, const int64_t *row, int32_t count) {
         column = &program->column[row[0]];
         if (!column->features++) column->first_feature = i;
         column->statics += row[1] == STATIC;
+        program->statics += row[1] == STATIC;
         column->needs |= needs_of((int32_t)row[1], row[6] < 0);
         column->longest = (int32_t)row[2];
         feature->function = (int32_t)row[1];
@@ -187,6 +188,7 @@ failed:
 
 #include "offline.h"
 #include "online.h"
+#include "reply.h"
 
 /* ---- the module -------------------------------------------------------------------------------------------------- */
 
@@ -205,6 +207,8 @@ static PyType_Spec spec = {"tenon.windows.kernel._kernel.Program", sizeof(Object
 
 static PyMethodDef functions[] = {
     {"group", group, METH_VARARGS, "The order of items by group, then time."},
+    {"question", question, METH_VARARGS, "The bytes that ask a store for blobs."},
+    {"read_reply", read_reply, METH_VARARGS, "Where the blobs are in a store's reply."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -37,6 +37,7 @@ typedef struct { int32_t place, first, steps; } Expression;
 
 typedef struct {
     int32_t columns, windows, features, places, expressions, values; /* places: all; values: those without expressions */
+    int32_t statics; /* features whose value does not depend on the time */
     int64_t *window;
     Column *column;
     Feature *feature; /* sorted by column, then window */

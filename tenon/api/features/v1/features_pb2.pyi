@@ -126,7 +126,7 @@ class BuildTrainingSetResponse(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., rows: _Optional[int] = ..., fingerprint: _Optional[str] = ..., file_sha256: _Optional[str] = ..., dataset_versions: _Optional[_Mapping[str, int]] = ..., view_digests: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GetOnlineFeaturesRequest(_message.Message):
-    __slots__ = ("tenant", "views", "rows", "packed", "view_digests")
+    __slots__ = ("tenant", "views", "rows", "packed", "view_digests", "keys", "at_micros")
     class ViewDigestsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -139,12 +139,26 @@ class GetOnlineFeaturesRequest(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
     VIEW_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    AT_MICROS_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     views: _containers.RepeatedScalarFieldContainer[str]
     rows: _containers.RepeatedCompositeFieldContainer[EntityRow]
     packed: bool
     view_digests: _containers.ScalarMap[str, str]
-    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., packed: _Optional[bool] = ..., view_digests: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    keys: _containers.RepeatedCompositeFieldContainer[KeyColumn]
+    at_micros: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., packed: _Optional[bool] = ..., view_digests: _Optional[_Mapping[str, str]] = ..., keys: _Optional[_Iterable[_Union[KeyColumn, _Mapping]]] = ..., at_micros: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class KeyColumn(_message.Message):
+    __slots__ = ("name", "texts", "missing")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    missing: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class EntityRow(_message.Message):
     __slots__ = ("keys", "at")

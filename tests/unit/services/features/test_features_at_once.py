@@ -13,6 +13,7 @@ from services.features.api_grpc.at_once import LookUpAtOnce
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.look_up_online import LookUpOnline, NoViews
 from tenon.api.features.v1 import features_pb2 as pb
+from tenon.core.errors import Invalid
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.kit import context
@@ -71,6 +72,58 @@ def request(**more: Any) -> pb.GetOnlineFeaturesRequest:
     asked.rows.add(keys={"where": "0"})
     asked.rows.add(keys={"who": "p1", "where": "1"}).at.FromDatetime(START + timedelta(hours=2, microseconds=7))
     return asked
+
+
+def in_columns(**more: Any) -> pb.GetOnlineFeaturesRequest:
+    """The same rows."""
+    asked = pb.GetOnlineFeaturesRequest(tenant="north", views=["v", "w", "u"], packed=True, **more)
+    asked.keys.add(name="who", texts=["p1", "nobody", "", "p1"], missing=[2])
+    asked.keys.add(name="where", texts=["1", "0", "0", "1"])
+    then = START + timedelta(hours=2)
+    asked.at_micros.extend([NOW, NOW, NOW, int(then.timestamp()) * 1_000_000 + 7])
+    return asked
+
+
+def test_both_forms_of_a_request_mean_the_same() -> None:
+    """Rows, and the same rows in columns; one time stands for all rows, none for now."""
+    world = World()
+    context.principal.set(Principal("n", NORTH, frozenset([Scope.PREDICT])))
+    call: Any = SimpleNamespace()
+    for packed in (True, False):
+        ours, theirs = in_columns(), request()
+        ours.packed = theirs.packed = packed
+        assert world.servicer.GetOnlineFeatures(ours, call) == world.servicer.GetOnlineFeatures(theirs, call)
+    assert world.quick(in_columns().SerializeToString(), KEY) == world.quick(request().SerializeToString(), KEY)
+    alike = []
+    for at in ([], [NOW], [NOW] * 4):
+        asked = in_columns()
+        asked.at_micros[:] = at
+        alike.append(world.quick(asked.SerializeToString(), KEY))
+    assert alike[0] is not None
+    assert alike[0] == alike[1] == alike[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rows": [pb.EntityRow()]}, "ROWS_TWICE"), ({"keys": [pb.KeyColumn(name="who", texts=["a"])]}, "KEY_TWICE"),
+        ({"keys": [pb.KeyColumn(name="other", texts=["a"])]}, "ROWS_UNEVEN"), ({"at_micros": [1]}, "ROWS_UNEVEN"),
+        ({"keys": [pb.KeyColumn(name="other", missing=[0])]}, "ROWS_UNEVEN"), ({"past": -(2**63)}, "TIME_INVALID"),
+    ],
+)  # fmt: skip
+def test_columns_that_do_not_fit_are_refused(change: dict[str, Any], reason: str) -> None:
+    """Both forms at once, a column twice, other lengths, a time that is none; and where calls are read they are left alone."""
+    world, asked = World(), in_columns()
+    context.principal.set(Principal("n", NORTH, frozenset([Scope.PREDICT])))
+    for name, items in change.items():
+        if name == "past":
+            asked.at_micros[0] = items
+        else:
+            getattr(asked, name).extend(items)
+    with pytest.raises(Invalid) as refused:
+        world.servicer.GetOnlineFeatures(asked, SimpleNamespace())  # type: ignore[arg-type]
+    assert refused.value.reason == reason
+    assert world.quick(asked.SerializeToString(), KEY) is None
 
 
 def test_the_bytes_mean_what_the_servicer_says() -> None:

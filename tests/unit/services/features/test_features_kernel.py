@@ -16,6 +16,7 @@ from services.features.domain.lookup import STATUSES, Status, look_up
 from services.features.domain.plan import Plan, compile_view
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.windows.blob import encode_blob
+from tenon.windows.held import HeldBlobs
 from tenon.windows.program import NOTHING_KNOWN
 from tests.support.feature_oracle import value_of
 from tests.support.properties import examples
@@ -164,11 +165,13 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
     blobs = {
         blob.entity: encode_blob(blob) for blob in blobs_of(plan, frame_of(rows), table_version=3, horizon=min(times))
     }
-    lookups: list[bytes | None] = []
+    names = list(blobs)
+    lookups = []
     for key, _ in asked:
         text = None if None in key else "|".join(str(k).replace("\\", "\\\\").replace("|", "\\|") for k in key)
-        lookups.append(blobs.get(text) if text is not None else b"")
-    online = look_up(plan, lookups, np.array([at for _, at in asked], np.int64)).values
+        lookups.append(-1 if text is None else names.index(text) if text in blobs else len(names))
+    held, moments = HeldBlobs.of([*blobs.values(), None]), np.array([at for _, at in asked], np.int64)
+    online = look_up(plan, held, np.array(lookups, np.int64), moments).values
     for row, (key, at) in enumerate(asked):
         for index, feature in enumerate(view.features()):
             expected = value_of(view, DATASET, rows, key, feature, at)
@@ -244,7 +247,7 @@ def test_statuses_and_known_until() -> None:
     (blob,) = blobs_of(plan, frame_of([row]), table_version=1, horizon=9 * SECOND)
     data = encode_blob(blob)
     at = [13 * SECOND, 60 * SECOND, 13 * SECOND, 13 * SECOND, 8 * SECOND, 8 * SECOND]
-    answer = look_up(plan, [data, data, None, b"", data, None], np.array(at, np.int64))
+    answer = look_up(plan, HeldBlobs.of([data, None]), np.array([0, 0, 1, -1, 0, 1]), np.array(at, np.int64))
     mean = next(i for i, f in enumerate(plan.features) if f.reference == "v.cost_mean_5s")
     assert [STATUSES[status] for status in answer.statuses[mean]] == [
         Status.PRESENT, Status.MISSING, Status.UNKNOWN_ENTITY, Status.MISSING, Status.BEFORE_HORIZON,

@@ -18,6 +18,7 @@ from tenon.core.specs.feature_view import ALL_MICROS, COUNTS
 from tenon.windows.blob import EntityBlob, decode_blob, encode_blob
 from tenon.windows.events import Column, Events
 from tenon.windows.floats import FLOATS, key_of, keys_of
+from tenon.windows.held import HeldBlobs
 from tenon.windows.program import NOTHING_KNOWN, Arithmetic, Window, Windows, compiled_module
 from tests.support.properties import examples
 
@@ -129,7 +130,9 @@ def test_offline_online_and_definition_agree(engine: str, drawn: tuple[bool, lis
         blobs.append(encode_blob(EntityBlob("e", 1, -(10**9), events.take(order))))
         assert encode_blob(decode_blob(blobs[-1])) == blobs[-1]
     online = windows.look_up(
-        [*(blobs[c] if c < len(entities) else None for c, _ in asked)], np.array([t for _, t in asked])
+        HeldBlobs.of([*blobs, None]),
+        np.array([min(c, len(blobs)) for c, _ in asked], np.int64),
+        np.array([t for _, t in asked]),
     )
     for index, (code, at) in enumerate(asked):
         wanted = truth(entities[code] if code < len(entities) else [], at, floats)
@@ -167,7 +170,7 @@ def test_a_hot_entity_is_no_other(seed: int, ties: int, late: bool, corrected: b
     windows, zeros = ENGINES["kernel"][floats], np.zeros(asked, np.int64)
     together = windows.evaluate(events, np.zeros(count, np.int64), zeros, at, 1)
     blob = encode_blob(EntityBlob("hot", 1, -(10**9), events))
-    alone = windows.look_up([blob] * asked, at).values
+    alone = windows.look_up(HeldBlobs.of([blob]), zeros, at).values
     numpy_s = ENGINES["numpy"][floats].evaluate(events, np.zeros(count, np.int64), zeros[:5], at[:5], 1)
     assert together.tobytes() == alone.tobytes()
     assert np.nan_to_num(together[:, :5], nan=1e300).tobytes() == np.nan_to_num(numpy_s, nan=1e300).tobytes()
@@ -194,14 +197,14 @@ def test_hostile_blobs_are_refused(engine: str, junk: bytes, cut: int) -> None:
     """Bytes that are no blob raise ValueError and read nothing beyond their end."""
     windows = ENGINES[engine][0]
     whole = encode_blob(EntityBlob("e", 1, 0, events_of([(5, 6, FOREVER, 300, True), (9, 10**9, 10**10, -1, True)])))
-    for data in (junk, whole[:cut], b"TNF\x02" + junk, whole[:24] + junk):
+    for data in (junk, whole[:cut], b"TNF\x03" + junk, whole[:24] + junk):
         if data and data != whole:
             try:
-                windows.look_up([data], np.array([7]))
+                windows.look_up(HeldBlobs.of([data]), np.zeros(1, np.int64), np.array([7]))
             except ValueError:
                 continue
     with pytest.raises(ValueError, match="blob"):
-        windows.look_up([b"TNF\x01" + whole[4:]], np.array([7]))
+        windows.look_up(HeldBlobs.of([b"TNF\x01" + whole[4:]]), np.zeros(1, np.int64), np.array([7]))
 
 
 def test_counts_are_the_only_zeros() -> None:

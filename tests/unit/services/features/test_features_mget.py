@@ -6,10 +6,12 @@ import socket
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 
-from tenon.kit.redis_mget import QuickMget
+from services.features.storage.mget import BlobMget
+from tenon.windows.program import compiled_module
 
 
 class Pool:
@@ -56,10 +58,11 @@ def test_values_come_in_any_pieces(step: int) -> None:
     big = BIG if step > 7 else BIG[:300]
     reply = b"*5\r\n$0\r\n\r\n$-1\r\n_\r\n$4\r\na\r\nb\r\n$%d\r\n%b\r\n" % (len(big), big)
     client: Any = Client(reply, step)
-    mget = QuickMget(client)
-    assert mget([b"a", b"bb", b"c", b"d", b"e"]) == [b"", None, None, b"a\r\nb", big]
+    mget = BlobMget(client)
+    assert list(mget([(b"", [b"a", b"bb"]), (b"c", ["", "ä"]), (b"d", [b"e"])])) == [b"", None, None, b"a\r\nb", big]
     assert (
-        client.connection_pool.asked == b"*6\r\n$4\r\nMGET\r\n$1\r\na\r\n$2\r\nbb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n"
+        client.connection_pool.asked
+        == b"*6\r\n$4\r\nMGET\r\n$1\r\na\r\n$2\r\nbb\r\n$2\r\nc=\r\n$4\r\nc=\xc3\xa4\r\n$2\r\nde\r\n"
     )
     assert 0 < mget.floor_seconds < 5
 
@@ -70,9 +73,9 @@ def test_values_come_in_any_pieces(step: int) -> None:
 def test_anything_else_is_left_to_the_library(reply: bytes) -> None:
     """Errors, other lengths and kinds, too much, a connection that ends."""
     client: Any = Client(reply, 1 << 20)
-    mget = QuickMget(client)
+    mget = BlobMget(client)
     for _ in range(2):
-        assert mget([b"a"]) == [b"by the library"]
+        assert list(mget([(b"", [b"a"])])) == [b"by the library"]
 
 
 def test_a_server_that_does_not_answer() -> None:
@@ -84,5 +87,28 @@ def test_a_server_that_does_not_answer() -> None:
         "Connection", (), {"_sock": near, "connect": lambda _: None, "disconnect": lambda _: near.close()}
     )
     with pytest.raises(redis.TimeoutError):
-        QuickMget(client)([b"a"])
+        BlobMget(client)([(b"", [b"a"])])
     far.close()
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [[(b"",)], [("", [])], [(b"", ("a",))], [(b"", [1])], [[b"", []]], "no list", [(b"", ["a"]), (b"", [None])]],
+)
+def test_names_are_texts_or_bytes(groups: Any) -> None:
+    """Anything else is refused before a byte is sent."""
+    module = compiled_module()
+    if module is None:
+        pytest.skip("the kernel is not built")
+    with pytest.raises((TypeError, ValueError)):
+        module.question(groups)
+
+
+@pytest.mark.parametrize(("filled", "state"), [(99, [0, -1]), (4, [5, 0]), (4, [-1, 0]), (4, [0, -2])])
+def test_a_reply_is_read_within_its_bytes(filled: int, state: list[int]) -> None:
+    """Positions outside of what has come are refused."""
+    module = compiled_module()
+    if module is None:
+        pytest.skip("the kernel is not built")
+    with pytest.raises(ValueError, match="reply"):
+        module.read_reply(b"*1\r\n$1\r\na\r\n", filled, np.array(state), np.zeros((1, 2), np.int64))
