@@ -127,14 +127,15 @@ class MemoryLog:
         self, tenant: TenantId, model: str, window: Window, known_at: int | None
     ) -> dict[tuple[int, Role], LabelledRows]:
         """See the port."""
-        groups: dict[tuple[int, Role], list[tuple[float, float, int]]] = {}
+        groups: dict[tuple[int, Role], list[tuple[float, float, int, int]]] = {}
         for batch in self._of(tenant, model):
             for row in np.flatnonzero(_inside(batch, window)) if batch.level not in _BESIDE else ():
                 history = self.labels.get((tenant, model, batch.prediction_ids[row]), {})
                 known = [moment for moment in history if known_at is None or moment <= known_at]
                 if known:
                     newest = max(known)
-                    found = (float(batch.score[row]), history[newest], newest - int(batch.event_time[row]))
+                    moment = int(_times(batch, window)[row])
+                    found = (float(batch.score[row]), history[newest], newest - int(batch.event_time[row]), moment)
                     groups.setdefault((batch.version, batch.role), []).append(found)
         return {
             key: LabelledRows(*(np.array(column) for column in zip(*rows, strict=True))) for key, rows in groups.items()

@@ -47,6 +47,25 @@ class MemoryAnswered:
 
 
 @dataclass
+class MemoryLabelLookup:
+    """`LabelLookup` over a `MemoryLog`."""
+
+    log: MemoryLog
+
+    def known(
+        self, tenant: TenantId, model: str, prediction_ids: Sequence[str], known_at: int | None
+    ) -> dict[str, tuple[float, int]]:
+        """See the port."""
+        found = {}
+        for name in prediction_ids:
+            history = self.log.labels.get((tenant, model, name), {})
+            moments = [moment for moment in history if known_at is None or moment <= known_at]
+            if moments:
+                found[name] = history[max(moments)], max(moments)
+        return found
+
+
+@dataclass
 class MemoryKeyedLabels:
     """`KeyedLabels` and `Bookmarks` in memory."""
 

@@ -10,7 +10,7 @@ from services.monitor.api_http.doors import Reader
 from services.monitor.api_http.shapes import verdict_json
 from tenon.core.errors import NotFound, Place
 from tenon.core.tenancy import Scope
-from tenon.core.timestamps import rfc3339
+from tenon.core.timestamps import parse_rfc3339, rfc3339
 from tenon.kit.http import principal_of
 
 if TYPE_CHECKING:
@@ -46,14 +46,19 @@ def add_overview_routes(app: FastAPI, use: UseCases) -> None:
         tenant: Reader, model: str,
         last: Annotated[str, Query(description="1d, 7d, 30d, 90d, 1y, … or all; default: what suits the log")] = "",
         by: Annotated[str, Query(description="at (answered) or event_time; default: what suits the log")] = "",
+        known_at: Annotated[str | None, Query(description="labels as known at this time; default: now")] = None,
     ) -> dict[str, Any]:  # fmt: skip
-        view = use.view_model(tenant, model, last, by)
+        moment = None if known_at is None else parse_rfc3339(known_at, "known_at")
+        view = use.view_model(tenant, model, last, by, moment)
         if view.history is None:
             raise NotFound(
                 "MODEL_NOT_SEEN", f"no predictions of a model {model[:60]!r} have arrived for tenant {tenant}",
                 place=Place(field="model"),
             )  # fmt: skip
-        return {"tenant": tenant.value, "model": model, "last": view.last} | history_json(view.history)
+        known = None if moment is None else rfc3339(moment)
+        return {"tenant": tenant.value, "model": model, "last": view.last, "known_at": known} | history_json(
+            view.history
+        )
 
 
 def overview_json(found: Overview) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from tenon.core.roles import Role as Role  # noqa: PLC0414 - one of the nouns of this module, as before
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from tenon.core.tenancy import TenantId
@@ -145,6 +146,12 @@ class LabelledRows:
     score: npt.NDArray[np.float64]
     value: npt.NDArray[np.float64]
     delay: npt.NDArray[np.int64]
+    moment: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """When each was answered, or happened: the time that the window is by."""
+
+    def take(self, chosen: npt.NDArray[Any]) -> LabelledRows:
+        """Some of them."""
+        return LabelledRows(self.score[chosen], self.value[chosen], self.delay[chosen], self.moment[chosen])
 
     def __len__(self) -> int:
         return len(self.score)

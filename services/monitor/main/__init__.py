@@ -18,7 +18,7 @@ from services.monitor.domain.quality.examined import ReadExamined
 from services.monitor.domain.quality.mistakes import FindMistakes
 from services.monitor.domain.reports.build import BuildReport
 from services.monitor.domain.reports.evaluate import Evaluate, ShownIn
-from services.monitor.domain.reports.history import ReadHistory, coarser
+from services.monitor.domain.reports.history import ReadHistory, coarser, on_page
 from services.monitor.domain.reports.model_view import ViewModel
 from services.monitor.domain.reports.month import TellMonth
 from services.monitor.domain.reports.overview import LookOver
@@ -117,12 +117,13 @@ def main() -> None:
         view_model=ViewModel(
             log,
             look_over,
-            build_report,
+            BuildReport(log, parts.windows, parts.labels, versions, drift=drift, quality=on_page(quality)),
             read_history,
             parts.releases,
-            FindMistakes(log, parts.answered, labels.known),
+            FindMistakes(parts.answered, SqlLabelLookup(parts.database, parts.ids)),
             judge_canaries.current,
             now_micros,
+            retraining.known,
         ),
         report_skew=ReportSkew(skew_checks),
         tell_month=TellMonth(log, build_report, read_history, parts.releases, build_quality, now_micros),

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from services.monitor.api_http.pages.addresses import model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
+from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
 from services.monitor.api_http.pages.plots import figure_text
 from services.monitor.api_http.pages.words import facts, marked, minute, table, verdict_mark
 from tenon.core.tenancy import Scope
@@ -27,14 +28,16 @@ def add_depth_page(pages: APIRouter, use: UseCases) -> None:
     @pages.get("/tenants/{tenant}/models/{model}/quality")
     def in_depth(
         visit: Annotated[Visit, Depends(page_visit(Scope.READ))], model: str, last: Annotated[str, Query()] = "",
-        by: Annotated[str, Query()] = "",
+        by: Annotated[str, Query()] = "", known_at: Annotated[str, Query()] = "",
     ) -> Response:  # fmt: skip
-        tenant = visit.tenant.value
+        tenant, moment = visit.tenant.value, known_at_from(known_at)
         window = use.view_model.window(visit.tenant, model, last, by)
-        report = use.build_quality(visit.tenant, model, window)
+        report = use.build_quality(visit.tenant, model, window, known_at=moment)
         here = model_url(tenant, model)
         trail = [(tenant, tenant_url(tenant)), (model, here), ("quality", f"{here}/quality")]
-        return visit.page(f"Quality of {model}", *depth_body(report), trail=trail)
+        title, *rest = depth_body(report)
+        form = known_at_form(moment, last=last, by=by)
+        return visit.page(f"Quality of {model}", title, form, *rest, trail=trail)
 
 
 def depth_body(report: QualityReport) -> list[Markup]:

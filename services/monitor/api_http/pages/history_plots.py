@@ -10,11 +10,14 @@ from services.monitor.api_http.pages.words import minute, share
 from services.monitor.domain.model import SCORE, Drift, Quality, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from markupsafe import Markup
 
     from services.monitor.domain.model import QualityFigure
     from services.monitor.domain.releases import Release
     from services.monitor.domain.reports.history import Bucket, History
+    from services.monitor.domain.retraining.judge import Request
 
 _MOST_COLUMNS = 5
 _NAMES = {
@@ -23,10 +26,10 @@ _NAMES = {
 }  # fmt: skip
 
 
-def history_plots(history: History) -> Markup:
-    """Four plots on one axis of time."""
+def history_plots(history: History, requests: Sequence[Request] = ()) -> Markup:
+    """Four plots on one axis of time, with the releases and the trainings that were asked for meanwhile."""
     axis = Axis(history.window.start, history.window.end)
-    marks = release_marks(history)
+    marks = sorted([*release_marks(history), *retraining_marks(history, requests)], key=lambda mark: mark.at)
     return tag(
         "div", quality_plot(history, axis, marks), drift_plot(history, axis, marks), traffic_plot(history, axis, marks),
         coverage_plot(history, axis, marks), class_="plots",
@@ -45,6 +48,20 @@ def release_marks(history: History) -> list[Mark]:
                 marks.append(Mark(bucket.start, f"v{bucket.version}", f"version {bucket.version} answers from here"))
             before = bucket.version
     return marks
+
+
+def retraining_marks(history: History, requests: Sequence[Request]) -> list[Mark]:
+    """When trainings were asked for; only by the time of answers, which is the time they were asked in."""
+    window = history.window
+    if window.by != "at":
+        return []
+    return [
+        Mark(
+            one.asked_at, "retraining asked",
+            f"{minute(one.asked_at)}, retraining {one.state.value.replace('_', ' ')}: {'; '.join(sign.text for sign in one.signs)}",
+        )
+        for one in requests if window.start <= one.asked_at < window.end
+    ]  # fmt: skip
 
 
 def _mark(release: Release) -> Mark:

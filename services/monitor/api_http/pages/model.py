@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Response
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from services.monitor.api_http.pages.fleet import serves
 from services.monitor.api_http.pages.history_plots import history_plots
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.incident_list import incidents_section
+from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
 from services.monitor.api_http.pages.model_tables import (
     canary_table,
     columns_table,
@@ -26,6 +28,7 @@ from services.monitor.api_http.pages.words import facts, marked, minute, verdict
 from services.monitor.domain.reports.model_view import RANGES, ModelView
 from tenon.core.errors import NotFound, Place, did_you_mean
 from tenon.core.tenancy import Scope
+from tenon.core.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
@@ -41,10 +44,10 @@ def add_model_page(pages: APIRouter, use: UseCases) -> None:
     @pages.get("/tenants/{tenant}/models/{model}")
     def one_model(
         visit: Annotated[Visit, Depends(page_visit(Scope.READ))], model: str, last: Annotated[str, Query()] = "",
-        by: Annotated[str, Query()] = "",
+        by: Annotated[str, Query()] = "", known_at: Annotated[str, Query()] = "",
     ) -> Response:  # fmt: skip
         tenant = visit.tenant
-        view = use.view_model(tenant, model, last, by)
+        view = use.view_model(tenant, model, last, by, known_at_from(known_at))
         if view.line is None:
             models = [line.model for line in use.look_over.tenant(tenant).lines]
             near = did_you_mean(model, models)
@@ -85,11 +88,11 @@ def _top(view: ModelView, now: int) -> list[Markup]:
         ("what to do", todo),
     ]
     review = tag("a", "review labels", href=review_url(report.tenant, report.model))
-    depth = tag("a", "in depth", href=f"{model_url(report.tenant, report.model)}/quality?last={view.last}&by={view.by}")
+    depth = tag("a", "in depth", href=f"{model_url(report.tenant, report.model)}/quality?{_query(view)}")
     entries += [("quality", depth), ("experts", review)]
     parts = [tag("h1", marked(report.summary), class_="long"), _facts(*entries), _range(view, report)]
     if view.history is not None:
-        parts.append(history_plots(view.history))
+        parts.append(history_plots(view.history, view.requests))
     return parts
 
 
@@ -115,16 +118,22 @@ def _facts(*entries: tuple[str, Markup]) -> Markup:
 def _range(view: ModelView, report: Report) -> Markup:
     """The window, and links to others."""
     links = [
-        tag("a", name, href=f"?last={last}&by={view.by}", aria_current="true" if last == view.last else None)
+        tag("a", name, href=f"?{_query(view, last=last)}", aria_current="true" if last == view.last else None)
         for last, name in _RANGES.items()
         if last in RANGES
     ]
     axes = [
-        tag("a", name, href=f"?by={by}", aria_current="true" if by == view.by else None)
+        tag("a", name, href=f"?{_query(view, last='', by=by)}", aria_current="true" if by == view.by else None)
         for by, name in (("at", "when answered"), ("event_time", "when it happened"))
     ]
     window = f"{minute(report.window.start)} to {minute(report.window.end)}"
     return tag(
         "nav", tag("span", window, class_="facts"), tag("span", *links, class_="choice"), tag("span", *axes, class_="choice"),
-        aria_label="Window", class_="range",
+        known_at_form(view.known_at, last=view.last, by=view.by), aria_label="Window", class_="range",
     )  # fmt: skip
+
+
+def _query(view: ModelView, **others: str) -> str:
+    """The page's own question with some of it replaced."""
+    asked = {"last": view.last, "by": view.by, "known_at": "" if view.known_at is None else rfc3339(view.known_at)}
+    return urlencode({name: value for name, value in (asked | others).items() if value})

@@ -121,9 +121,8 @@ def mistakes_table(found: Mistakes | None, columns: Sequence[str]) -> Markup:
         *((name, "") for name in shown),
         ("prediction", ""),
     ]
-    sampled = "" if found.examined == found.rows else f"; every n-th of {found.rows:,} rows was looked at"
     about = facts(
-        f"The worst of {found.labelled:,} labelled answers in this window{sampled}. Shown are the columns that drift most."
+        f"The worst of {found.labelled:,} labelled answers in this window. Shown are the columns that drift most."
     )
     return tag(
         "section", tag("h2", "Most wrong"), about, table("Answers that were most wrong", head, rows, hidden=True)

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.monitor.domain.model import Column, NumericColumn, Role
-from tenon.core.levels import BESIDE_THE_MODEL
+from services.monitor.domain.model import Column, NumericColumn, Role, Window
 
 if TYPE_CHECKING:
-    from services.monitor.domain.label_words import AnsweredRows
-    from services.monitor.domain.model import Window
-    from services.monitor.domain.ports import Answered, KnownLabels, PredictionLog
-    from tenon.core.tenancy import TenantId
+    from collections.abc import Mapping
 
-_BESIDE = {level.value for level in BESIDE_THE_MODEL}
-MOST_ROWS = 100_000
-"""Of larger windows every n-th row is looked at."""
-_AT_ONCE = 5_000
+    from services.monitor.domain.label_words import AnsweredRows
+    from services.monitor.domain.model import LabelledRows
+    from services.monitor.domain.ports import Answered
+    from services.monitor.domain.quality.examined import LabelLookup
+    from tenon.core.tenancy import TenantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +42,55 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """The worst first. `examined` of the window's `rows` were looked at."""
+    """The worst first, of so many labelled answers."""
 
     worst: tuple[Mistake, ...]
     labelled: int
-    examined: int
-    rows: int
 
 
 class FindMistakes:
     """The use case behind the error table."""
 
-    def __init__(self, log: PredictionLog, answered: Answered, labels: KnownLabels) -> None:
-        self._log, self._answered, self._labels = log, answered, labels
+    def __init__(self, answered: Answered, lookup: LabelLookup) -> None:
+        self._answered, self._lookup = answered, lookup
 
-    def __call__(self, tenant: TenantId, model: str, window: Window, *, most: int = 20) -> Mistakes:
-        """The worst of the window, shadows and rungs beside the model left out."""
-        rows = sum(
-            count for (_, role), count in self._log.traffic(tenant, model, window).items() if role is not Role.SHADOW
-        )
-        stride = max(1, math.ceil(rows / MOST_ROWS))
-        found = _Worst(most)
-        waiting: list[tuple[AnsweredRows, list[int]]] = []
-        seen = examined = labelled = 0
-
-        def look() -> int:
-            names = [part.prediction_ids[place] for part, places in waiting for place in places]
-            known = self._labels.known(tenant, model, names) if names else {}
-            for part, places in waiting:
+    def __call__(
+        self, tenant: TenantId, model: str, window: Window, labelled: Mapping[tuple[int, Role], LabelledRows], *,
+        most: int = 20, known_at: int | None = None,
+    ) -> Mistakes:  # fmt: skip
+        """The worst of the window's labelled answers, shadows left out; only they are read with their columns."""
+        rows = {key: found for key, found in labelled.items() if key[1] is not Role.SHADOW and len(found)}
+        worst = _Worst(most)
+        for moment, scores in sorted(_where(rows, most).items()):
+            for part in self._answered.answered(tenant, model, Window(moment, moment + 1, window.by)):
+                wanted = scores.get((part.version, part.role))
+                if not wanted:
+                    continue
+                places = [place for place, score in enumerate(part.score.tolist()) if score in wanted]
+                names = [part.prediction_ids[place] for place in places]
+                known = self._lookup.known(tenant, model, names, known_at) if names else {}
                 for place in places:
                     label = known.get(part.prediction_ids[place])
                     if label is not None:
-                        found.offer(part, place, label[1])
-            waiting.clear()
-            return len(known)
+                        worst.offer(part, place, label[0])
+        return Mistakes(worst.sorted(), sum(len(found) for found in rows.values()))
 
-        for part in self._answered.answered(tenant, model, window):
-            if part.role is Role.SHADOW or part.level in _BESIDE:
-                continue
-            places = [place for place in range(-seen % stride, len(part), stride) if np.isfinite(part.score[place])]
-            seen += len(part)
-            examined += len(places)
-            waiting.append((part, places))
-            if sum(len(some) for _, some in waiting) >= _AT_ONCE:
-                labelled += look()
-        labelled += look()
-        return Mistakes(found.sorted(), labelled, examined, rows)
+
+def _where(
+    rows: Mapping[tuple[int, Role], LabelledRows], most: int
+) -> dict[int, dict[tuple[int, Role], set[float]]]:  # fmt: skip
+    """The moments of the largest errors, and which scores to look for there."""
+    found: list[tuple[float, int, tuple[int, Role], float]] = []
+    for key, some in rows.items():
+        error = np.abs(some.score - some.value)
+        error[~np.isfinite(error)] = -1.0
+        largest = [place for place in np.argsort(-error, kind="stable")[:most].tolist() if error[place] >= 0]
+        found += [(float(error[at]), int(some.moment[at]), key, float(some.score[at])) for at in largest]
+    found.sort(key=lambda one: -one[0])
+    places: dict[int, dict[tuple[int, Role], set[float]]] = {}
+    for _, moment, key, score in found[:most]:
+        places.setdefault(moment, {}).setdefault(key, set()).add(score)
+    return places
 
 
 class _Worst:

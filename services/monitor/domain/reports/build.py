@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,13 @@ from services.monitor.domain.drift.judge import DriftPolicy, judge_drift, overal
 from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.model import (
     ColumnReport,
+    LabelledRows,
     Quality,
     QualityFigure,
     Report,
     Role,
     VersionReport,
+    Window,
 )
 from services.monitor.domain.quality.measure import QualityPolicy, judge_quality
 from services.monitor.domain.reports.summary import summarise
@@ -23,15 +26,15 @@ from tenon.core.levels import Level
 from tenon.core.timestamps import MICROS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from services.monitor.domain.kept.counted import Counted
-    from services.monitor.domain.model import LabelledRows, Window
     from services.monitor.domain.ports import Labels, PredictionLog, Versions, Windows
     from tenon.core.manifest import Manifest
     from tenon.core.tenancy import TenantId
 
 Traffic = dict[tuple[int, Role], int]
+ByVersion = Mapping[tuple[int, Role], LabelledRows]
 
 
 class BuildReport:
@@ -46,20 +49,73 @@ class BuildReport:
 
     def __call__(
         self, tenant: TenantId, model: str, window: Window, *,
-        version: int = 0, role: Role | None = None, known_at: int | None = None,
+        version: int = 0, role: Role | None = None, known_at: int | None = None, labelled: ByVersion | None = None,
     ) -> Report:  # fmt: skip
-        """Judge a model's window; `version` 0 is all versions, labels count as known at `known_at` (None: now).
+        """Judge a model's window; `version` 0 is all versions, labels count as known at `known_at` (None: now). `labelled` is
+        what `labelled()` gave for this window, where it is read once for several questions.
 
         Each version is compared with its own training and test. Drift is told of one version: the one asked for, else
         the one that answered most of the window.
         """
+        self._seen(tenant, model)
+        counted = self._windows.counted(tenant, model, window)
+        known = self._labels.labelled(tenant, model, window, known_at) if labelled is None else labelled
+        return self._judge(tenant, model, window, counted, known, version=version, role=role, known_at=known_at)
+
+    def series(
+        self, tenant: TenantId, model: str, window: Window, step: int, *, known_at: int | None = None,
+        labelled: ByVersion | None = None,
+    ) -> list[Report]:  # fmt: skip
+        """The same for each part of the window, cut at multiples of `step`; counts and labels are read once."""
+        self._seen(tenant, model)
+        starts = range(window.start - window.start % step, window.end, step)
+        parts = [Window(max(start, window.start), min(start + step, window.end), window.by) for start in starts]
+        counted = self._counted_by_part(tenant, model, parts, step)
+        known = self._labels.labelled(tenant, model, window, known_at) if labelled is None else labelled
+        edges = np.array([part.start for part in parts[1:]], dtype=np.int64)
+        places = {key: np.searchsorted(edges, rows.moment, side="right") for key, rows in known.items()}
+        reports = []
+        for place, part in enumerate(parts):
+            chosen = {key: np.flatnonzero(found == place) for key, found in places.items()}
+            some = {key: known[key].take(rows) for key, rows in chosen.items() if len(rows)}
+            reports.append(self._judge(tenant, model, part, counted[part.start], some, known_at=known_at))
+        return reports
+
+    def labelled(self, tenant: TenantId, model: str, window: Window, known_at: int | None = None) -> ByVersion:
+        """The window's labelled answers."""
+        return self._labels.labelled(tenant, model, window, known_at)
+
+    def _counted_by_part(
+        self, tenant: TenantId, model: str, parts: Sequence[Window], step: int
+    ) -> dict[int, Sequence[Counted]]:  # fmt: skip
+        """Counts by a part's start. Whole steps come in one reading, ragged ends one by one, as does everything where only longer
+        stretches are kept."""
+        whole = [part for part in parts if part.end - part.start == step]
+        found: dict[int, list[Counted]] = {part.start: [] for part in whole}
+        if whole:
+            between = Window(whole[0].start, whole[-1].end, whole[0].by)
+            series = self._windows.counted(tenant, model, between, step=step)
+            if any(one.end - one.start > step for one in series):
+                found = {}
+            else:
+                for one in series:
+                    found[one.start].append(one)
+        alone = {part.start: self._windows.counted(tenant, model, part) for part in parts if part.start not in found}
+        return {**found, **alone}
+
+    def _seen(self, tenant: TenantId, model: str) -> None:
         if self._log.seen_model(tenant, model) is None:
             near = did_you_mean(model, [seen.model for seen in self._log.seen(tenant)])
             raise NotFound(
                 "MODEL_NOT_SEEN", f"no predictions or labels of a model {model!r} have arrived for tenant {tenant}",
                 place=Place(field="model"), hint=f"did you mean {near!r}?" if near else None,
             )  # fmt: skip
-        counted = self._windows.counted(tenant, model, window)
+
+    def _judge(
+        self, tenant: TenantId, model: str, window: Window, counted: Sequence[Counted],
+        known: ByVersion, *,
+        version: int = 0, role: Role | None = None, known_at: int | None = None,
+    ) -> Report:  # fmt: skip
         traffic = {
             (one.version, one.role): one.rows
             for one in counted
@@ -68,9 +124,7 @@ class BuildReport:
         chosen = version or main_version(traffic)
         manifests, unread = self._manifests(tenant, model, {number for number, _ in traffic} | {chosen} - {0})
         columns = self._columns(counted, chosen, role, manifests.get(chosen))
-        labelled = {
-            key: rows for key, rows in self._labels.labelled(tenant, model, window, known_at).items() if key in traffic
-        }
+        labelled = {key: rows for key, rows in known.items() if key in traffic}
         verdicts, figures = self._judge_versions(manifests, labelled, traffic, unread)
         versions = tuple(
             _version_report(key, rows, labelled.get(key), *verdicts[key[0]]) for key, rows in sorted(traffic.items())
@@ -115,14 +169,19 @@ class BuildReport:
     ) -> tuple[ColumnReport, ...]:  # fmt: skip
         if manifest is None:
             return ()
-        sketch = Sketch(Layout.of(manifest.baseline))
-        for one in counted:
-            if one.version == version and role in {None, one.role} and one.sketch is not None:
-                sketch.merge(one.sketch)
+        found = [
+            one.sketch
+            for one in counted
+            if one.version == version and role in {None, one.role} and one.sketch is not None
+        ]
+        # Making a layout costs more than judging a small window.
+        sketch = Sketch(found[0].layout if found else Layout.of(manifest.baseline))
+        for one in found:
+            sketch.merge(one)
         return judge_drift(sketch, self._drift)
 
     def _judge_versions(
-        self, manifests: Mapping[int, Manifest], labelled: Mapping[tuple[int, Role], LabelledRows], traffic: Traffic,
+        self, manifests: Mapping[int, Manifest], labelled: ByVersion, traffic: Traffic,
         unread: Mapping[int, str],
     ) -> tuple[dict[int, tuple[Quality, str]], tuple[QualityFigure, ...]]:  # fmt: skip
         verdicts: dict[int, tuple[Quality, str]] = {}

@@ -14,13 +14,26 @@ if TYPE_CHECKING:
     from services.monitor.domain.ports import Versions
     from services.monitor.domain.quality.measure import QualityPolicy
     from services.monitor.domain.releases import Release, Releases
-    from services.monitor.domain.reports.build import BuildReport
+    from services.monitor.domain.reports.build import BuildReport, ByVersion
     from tenon.core.tenancy import TenantId
 
 _HOUR = 3_600 * MICROS_PER_SECOND
 _DAY = 24 * _HOUR
-STEPS = (_HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY, 91 * _DAY, 182 * _DAY)
-"""How long a bucket may be."""
+STEPS = (
+    _HOUR,
+    3 * _HOUR,
+    6 * _HOUR,
+    12 * _HOUR,
+    _DAY,
+    2 * _DAY,
+    7 * _DAY,
+    14 * _DAY,
+    28 * _DAY,
+    56 * _DAY,
+    112 * _DAY,
+    364 * _DAY,
+)
+"""How long a bucket may be: stretches that windows are counted in (`kept.buckets`), and whole numbers of them."""
 MOST_BUCKETS, FEWEST_BUCKETS = 36, 4
 MAIN_METRIC = {"binary": "roc_auc", "regression": "mae"}
 
@@ -70,7 +83,7 @@ def step_for(length: int, rows: int, enough: int) -> int:
 
 
 class ReadHistory:
-    """The use case behind the plots: one report a bucket."""
+    """The use case behind the plots: one judgement a bucket, from one reading."""
 
     def __init__(
         self, build_report: BuildReport, versions: Versions, releases: Releases, *, drift: DriftPolicy
@@ -79,16 +92,15 @@ class ReadHistory:
         self._drift = drift
 
     def __call__(
-        self, tenant: TenantId, model: str, window: Window, rows: int, *, known_at: int | None = None
-    ) -> History:
-        """The window, which has so many rows, in buckets that begin at round times."""
+        self, tenant: TenantId, model: str, window: Window, rows: int, *, known_at: int | None = None,
+        labelled: ByVersion | None = None,
+    ) -> History:  # fmt: skip
+        """The window, which has so many rows, in buckets that begin at round times. `labelled`: see `BuildReport`."""
         # Somewhat more than the least, as traffic is uneven.
         step = step_for(window.end - window.start, rows, self._drift.min_rows * 4 // 3)
-        first = window.start - window.start % step
         buckets = []
-        for start in range(first, window.end, step):
-            part = Window(max(start, window.start), min(start + step, window.end), window.by)
-            report = self._build_report(tenant, model, part, known_at=known_at)
+        for report in self._build_report.series(tenant, model, window, step, known_at=known_at, labelled=labelled):
+            part = report.window
             traffic: dict[tuple[int, Role], int] = {}
             for one in report.versions:
                 traffic[one.version, one.role] = one.predictions
@@ -115,4 +127,9 @@ class ReadHistory:
 
 def coarser(policy: QualityPolicy) -> QualityPolicy:
     """The same policy for points of a plot, whose intervals may be a tenth of their length off."""
-    return replace(policy, resamples=120, resampled_rows=2_000)
+    return replace(policy, resamples=100, resampled_rows=1_500)
+
+
+def on_page(policy: QualityPolicy) -> QualityPolicy:
+    """The same policy for a page that somebody waits for: of large windows a smaller part is resampled."""
+    return replace(policy, resamples=250, resampled_rows=5_000)

@@ -10,7 +10,7 @@ from tenon.core.errors import Invalid, Place, Unavailable
 from tenon.core.timestamps import MICROS_PER_SECOND, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from services.monitor.domain.model import Report
     from services.monitor.domain.ports import PredictionLog
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from services.monitor.domain.reports.build import BuildReport
     from services.monitor.domain.reports.history import History, ReadHistory
     from services.monitor.domain.reports.overview import Line, LookOver
+    from services.monitor.domain.retraining.judge import Request
     from tenon.core.tenancy import TenantId
 
 RANGES = ("1d", "7d", "30d", "90d", "1y", "all")
 _MOST_MISTAKES = 12
+_MOST_REQUESTS = 50
 _LATE = 30 * 86_400 * MICROS_PER_SECOND
 
 
@@ -39,6 +41,10 @@ class ModelView:
     mistakes: Mistakes | None
     last: str
     by: Literal["at", "event_time"]
+    known_at: int | None = None
+    """Labels count as they were known then; None: now."""
+    requests: tuple[Request, ...] = ()
+    """Trainings that were asked for, newest first."""
 
 
 class ViewModel:
@@ -47,13 +53,19 @@ class ViewModel:
     def __init__(
         self, log: PredictionLog, look_over: LookOver, build_report: BuildReport, read_history: ReadHistory,
         releases: Releases, find_mistakes: FindMistakes, trial: Callable[[TenantId, str], dict[str, Any] | None], now: Callable[[], int],
+        requests: Callable[[TenantId, str, int], Sequence[Request]] = lambda _tenant, _model, _limit: (),
     ) -> None:  # fmt: skip
         self._log, self._look_over, self._build_report = log, look_over, build_report
-        self._find_mistakes = find_mistakes
+        self._find_mistakes, self._requests = find_mistakes, requests
         self._read_history, self._releases, self._trial, self._now = read_history, releases, trial, now
 
-    def __call__(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> ModelView:
-        """The last `last` (such as 7d, or all) by `at` or `event_time`; without them, what suits the model's log."""
+    def __call__(
+        self, tenant: TenantId, model: str, last: str = "", by: str = "", known_at: int | None = None
+    ) -> ModelView:
+        """The last `last` (such as 7d, or all) by `at` or `event_time`; without them, what suits the model's log.
+
+        Labels count as they were known at `known_at` (None: now).
+        """
         line = next((one for one in self._look_over.tenant(tenant).lines if one.model == model), None)
         known = self._releases.history(tenant, model)
         trial = self._on_trial(tenant, model)
@@ -61,10 +73,14 @@ class ViewModel:
         if answered is None:
             return ModelView(line, None, None, known, trial, None, last or "7d", "at")
         window, last = self._window(tenant, model, last, by, answered)
-        report = self._build_report(tenant, model, window)
-        history = self._read_history(tenant, model, window, report.predictions)
-        mistakes = self._find_mistakes(tenant, model, window, most=_MOST_MISTAKES) if report.labels else None
-        return ModelView(line, report, history, known, trial, mistakes, last, window.by)
+        labelled = self._build_report.labelled(tenant, model, window, known_at)
+        report = self._build_report(tenant, model, window, labelled=labelled, known_at=known_at)
+        history = self._read_history(
+            tenant, model, window, report.predictions, labelled=labelled, known_at=known_at
+        )  # fmt: skip
+        mistakes = self._find_mistakes(tenant, model, window, labelled, most=_MOST_MISTAKES, known_at=known_at)
+        requests = tuple(self._requests(tenant, model, _MOST_REQUESTS))
+        return ModelView(line, report, history, known, trial, mistakes, last, window.by, known_at, requests)
 
     def window(self, tenant: TenantId, model: str, last: str = "", by: str = "") -> Window:
         """The window that a call with the same words shows; without any answer, the last week."""

@@ -106,7 +106,8 @@ class SqlLabels:
             matched = np.flatnonzero(places >= 0)
             if len(matched):
                 at = places[matched]
-                part = rows.score[matched], value[at], known[at] - rows.event_time[matched]
+                moment = (rows.at if window.by == "at" else rows.event_time)[matched]
+                part = rows.score[matched], value[at], known[at] - rows.event_time[matched], moment
                 parts.setdefault((one.version, one.role), []).append(part)
         return {
             key: LabelledRows(*(np.concatenate(arrays) for arrays in zip(*some, strict=True)))

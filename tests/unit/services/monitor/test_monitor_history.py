@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from services.monitor.api_http.pages.depth import depth_body
+from services.monitor.api_http.pages.history_plots import history_plots, retraining_marks
 from services.monitor.api_http.pages.html import tag
 from services.monitor.api_http.pages.incident_list import incidents_section
+from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
 from services.monitor.api_http.pages.model_tables import mistakes_table
 from services.monitor.api_http.pages.month import month_html
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, line_plot, share_plot
@@ -35,11 +38,13 @@ from services.monitor.domain.reports.history import MOST_BUCKETS, ReadHistory, s
 from services.monitor.domain.reports.model_view import ViewModel
 from services.monitor.domain.reports.month import TellMonth
 from services.monitor.domain.reports.overview import DRIFTS, FINE, SILENT, UNKNOWN, WORSE, LookOver
+from services.monitor.domain.retraining.judge import Request, Sign
 from tenon.core.errors import Invalid
+from tenon.core.specs.monitor import RetrainReason
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import DAY, batch_document, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryVerdicts, MemoryVersions, MemoryWindows
-from tests.support.monitor_label_fakes import MemoryAnswered, MemoryReviews
+from tests.support.monitor_label_fakes import MemoryAnswered, MemoryLabelLookup
 
 NORTH = TenantId("north")
 NOW = 20_000 * DAY
@@ -84,7 +89,7 @@ def views(log: MemoryLog, releases: FakeReleases) -> tuple[ViewModel, LookOver]:
     report = BuildReport(log, MemoryWindows(log, versions), log, versions)
     look_over = LookOver(log, log, MemoryVerdicts(), releases, window=7 * DAY, now=lambda: NOW)
     history = ReadHistory(report, versions, releases, drift=DriftPolicy())
-    mistakes = FindMistakes(log, MemoryAnswered(log), MemoryReviews(log))
+    mistakes = FindMistakes(MemoryAnswered(log), MemoryLabelLookup(log))
     return ViewModel(
         log, look_over, report, history, releases, mistakes, lambda _tenant, _model: None, lambda: NOW
     ), look_over
@@ -104,6 +109,36 @@ def test_the_history_shows_when_drift_began() -> None:
     assert 0 < sum(judged) < len(judged)
     assert [one.revision for one in shown.history.releases] == [1]
     assert set(shown.history.columns(2)) == {"x", "score"}
+    signs = (Sign(RetrainReason.DRIFT, "age drifts for a week"),)
+    asked = Request("r1", NORTH, "cost", 1, NOW - 2 * DAY, signs)
+    earlier = Request("r0", NORTH, "cost", 1, NOW - 90 * DAY, signs)
+    [mark] = retraining_marks(shown.history, (asked, earlier))
+    assert (mark.at, mark.text) == (NOW - 2 * DAY, "retraining asked")
+    assert "age drifts for a week" in mark.about
+    assert mark.about in str(history_plots(shown.history, (asked,)))
+
+
+@pytest.mark.parametrize("by", ["at", "event_time"])
+def test_a_series_is_the_reports_of_its_parts(by: Literal["at", "event_time"]) -> None:
+    """One reading gives for each part what a report of the part alone gives, ragged ends and corrected labels included."""
+    log = log_with(6, shifted_from=3, event_shift=DAY // 3)
+    batches = list(log.batches.values())
+    for batch in batches[:4]:
+        truth = (batch.score > 0.5).astype(float)
+        named = zip(batch.prediction_ids, truth, strict=True)
+        log.record(NORTH, "cost", [Label(name, value, NOW - DAY) for name, value in named])
+    log.record(NORTH, "cost", [Label(name, 0.0, NOW) for name in batches[0].prediction_ids[:70]])
+    versions = MemoryVersions(
+        {1: manifest({"x": numeric_baseline(RNG.normal(size=5_000))}, numeric_baseline(RNG.random(5_000)))}
+    )
+    build = BuildReport(log, MemoryWindows(log, versions), log, versions)
+    window = Window(NOW - 5 * DAY - DAY // 5, NOW - DAY // 7, by)
+    for known_at in (None, NOW - DAY // 2):
+        parts = build.series(NORTH, "cost", window, DAY, known_at=known_at)
+        assert [parts[0].window.start, parts[-1].window.end] == [window.start, window.end]
+        assert sum(one.labels for one in parts) == build(NORTH, "cost", window, known_at=known_at).labels > 0
+        for one in parts:
+            assert one == build(NORTH, "cost", one.window, known_at=known_at)
 
 
 def test_a_replay_is_shown_by_the_time_of_its_events() -> None:
@@ -116,6 +151,27 @@ def test_a_replay_is_shown_by_the_time_of_its_events() -> None:
     assert view(NORTH, "cost", by="at").by == "at"
     with pytest.raises(Invalid, match="by"):
         view(NORTH, "cost", by="event")
+
+
+def test_a_page_as_known_at_a_time() -> None:
+    """Labels that came later do not count; the field takes what a browser sends, and what is no time is refused."""
+    log = log_with(6, shifted_from=9)
+    names = [name for batch in log.batches.values() for name in batch.prediction_ids]
+    log.record(NORTH, "cost", [Label(name, 1.0, NOW - DAY) for name in names[:300]])
+    log.record(NORTH, "cost", [Label(name, 0.0, NOW) for name in names[300:400]])
+    view, _ = views(log, FakeReleases())
+    for known_at, labels in ((None, 400), (NOW - DAY, 300), (NOW - 2 * DAY, 0)):
+        shown = view(NORTH, "cost", known_at=known_at)
+        assert shown.report is not None
+        assert shown.history is not None
+        assert shown.mistakes is not None
+        counts = {shown.report.labels, shown.mistakes.labelled, sum(one.labels for one in shown.history.buckets)}
+        assert (counts, shown.known_at) == ({labels}, known_at)
+    assert known_at_from("1970-01-02T00:00") == known_at_from("1970-01-02T00:00:00Z") == DAY
+    assert known_at_from("") is None
+    assert 'href="?last=7d"' in str(known_at_form(DAY, last="7d", by=""))
+    with pytest.raises(Invalid, match="known_at"):
+        known_at_from("yesterday")
 
 
 def test_a_model_that_nobody_asked_is_there() -> None:
@@ -321,8 +377,10 @@ def test_the_most_wrong_answers_stand_first() -> None:
     shadow = batch_document(np.array([0.999]), {"x": np.array([1.0])}, at=NOW - DAY, role="shadow", ids=["s"])
     log.store(NORTH, batch_from_document(shadow))
     log.record(NORTH, "cost", [Label("s", 0.0, NOW)])
-    found = FindMistakes(log, MemoryAnswered(log), MemoryReviews(log))(NORTH, "cost", Window(0, NOW), most=5)
-    assert (found.labelled, found.examined, found.rows) == (100, 300, 300)
+    window = Window(0, NOW)
+    find = FindMistakes(MemoryAnswered(log), MemoryLabelLookup(log))
+    found = find(NORTH, "cost", window, log.labelled(NORTH, "cost", window, None), most=5)
+    assert found.labelled == 100
     errors = [one.error for one in found.worst]
     assert errors == sorted(np.maximum(batch.score[:100], 1 - batch.score[:100]).tolist(), reverse=True)[:5]
     assert {one.prediction_id for one in found.worst} <= set(batch.prediction_ids[:100])
