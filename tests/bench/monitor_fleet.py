@@ -159,7 +159,7 @@ def main() -> None:
             fleet.tick()
         figures.append(
             frame.figure(
-                "open after two windows as in training (a few stragglers keep it open a little longer)",
+                "open after two windows as in training",
                 len(fleet.open()),
                 "",
                 at_most=0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from services.monitor.domain.alerts.routes import compose
 from services.monitor.domain.incidents.causes import suspects
 from services.monitor.domain.incidents.discovery import round_level
+from services.monitor.domain.incidents.from_operations import TICK
 from services.monitor.domain.incidents.ledger import Ledger
 from services.monitor.domain.incidents.ports import RoundResult
 from services.monitor.domain.incidents.words import IncidentPolicy, State
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from services.monitor.domain.alerts.routes import OperatorHook
+    from services.monitor.domain.incidents.from_operations import ExamineOperations
     from services.monitor.domain.incidents.ports import Examine, Rounds
     from services.monitor.domain.incidents.words import Cell, Happened
     from services.monitor.domain.ports import AllPolicies, Fleet, PredictionLog
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from tenon.core.specs import MonitorSpec
     from tenon.core.tenancy import TenantId
 
+_OPERATIONS = ("", "operations")
+"""Among the cursors: no tenant has this name."""
+_AWAY = 3 * TICK
 _MINUTE = 60_000_000
 _DAY = 1440 * _MINUTE
 
@@ -56,11 +61,13 @@ class WatchFleet:
     def __init__(
         self, fleet: Fleet, log: PredictionLog, examine: Examine, rounds: Rounds, policies: AllPolicies, releases: Releases, *,
         now: Callable[[], int], new_id: Callable[[], str], hooks: Callable[[], Sequence[OperatorHook]] = lambda: (),
-        sources: Sequence[Callable[[], list[Cell]]] = (), policy: IncidentPolicy | None = None,
+        sources: Sequence[Callable[[], list[Cell]]] = (), operations: ExamineOperations | None = None,
+        policy: IncidentPolicy | None = None,
         cadence: Cadence | None = None, show: Callable[[Ledger, Sequence[Happened]], None] = lambda _ledger, _news: None,
     ) -> None:  # fmt: skip
         self._fleet, self._log, self._examine, self._rounds = fleet, log, examine, rounds
         self._policies, self._releases, self._hooks, self._sources = policies, releases, hooks, sources
+        self._operations = operations
         self._now, self._new_id, self._show = now, new_id, show
         self._policy, self._cadence = policy or IncidentPolicy(), cadence or Cadence()
 
@@ -72,14 +79,18 @@ class WatchFleet:
         cells, cursors, failures = self._cells(before.cursors, now)
         for source in self._sources:
             cells += source()
+        operated, passed = self._operated(before.cursors, cursors, now, failures)
         cells = [cell for cell in cells if not _ignored(cell, declared)]
+        operated = [cell for cell in operated if not _ignored(cell, declared)]
         ledger = Ledger(
             before.incidents, self._policy, now=now, new_id=self._new_id,
             important=lambda tenant, model: _important(declared, tenant, model),
         )  # fmt: skip
         if cells:
             elapsed = now - before.at if before.at is not None else self._cadence.longest
-            ledger.step(cells, round_level(self._policy.false_discovery_rate, elapsed, self._policy.period))
+            ledger.step(cells, round_level(self._rate(operations=False), elapsed, self._policy.period))
+        if operated:
+            ledger.step(operated, round_level(self._rate(operations=True), passed, self._policy.period))
         ledger.end_silent(self._last_seen(), now - self._cadence.look_back)
         news = ledger.happened
         for one in news:
@@ -124,6 +135,33 @@ class WatchFleet:
             cursors[key] = end
         return cells, cursors, failures
 
+    def _operated(
+        self, reached: Mapping[tuple[str, str], int], cursors: dict[tuple[str, str], int], now: int,
+        failures: list[Exception],
+    ) -> tuple[list[Cell], int]:  # fmt: skip
+        """What the predictors told up to the last tick that no replica has looked at, and the time since the one before."""
+        if self._operations is None:
+            return [], 0
+        tick = (now - self._cadence.settle) // TICK * TICK
+        passed = tick - reached.get(_OPERATIONS, 0)
+        if passed <= 0:
+            return [], 0
+        cells: list[Cell] = []
+        # After a while without any look, what waits in the stream is read first: it would look like silence.
+        if passed <= _AWAY:
+            try:
+                cells = self._operations(tick)
+            except Exception as err:  # noqa: BLE001 - part of a background loop; the caller logs and counts
+                failures.append(err)
+                return [], 0
+        cursors[_OPERATIONS] = tick
+        return cells, passed
+
+    def _rate(self, *, operations: bool) -> float:
+        """Operations are asked far more often, and say it more clearly: they have a level of their own."""
+        share = self._policy.operations_share if self._operations is not None else 0.0
+        return self._policy.false_discovery_rate * (share if operations else 1 - share)
+
     def _rows(self, tenant: TenantId, model: str, window: Window) -> int:
         """Answers of the version that answered most."""
         traffic = self._log.traffic(tenant, model, window)
@@ -133,6 +171,8 @@ class WatchFleet:
     def _last_seen(self) -> Callable[[str, str], int | None]:
         since = self._now() - self._cadence.look_back
         active = {(tenant.value, model) for tenant, model, _ in self._fleet.active(since)}
+        if self._operations is not None:
+            active |= self._operations.active(since)
         return lambda tenant, model: since if (tenant, model) in active else None
 
 

@@ -20,6 +20,7 @@ from tenon.kit.batch_events import BatchConsumer
 from tenon.kit.events import OPERATIONS, PREDICTIONS, Consumer
 from tenon.kit.process import Background, Periodic
 
+# Four weeks, and some: the same hour of four weeks says how many requests are usual.
 OPERATIONS_KEPT = 30 * 86_400 * 10**6
 # A batch may come again after its predictor was down for as long.
 TAKEN_KEPT = 30 * 86_400 * 10**6

@@ -9,6 +9,7 @@ from services.monitor import metrics
 from services.monitor.clients.webhooks import HttpWebhooks, WebhookFile
 from services.monitor.domain.alerts.deliver import DeliverAlerts
 from services.monitor.domain.alerts.routes import OperatorHook
+from services.monitor.domain.incidents.from_operations import ExamineOperations
 from services.monitor.domain.incidents.from_reports import ExamineModel
 from services.monitor.domain.incidents.words import Cell, IncidentPolicy
 from services.monitor.domain.skew.compare import ReportSkew
@@ -16,6 +17,7 @@ from services.monitor.domain.watch_fleet import Cadence, WatchFleet
 from services.monitor.main.parts import Parts, now_micros
 from services.monitor.storage.incidents.incidents import SqlIncidents
 from services.monitor.storage.incidents.outbox import SqlOutbox
+from services.monitor.storage.operations.fleet import SqlFleetOperations
 from services.monitor.storage.skew import SqlSkewChecks
 from tenon.core.errors import Unavailable
 from tenon.core.timestamps import parse_duration
@@ -51,6 +53,7 @@ def watch(
         new_id=lambda: secrets.token_hex(6),
         hooks=operator_hooks,
         sources=sources,
+        operations=ExamineOperations(SqlFleetOperations(parts.database)),
         policy=IncidentPolicy(
             false_discovery_rate=settings.monitor_false_discovery_rate,
             period=parse_duration(settings.monitor_incident_period),

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 _TOGETHER = {IncidentKind.INPUTS: "shift", IncidentKind.SCORES: "shift"}
 """Inputs and the scores that follow them are one thing; every other kind is a thing of its own."""
-_GRAVE = {IncidentKind.QUALITY, IncidentKind.SKEW, IncidentKind.OPERATIONS}
+_GRAVE = {IncidentKind.QUALITY, IncidentKind.SKEW}
+_BY_SIZE = {IncidentKind.INPUTS, IncidentKind.OPERATIONS}
+_CALLERS_FEEL, _SHADOW = ("errors", "traffic"), " (shadow)"
 
 Moved = tuple[IncidentKind, str, str]
 """What moved, the same for all tenants: kind, feature, and the side it moved to (empty: no side)."""
@@ -67,13 +69,18 @@ class Ledger:
     def step(self, cells: Sequence[Cell], level: float) -> None:
         """Take in a round."""
         open_members = self._open_members()
-        fresh = []
+        fresh, followed = [], defaultdict[str, list[Cell]](list)
         for cell in cells:
             incident = open_members.get((cell.kind, cell.key))
             if incident is None:
                 fresh.append(cell)
             else:
-                self._follow(incident, cell)
+                followed[incident.id].append(cell)
+        for key, again in followed.items():
+            # Of 200 members some look moved by chance in every window: that one still is, is asked of all of them at once.
+            still_p = self._policy.still_p / len(again)
+            for cell in again:
+                self._follow(self._all[key], cell, still_p)
         found = _discoveries(fresh, level)
         if found:
             self._place(found, _seen_by(cells))
@@ -99,10 +106,10 @@ class Ledger:
             if not member.over
         }
 
-    def _follow(self, incident: Incident, cell: Cell) -> None:
+    def _follow(self, incident: Incident, cell: Cell, still_p: float) -> None:
         member = incident.members[cell.key]
         policy = self._policy
-        still = (cell.p_value is None or cell.p_value <= policy.still_p) and cell.effect >= policy.still_effect
+        still = (cell.p_value is None or cell.p_value <= still_p) and cell.effect >= policy.still_effect
         if still:
             member.quiet, member.seen_until = 0, cell.window.end
             member.p_value, member.effect, member.rows = cell.p_value, cell.effect, cell.rows
@@ -110,7 +117,7 @@ class Ledger:
             self._grade(incident)
         elif cell.enough:
             member.quiet += 1
-            member.over = member.quiet >= policy.quiet_windows
+            member.over = member.quiet >= policy.quiet_of(member.kind)
         else:
             return
         self._touch(incident)
@@ -118,7 +125,12 @@ class Ledger:
     def _close_what_is_over(self) -> None:
         for incident in self._open():
             if all(member.over for member in incident.members.values()):
-                self._close(incident, f"as in training for {self._policy.quiet_windows} windows in a row")
+                looks = self._policy.quiet_of(incident.kind)
+                usual = incident.kind is IncidentKind.OPERATIONS
+                self._close(
+                    incident,
+                    f"as usual {looks} times in a row" if usual else f"as in training for {looks} windows in a row",
+                )
 
     def _close(self, incident: Incident, reason: str) -> None:
         incident.state, incident.closed_at, incident.close_reason = State.CLOSED, self._now, reason
@@ -293,7 +305,12 @@ class Ledger:
             return
         if any(
             one.kind in _GRAVE
-            or (one.kind is IncidentKind.INPUTS and one.effect >= self._policy.critical_effect)
+            or (
+                one.kind in _BY_SIZE
+                and one.effect >= self._policy.critical_effect
+                and not one.feature.endswith(_SHADOW)
+            )
+            or (one.kind is IncidentKind.OPERATIONS and one.feature in _CALLERS_FEEL)
             or self._important(one.tenant, one.model)
             for one in incident.members.values()
         ):

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.monitor.domain.incidents.words import Cell, Incident, Note, State
-    from services.monitor.domain.model import Window
+    from services.monitor.domain.log.operations import Operated
+    from services.monitor.domain.model import Role, Window
     from tenon.core.tenancy import TenantId
 
 
@@ -89,6 +90,54 @@ class Incidents(Protocol):
 
     def drop_note(self, tenant: str, incident_id: str) -> None:
         """As if it never had been."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DidInHour:
+    """What a version did in a role, in the hour that begins at `start`."""
+
+    tenant: str
+    model: str
+    version: int
+    role: Role
+    start: int
+    did: Operated
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsInHour:
+    """What its answers rested on: rows by level."""
+
+    tenant: str
+    model: str
+    version: int
+    role: Role
+    start: int
+    levels: Mapping[str, int]
+
+
+class FleetOperations(Protocol):
+    """What the predictors of all tenants told."""
+
+    def totals(self, start: int, end: int, *, by_hours: bool) -> dict[tuple[str, str, int, Role], Operated]:
+        """By tenant, model, version and role, of the minutes (or hours) that begin in [start, end)."""
+        ...
+
+    def hours(self, start: int, end: int) -> list[DidInHour]:
+        """Hours that begin in [start, end)."""
+        ...
+
+    def requests(self, start: int, end: int) -> list[tuple[str, str, int, int]]:
+        """Tenant, model, hour, and requests in it that were answered or failed; without shadows."""
+        ...
+
+    def levels(self, start: int, end: int) -> list[LevelsInHour]:
+        """Of the hours that begin in [start, end): answers that have a level."""
+        ...
+
+    def active(self, since: int) -> set[tuple[str, str]]:
+        """Models of which anything was told in hours that begin since then."""
         ...
 
 

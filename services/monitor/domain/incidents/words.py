@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -43,6 +44,10 @@ class Cell:
     def key(self) -> Key:
         """Whose and which."""
         return self.tenant, self.model, self.feature
+
+    def times(self, count: int) -> Cell:
+        """The least of so many p-values (Bonferroni)."""
+        return dataclasses.replace(self, p_value=None if self.p_value is None else min(1.0, self.p_value * count))
 
 
 class State(enum.StrEnum):
@@ -177,8 +182,17 @@ class IncidentPolicy:
     overlap: float = 0.5
     """Features whose tenants are the same by this share (Jaccard) have one cause."""
     still_p: float = 0.05
+    """Shared out over the members of an incident that a round looks at."""
     still_effect: float = 0.5
     """An open incident goes on while a window shows at least this; it takes less than opening one (hysteresis)."""
     quiet_windows: int = 2
+    quiet_ticks: int = 6
+    """The same of operations, which are looked at every five minutes: so many good looks in a row."""
+    operations_share: float = 0.2
+    """Of the false discovery rate, what operations may spend."""
     reopen_within: int = 86_400_000_000
     critical_effect: float = 5.0
+
+    def quiet_of(self, kind: IncidentKind) -> int:
+        """So many good looks in a row end it."""
+        return self.quiet_ticks if kind is IncidentKind.OPERATIONS else self.quiet_windows

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenon.core.tenancy import TenantId
 
 BUCKET = 60 * 10**6
+HOUR = 60 * BUCKET
 """Microseconds."""
 
 

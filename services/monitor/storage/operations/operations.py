@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from services.monitor.domain.log.operations import BUCKET, Operated
+from services.monitor.domain.log.operations import BUCKET, HOUR, Operated
 from services.monitor.domain.model import Role
 from services.monitor.storage.models import insert_into
 from services.monitor.storage.operations.tables import (
     COUNTED,
     FAILURE_COLUMNS,
-    LATENCY_COLUMNS,
     canary_verdicts,
     operations,
+    operations_by_hour,
     taken_operations,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.monitor.domain.log.operations import OperationsRecord
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
@@ -34,15 +36,7 @@ class SqlOperations:
 
     def take(self, record: OperationsRecord, now: int) -> bool:
         """One transaction for the record's id and its counts."""
-        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for one in record.parts:
-            key = (one.tenant.value, one.model, record.at // BUCKET * BUCKET, one.version, one.role.value)
-            counts = dict(zip(COUNTED, (one.answers, *one.failures, *one.latency), strict=True))
-            known = rows.get(key)
-            if known is None:
-                rows[key] = dict(zip(_KEYS, key, strict=True)) | counts
-            else:
-                known.update({name: known[name] + value for name, value in counts.items()})
+        tables = {operations: _rows(record, BUCKET), operations_by_hour: _rows(record, HOUR)}
         with self._database.session() as session:
             fresh = session.execute(
                 insert_into(session, taken_operations)
@@ -52,9 +46,9 @@ class SqlOperations:
             ).first()
             if fresh is None:
                 return False
-            if rows:
-                insert = insert_into(session, operations)
-                added = {name: operations.c[name] + insert.excluded[name] for name in COUNTED}
+            for table, rows in tables.items() if record.parts else ():
+                insert = insert_into(session, table)
+                added = {name: table.c[name] + insert.excluded[name] for name in COUNTED}
                 # Always in the same order, so that two consumers cannot wait for each other.
                 session.execute(
                     insert.on_conflict_do_update(index_elements=list(_KEYS), set_=added),
@@ -73,20 +67,35 @@ class SqlOperations:
         )
         with self._database.session() as session:
             found = [tuple(row) for row in session.execute(query)]
-        failures = 3 + len(FAILURE_COLUMNS)
-        return {
-            (row[0], Role(row[1])): Operated(
-                int(row[2]), tuple(map(int, row[3:failures])), tuple(map(int, row[failures : failures + len(LATENCY_COLUMNS)]))
-            )
-            for row in found
-        }  # fmt: skip
+        return {(row[0], Role(row[1])): operated(row[2:]) for row in found}
 
     def forget(self, before: int) -> int:
         """See the port."""
         with self._database.session() as session:
             session.execute(sa.delete(taken_operations).where(taken_operations.c.taken_at < before))
+            session.execute(sa.delete(operations_by_hour).where(operations_by_hour.c.start < before))
             gone: Any = session.execute(sa.delete(operations).where(operations.c.start < before))
             return int(gone.rowcount)
+
+
+def operated(counts: Sequence[Any]) -> Operated:
+    """The values of `COUNTED`, in their order."""
+    answers, *rest = map(int, counts)
+    return Operated(answers, tuple(rest[: len(FAILURE_COLUMNS)]), tuple(rest[len(FAILURE_COLUMNS) :]))
+
+
+def _rows(record: OperationsRecord, bucket: int) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """A record's counts as rows of the bucket it belongs to."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for one in record.parts:
+        key = (one.tenant.value, one.model, record.at // bucket * bucket, one.version, one.role.value)
+        counts = dict(zip(COUNTED, (one.answers, *one.failures, *one.latency), strict=True))
+        known = rows.get(key)
+        if known is None:
+            rows[key] = dict(zip(_KEYS, key, strict=True)) | counts
+        else:
+            known.update({name: known[name] + value for name, value in counts.items()})
+    return rows
 
 
 class SqlCanaryVerdicts:

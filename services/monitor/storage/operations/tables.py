@@ -13,17 +13,24 @@ COUNTED = ("answers", *FAILURE_COLUMNS, *LATENCY_COLUMNS)
 
 _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-operations = sa.Table(
-    "operations",
-    metadata,
-    sa.Column("tenant", sa.String(40), primary_key=True),
-    sa.Column("model", sa.String(63), primary_key=True),
-    sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("role", sa.String(10), primary_key=True),
-    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTED),
-    sa.Index(None, "start"),
-)
+
+def _counts_by_time(name: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("tenant", sa.String(40), primary_key=True),
+        sa.Column("model", sa.String(63), primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("role", sa.String(10), primary_key=True),
+        *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTED),
+        sa.Index(None, "start"),
+    )
+
+
+# The same counts by minutes, which trials are judged by, and by hours, which say what is usual.
+operations = _counts_by_time("operations")
+operations_by_hour = _counts_by_time("operations_by_hour")
 
 # A record that comes again finds itself here.
 taken_operations = sa.Table(

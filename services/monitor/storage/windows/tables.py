@@ -24,4 +24,6 @@ windows = sa.Table(
     sa.Column("sketched", sa.BigInteger, nullable=False),
     sa.Column("levels", sa.JSON, nullable=False),
     sa.Column("sketch", sa.LargeBinary, nullable=True),
+    # All models' last hours at once.
+    sa.Index(None, "axis", "start"),
 )

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from services.monitor.domain.alerts.routes import OperatorHook
+from services.monitor.domain.incidents.from_operations import TICK
 from services.monitor.domain.incidents.handle import HandleIncidents
-from services.monitor.domain.incidents.words import Incident, Severity
+from services.monitor.domain.incidents.words import Cell, Incident, IncidentKind, Severity
+from services.monitor.domain.model import Window
 from services.monitor.domain.releases import Release, Track
 from services.monitor.domain.watch_fleet import WatchFleet
 from tenon.core.errors import Invalid, NotFound, Precondition
@@ -216,3 +218,54 @@ def test_columns_that_may_move_open_nothing() -> None:
     setting.fleet.moved = {("north", "age"): (setting.now, "higher")}
     setting.hour(3)
     assert setting.open == []
+
+
+class Operated:
+    """`ExamineOperations` with one model whose requests fail from a time on."""
+
+    def __init__(self, failing_from: int) -> None:
+        self.failing_from, self.ticks = failing_from, list[int]()
+
+    def __call__(self, tick: int) -> list[Cell]:
+        """See there."""
+        self.ticks.append(tick)
+        bad = tick > self.failing_from
+        return [
+            Cell(
+                "south", "cost", 1, IncidentKind.OPERATIONS, "errors", Window(tick - TICK, tick), 1e-12 if bad else 0.7,
+                9.0 if bad else 0.0, "higher", 200, enough=True, sentence="40.0% of 200 requests failed",
+            )
+        ]  # fmt: skip
+
+    def active(self, since: int) -> set[tuple[str, str]]:
+        """See there."""
+        return {("south", "cost")}
+
+
+def test_operations_are_looked_at_every_five_minutes_on_a_level_of_their_own() -> None:
+    """One look a tick, also by a model that answers nothing; after monitor was away the first look waits for what is in the stream."""
+    setting = Setting("north")
+    operated = Operated(START + HOUR)
+    setting.watch = WatchFleet(
+        setting.fleet, setting.fleet, setting.fleet, setting.rounds, setting.fleet, setting.fleet,  # type: ignore[arg-type]
+        now=lambda: setting.now, new_id=setting._id, operations=operated,  # type: ignore[arg-type]
+    )  # fmt: skip
+    for _ in range(3 * 60):
+        setting.now += TICK // 5
+        setting.watch()
+    assert operated.ticks == sorted(set(operated.ticks))
+    assert [one - two for two, one in pairwise(operated.ticks)] == [TICK] * (len(operated.ticks) - 1)
+    assert [(one.tenants, one.features, one.severity) for one in setting.open] == [
+        (["south"], ["errors"], Severity.CRITICAL)
+    ]
+    looks = len(operated.ticks)
+    setting.now += HOUR
+    setting.watch()
+    assert len(operated.ticks) == looks
+    operated.failing_from = 2**62
+    for _ in range(10 * 5):
+        setting.now += TICK // 5
+        setting.watch()
+    assert setting.open == []
+    (incident,) = setting.rounds.incidents.values()
+    assert incident.close_reason == "as usual 6 times in a row"
