@@ -51,6 +51,18 @@ test-unit: install ## only the unit tests, on two processes
 test-properties: install ## the unit tests' properties on twenty times as many examples
 	TENON_EXAMPLES=20 $(PYTEST) -n 2 --timeout=1800 -m hypothesis tests/unit
 
+# Spark is 690 MB beside .venv, which is why `make test` knows nothing of it; numpy and the rest are .venv's. Java has to be there.
+SPARK := .cache/spark-$(shell sed -n 's/^pyspark==\([^ ;]*\).*/\1/p' constraints.txt)
+
+$(SPARK): | $(STAMP)
+	rm -rf .cache/spark-*
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -c constraints.txt --target $@.new pyspark py4j pandas pyarrow
+	mv $@.new $@
+
+.PHONY: test-spark
+test-spark: install $(SPARK) ## training sets on Spark, bit by bit as on one machine (fetches Spark, 510 MB; needs Java)
+	PYTHONPATH=$(SPARK) $(PYTEST) tests/spark
+
 # Other people's clients are installed into .cache/clients on the first run; where they cannot be had the tests skip, with
 # CI=true they fail.
 .PHONY: test-conformance conformance-table
