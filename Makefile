@@ -10,6 +10,10 @@ PYTEST := $(BIN)/python -m pytest
 # Folders that exist now: tools that refuse a missing path are given only these.
 CODE   := $(wildcard tenon services tests tools examples)
 SUITES := $(wildcard tests/contract tests/conformance tests/integration tests/e2e)
+CORES  := $(shell getconf _NPROCESSORS_ONLN)
+
+# Each test process and each service that a test starts would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -38,18 +42,22 @@ demo: install $(TARGET:%=up-%) ## run the hospital example from data to rollback
 flights: install ## run the flights example (needs the data set, see TENON_TEST_DATA)
 	$(BIN)/python -m examples.flights.report
 
+# A file's tests stay on one process, so that what its fixtures build is built once; tests/conftest.py puts the longest files
+# first, and xdist must not put them elsewhere. Real services mostly wait, so there is one process more than cores.
+SPREAD := --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: test-unit ## all tests: unit, contract, conformance, integration, e2e
-	$(if $(SUITES),$(PYTEST) -n 2 --durations=15 --dist loadfile $(SUITES),@echo "no contract, conformance, integration or e2e tests yet")
+	$(if $(SUITES),$(PYTEST) -n $(shell expr $(CORES) + 1) --durations=15 $(SPREAD) $(SUITES),@echo "no contract, conformance, integration or e2e tests yet")
 
-# A file's tests stay on one worker, so that what its fixtures build is built once.
+# Libraries' own threads would only take the cores from each other.
 .PHONY: test-unit
-test-unit: install ## only the unit tests, on two processes
-	$(PYTEST) -n 2 --dist loadfile tests/unit
+test-unit: install ## only the unit tests, on one process a core
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) -n $(CORES) $(SPREAD) tests/unit
 
 .PHONY: test-properties
 test-properties: install ## the unit tests' properties on twenty times as many examples
-	TENON_EXAMPLES=20 $(PYTEST) -n 2 --timeout=1800 -m hypothesis tests/unit
+	TENON_EXAMPLES=20 $(PYTEST) -n $(CORES) --timeout=1800 -m hypothesis tests/unit
 
 # Spark is 690 MB beside .venv, which is why `make test` knows nothing of it; numpy and the rest are .venv's. Java has to be there.
 SPARK := .cache/spark-$(shell sed -n 's/^pyspark==\([^ ;]*\).*/\1/p' constraints.txt)

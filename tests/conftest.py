@@ -1,5 +1,6 @@
 """What every suite shares: markers by folder, and the real data sets where they are at hand."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -18,6 +19,26 @@ __all__ = ["composed", "postgres_server", "postgres_url"]  # fixtures, for every
 ROOT = Path(__file__).resolve().parent.parent
 # A test in tests/integration is marked `integration` without saying so; pyproject.toml declares the markers.
 SUITES = ("conformance", "contract", "integration", "e2e", "cluster", "compose")
+# Files that take longest, the longest first: begun late, one of them keeps a single process busy when the others are done.
+LONGEST = (
+    "test_demo_path.py",
+    "test_observability_panels.py",
+    "test_conformance_clients.py",
+    "test_ingest_survives.py",
+    "test_up_platform.py",
+    "test_conformance_schemathesis.py",
+    "test_predictor_endurance.py",
+    "test_trainer_runs.py",
+    "test_up_supervisor.py",
+    "test_tls_doors.py",
+    "test_monitor_incidents.py",
+    "test_edge.py",
+    "test_no_leak.py",
+    "test_own_data.py",
+    "test_trainer_training.py",
+    "test_trainer_without_history.py",
+    "test_features_histories.py",
+)
 
 
 def data_folder() -> Path:
@@ -42,8 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their suite, and skip those that need data which is not here."""
+    """Mark tests by their suite, skip those that need data which is not here, and put the longest files first."""
     absent = not data_folder().is_dir()
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
     for item in items:
         parts = item.path.relative_to(ROOT).parts if item.path.is_relative_to(ROOT) else ()
         if len(parts) > 1 and parts[1] in SUITES:
@@ -52,6 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="the real data sets are absent; set TENON_TEST_DATA to their folder")
             )
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests live as long as the session: the garbage collector need not walk through them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
