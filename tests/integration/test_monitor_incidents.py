@@ -11,10 +11,14 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import numpy as np
 import pytest
 import redis
+from google.protobuf.duration_pb2 import Duration
 
+from tenon.api.monitor.v1 import monitor_pb2 as pb
+from tenon.api.monitor.v1 import monitor_pb2_grpc
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline
 from tests.support.fakes_monitor import ADMIN_KEY, FakeRegistry, MonitorProcess, wait_for
 from tests.support.monitor_data import batch_document, categorical_baseline, manifest, numeric_baseline
@@ -68,6 +72,29 @@ def tenon(monitor: MonitorProcess, *words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def answered_over_grpc(monitor: MonitorProcess, own: str, common: str) -> None:
+    """North's client sees its own rows and members only, and answers for itself; the operator sees everybody's."""
+    with grpc.insecure_channel(f"127.0.0.1:{monitor.grpc_port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = monitor_pb2_grpc.MonitorServiceStub(channel)
+        north: Any = {"metadata": (("authorization", "Bearer key-of-north"),), "timeout": 10}
+        admin: Any = {"metadata": (("authorization", f"Bearer {ADMIN_KEY}"),), "timeout": 10}
+        mine = {one.id: one for one in stub.ListIncidents(pb.ListIncidentsRequest(tenant="north"), **north).incidents}
+        assert set(mine) == {own, common}
+        assert {one.tenant for incident in mine.values() for one in incident.evidence} == {"north"}
+        assert (list(mine[common].tenants), mine[own].note.who, mine[own].severity) == ([], "", "critical")
+        assert mine[own].evidence[0].HasField("p_value")
+        everything = stub.GetIncident(pb.GetIncidentRequest(incident=common), **admin).incident
+        assert len(everything.tenants) == everything.tenants_looked_at == len(TENANTS)
+        asked = pb.AcknowledgeIncidentRequest(tenant="north", incident=own, text="at it")
+        assert stub.AcknowledgeIncident(asked, **north).incident.note.action == "acknowledged"
+        snooze = pb.SnoozeIncidentRequest(tenant="north", incident=own, who="Ida", length=Duration(seconds=3600))
+        noted = stub.SnoozeIncident(snooze, **north).incident.note
+        assert (noted.action, noted.who) == ("snoozed", "Ida")
+        assert noted.until.seconds - noted.at.seconds in (3599, 3600)
+        woken = stub.WakeIncident(pb.WakeIncidentRequest(tenant="north", incident=own), **north).incident
+        assert not woken.HasField("note")
 
 
 def test_from_the_stream_to_the_chat(tmp_path: Path) -> None:
@@ -142,6 +169,7 @@ def test_from_the_stream_to_the_chat(tmp_path: Path) -> None:
             assert (noted["note"]["action"], noted["note"]["who"]) == ("acknowledged", "Eva")
             snoozed = tenon(monitor, "incidents", "snooze", common["id"], "--everyone", "--for", "2h")
             assert snoozed["note"]["until"] is not None
+            answered_over_grpc(monitor, own["id"], common["id"])
             with monitor.client(ADMIN_KEY) as http:
                 figures = http.get("/metrics").text
             assert 'tenon_monitor_incidents{kind="inputs",severity="critical",tenant="north"} 1.0' in figures

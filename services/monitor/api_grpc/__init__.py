@@ -1,4 +1,4 @@
-"""The gRPC door: labels in, reports out."""
+"""The gRPC door: labels and documents in, reports and incidents out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.monitor import metrics
+from services.monitor.api_grpc.documents import DocumentCalls
 from services.monitor.api_grpc.in_depth import quality_message, skew_message
+from services.monitor.api_grpc.incidents import IncidentCalls
 from services.monitor.domain.model import Label, Report
 from services.monitor.domain.window import role_from, window_from
 from tenon.api.monitor.v1 import monitor_pb2, monitor_pb2_grpc
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from services.monitor.domain.incidents.handle import HandleIncidents
     from services.monitor.domain.labels.record import RecordLabels
     from services.monitor.domain.model import Window
     from services.monitor.domain.quality.build import BuildQuality
     from services.monitor.domain.reports.build import BuildReport
     from services.monitor.domain.review.decide import Review
     from services.monitor.domain.skew.compare import ReportSkew
+    from services.monitor.storage.policies import SqlPolicies
     from tenon.core.tenancy import TenantId
 
 _CORRECTIONS = 5_000
@@ -35,7 +39,7 @@ FULL_NAME = "tenon.api.monitor.v1.MonitorService"
 
 
 @dataclass(frozen=True, slots=True)
-class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
+class MonitorServicer(IncidentCalls, DocumentCalls, monitor_pb2_grpc.MonitorServiceServicer):
     """Translates; the rules are in the domain."""
 
     build_report: BuildReport
@@ -45,6 +49,8 @@ class MonitorServicer(monitor_pb2_grpc.MonitorServiceServicer):
     report_skew: ReportSkew
     review: Review
     build_quality: BuildQuality
+    incidents: HandleIncidents
+    documents: SqlPolicies
 
     def RecordLabels(
         self, request: monitor_pb2.RecordLabelsRequest, context: grpc.ServicerContext

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, FastAPI, Query
 
 from services.monitor.api_http.doors import Reader, Writer
+from services.monitor.domain.declare import monitor_spec
 from tenon.core.errors import Invalid, Place
-from tenon.core.specs import MonitorSpec, parse_spec
 from tenon.kit.http import read_json
 
 if TYPE_CHECKING:
@@ -31,11 +31,7 @@ def add_policy_routes(app: FastAPI, use: UseCases) -> None:
     def apply_monitor(
         tenant: Writer, name: str, body: Annotated[Any, Depends(read_json)], *, dry_run: Annotated[bool, Query()] = False
     ) -> dict[str, Any]:  # fmt: skip
-        if not isinstance(body, dict):
-            raise Invalid("SPEC_INVALID", "the body is not a Monitor document")
-        if body.get("kind", MonitorSpec.KIND) != MonitorSpec.KIND:
-            raise Invalid("KIND_WRONG", "this is not a Monitor document", place=Place(field="kind"))
-        spec = parse_spec(MonitorSpec, {key: value for key, value in body.items() if key not in ("kind", "tenant")})
+        spec = monitor_spec(body)
         if spec.name != name:
             raise Invalid(
                 "NAME_MISMATCH", f"the document is named {spec.name!r}, the path says {name[:80]!r}",

@@ -148,7 +148,15 @@ def main() -> None:
     )
     add_routes(app, use)
     servicer = MonitorServicer(
-        build_report, labels.record, now_micros, window, use.report_skew, labels.review, build_quality
+        build_report,
+        labels.record,
+        now_micros,
+        window,
+        use.report_skew,
+        labels.review,
+        build_quality,
+        use.incidents,
+        policies,
     )
     door = create_server(
         settings,

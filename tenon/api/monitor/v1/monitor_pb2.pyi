@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -516,3 +517,243 @@ class Worth(_message.Message):
     without_answer: str
     summary: str
     def __init__(self, version: _Optional[int] = ..., unit: _Optional[str] = ..., rows: _Optional[int] = ..., total: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., per_answer: _Optional[float] = ..., threshold: _Optional[float] = ..., true_positives: _Optional[int] = ..., false_positives: _Optional[int] = ..., false_negatives: _Optional[int] = ..., true_negatives: _Optional[int] = ..., without: _Optional[float] = ..., without_answer: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class ListIncidentsRequest(_message.Message):
+    __slots__ = ("tenant", "state", "model", "limit")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    state: str
+    model: str
+    limit: int
+    def __init__(self, tenant: _Optional[str] = ..., state: _Optional[str] = ..., model: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListIncidentsResponse(_message.Message):
+    __slots__ = ("incidents",)
+    INCIDENTS_FIELD_NUMBER: _ClassVar[int]
+    incidents: _containers.RepeatedCompositeFieldContainer[Incident]
+    def __init__(self, incidents: _Optional[_Iterable[_Union[Incident, _Mapping]]] = ...) -> None: ...
+
+class GetIncidentRequest(_message.Message):
+    __slots__ = ("tenant", "incident")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    incident: str
+    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ...) -> None: ...
+
+class GetIncidentResponse(_message.Message):
+    __slots__ = ("incident",)
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    incident: Incident
+    def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
+
+class AcknowledgeIncidentRequest(_message.Message):
+    __slots__ = ("tenant", "incident", "who", "text")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    incident: str
+    who: str
+    text: str
+    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ..., who: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class AcknowledgeIncidentResponse(_message.Message):
+    __slots__ = ("incident",)
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    incident: Incident
+    def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
+
+class SnoozeIncidentRequest(_message.Message):
+    __slots__ = ("tenant", "incident", "who", "text", "length", "until")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    incident: str
+    who: str
+    text: str
+    length: _duration_pb2.Duration
+    until: _timestamp_pb2.Timestamp
+    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ..., who: _Optional[str] = ..., text: _Optional[str] = ..., length: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SnoozeIncidentResponse(_message.Message):
+    __slots__ = ("incident",)
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    incident: Incident
+    def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
+
+class WakeIncidentRequest(_message.Message):
+    __slots__ = ("tenant", "incident")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    incident: str
+    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ...) -> None: ...
+
+class WakeIncidentResponse(_message.Message):
+    __slots__ = ("incident",)
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    incident: Incident
+    def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
+
+class Incident(_message.Message):
+    __slots__ = ("id", "title", "state", "severity", "kind", "common", "tenant", "models", "features", "since", "opened_at", "updated_at", "closed_at", "close_reason", "merged_into", "reopened", "causes", "advice", "evidence", "evidence_left_out", "note", "docs", "tenants", "tenants_looked_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    COMMON_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    OPENED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_AT_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_REASON_FIELD_NUMBER: _ClassVar[int]
+    MERGED_INTO_FIELD_NUMBER: _ClassVar[int]
+    REOPENED_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    DOCS_FIELD_NUMBER: _ClassVar[int]
+    TENANTS_FIELD_NUMBER: _ClassVar[int]
+    TENANTS_LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    title: str
+    state: str
+    severity: str
+    kind: str
+    common: bool
+    tenant: str
+    models: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    since: _timestamp_pb2.Timestamp
+    opened_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    closed_at: _timestamp_pb2.Timestamp
+    close_reason: str
+    merged_into: str
+    reopened: int
+    causes: _containers.RepeatedScalarFieldContainer[str]
+    advice: _containers.RepeatedScalarFieldContainer[str]
+    evidence: _containers.RepeatedCompositeFieldContainer[IncidentEvidence]
+    evidence_left_out: int
+    note: IncidentNote
+    docs: str
+    tenants: _containers.RepeatedScalarFieldContainer[str]
+    tenants_looked_at: int
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., state: _Optional[str] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., common: _Optional[bool] = ..., tenant: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., closed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_reason: _Optional[str] = ..., merged_into: _Optional[str] = ..., reopened: _Optional[int] = ..., causes: _Optional[_Iterable[str]] = ..., advice: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[IncidentEvidence, _Mapping]]] = ..., evidence_left_out: _Optional[int] = ..., note: _Optional[_Union[IncidentNote, _Mapping]] = ..., docs: _Optional[str] = ..., tenants: _Optional[_Iterable[str]] = ..., tenants_looked_at: _Optional[int] = ...) -> None: ...
+
+class IncidentEvidence(_message.Message):
+    __slots__ = ("tenant", "model", "version", "feature", "change", "since", "seen_until", "rows", "p_value", "effect", "sentence", "hint", "over")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    SEEN_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    model: str
+    version: int
+    feature: str
+    change: str
+    since: _timestamp_pb2.Timestamp
+    seen_until: _timestamp_pb2.Timestamp
+    rows: int
+    p_value: float
+    effect: float
+    sentence: str
+    hint: str
+    over: bool
+    def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., feature: _Optional[str] = ..., change: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., p_value: _Optional[float] = ..., effect: _Optional[float] = ..., sentence: _Optional[str] = ..., hint: _Optional[str] = ..., over: _Optional[bool] = ...) -> None: ...
+
+class IncidentNote(_message.Message):
+    __slots__ = ("action", "who", "at", "until", "text")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    who: str
+    at: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    text: str
+    def __init__(self, action: _Optional[str] = ..., who: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PutMonitorRequest(_message.Message):
+    __slots__ = ("tenant", "spec_json", "dry_run")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    SPEC_JSON_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    spec_json: bytes
+    dry_run: bool
+    def __init__(self, tenant: _Optional[str] = ..., spec_json: _Optional[bytes] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class PutMonitorResponse(_message.Message):
+    __slots__ = ("change", "monitor")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    change: str
+    monitor: Monitor
+    def __init__(self, change: _Optional[str] = ..., monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class GetMonitorRequest(_message.Message):
+    __slots__ = ("tenant", "name")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    name: str
+    def __init__(self, tenant: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class GetMonitorResponse(_message.Message):
+    __slots__ = ("monitor",)
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class ListMonitorsRequest(_message.Message):
+    __slots__ = ("tenant",)
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    def __init__(self, tenant: _Optional[str] = ...) -> None: ...
+
+class ListMonitorsResponse(_message.Message):
+    __slots__ = ("monitors",)
+    MONITORS_FIELD_NUMBER: _ClassVar[int]
+    monitors: _containers.RepeatedCompositeFieldContainer[Monitor]
+    def __init__(self, monitors: _Optional[_Iterable[_Union[Monitor, _Mapping]]] = ...) -> None: ...
+
+class Monitor(_message.Message):
+    __slots__ = ("tenant", "name", "revision", "digest", "spec_json")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SPEC_JSON_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    name: str
+    revision: int
+    digest: str
+    spec_json: bytes
+    def __init__(self, tenant: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., digest: _Optional[str] = ..., spec_json: _Optional[bytes] = ...) -> None: ...

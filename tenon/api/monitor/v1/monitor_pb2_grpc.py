@@ -59,6 +59,46 @@ class MonitorServiceStub:
                 request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.SerializeToString,
                 response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.FromString,
                 _registered_method=True)
+        self.ListIncidents = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/ListIncidents',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsResponse.FromString,
+                _registered_method=True)
+        self.GetIncident = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/GetIncident',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeIncident = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/AcknowledgeIncident',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentResponse.FromString,
+                _registered_method=True)
+        self.SnoozeIncident = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/SnoozeIncident',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentResponse.FromString,
+                _registered_method=True)
+        self.WakeIncident = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/WakeIncident',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentResponse.FromString,
+                _registered_method=True)
+        self.PutMonitor = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/PutMonitor',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorResponse.FromString,
+                _registered_method=True)
+        self.GetMonitor = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/GetMonitor',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorResponse.FromString,
+                _registered_method=True)
+        self.ListMonitors = channel.unary_unary(
+                '/tenon.api.monitor.v1.MonitorService/ListMonitors',
+                request_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsRequest.SerializeToString,
+                response_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsResponse.FromString,
+                _registered_method=True)
 
 
 class MonitorServiceServicer:
@@ -98,6 +138,59 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIncidents(self, request, context):
+        """Incidents: the critical ones first, then the newest. Where `tenant` is empty, all tenants' are meant: for the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIncident(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeIncident(self, request, context):
+        """Somebody is at it: no reminders, only when it gets worse and when it is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SnoozeIncident(self, request, context):
+        """No alert of it until a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WakeIncident(self, request, context):
+        """Take an acknowledgement or a snooze back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutMonitor(self, request, context):
+        """How a model is watched. An equal document makes no new revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMonitor(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMonitors(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +218,46 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetQuality,
                     request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.FromString,
                     response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.SerializeToString,
+            ),
+            'ListIncidents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIncidents,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsResponse.SerializeToString,
+            ),
+            'GetIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIncident,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentResponse.SerializeToString,
+            ),
+            'AcknowledgeIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeIncident,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentResponse.SerializeToString,
+            ),
+            'SnoozeIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.SnoozeIncident,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentResponse.SerializeToString,
+            ),
+            'WakeIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.WakeIncident,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentResponse.SerializeToString,
+            ),
+            'PutMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutMonitor,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorResponse.SerializeToString,
+            ),
+            'GetMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMonitor,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorResponse.SerializeToString,
+            ),
+            'ListMonitors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMonitors,
+                    request_deserializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsRequest.FromString,
+                    response_serializer=tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -262,6 +395,222 @@ class MonitorService:
             '/tenon.api.monitor.v1.MonitorService/GetQuality',
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityRequest.SerializeToString,
             tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetQualityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIncidents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/ListIncidents',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListIncidentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/GetIncident',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/AcknowledgeIncident',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.AcknowledgeIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SnoozeIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/SnoozeIncident',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.SnoozeIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WakeIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/WakeIncident',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.WakeIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/PutMonitor',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.PutMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/GetMonitor',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.GetMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMonitors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tenon.api.monitor.v1.MonitorService/ListMonitors',
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsRequest.SerializeToString,
+            tenon_dot_api_dot_monitor_dot_v1_dot_monitor__pb2.ListMonitorsResponse.FromString,
             options,
             channel_credentials,
             insecure,
