@@ -1,7 +1,7 @@
 """`make bench-canaries`: how often equal canaries are rolled back wrongly, and how soon worse ones are found.
 
 Simulated tenants of 50 requests a day, judged every other day (25 times until the horizon) by the same function that monitor uses. Wrong rollbacks: 1,000 equal
-canaries, a quarter of a year each. Found: canaries whose area under the ROC curve is 10 points less, within the days that
+canaries and shadows, a quarter of a year each. Found: canaries whose area under the ROC curve is 10 points less, within the days that
 their first verdict printed. No yardstick: both are promises.
 """
 
@@ -23,6 +23,9 @@ WORLDS = {
     "a strong model (AUC 0.9)": World(auc=0.9),
     "labels after 14 days": World(delay_days=14),
     "more errors and slow answers on both": World(errors=(0.03, 0.03), slow=(0.2, 0.2)),
+    "a shadow, scores much alike (0.8)": World(shadow=True, share=1.0),
+    "a shadow, scores hardly alike (0.3)": World(shadow=True, share=1.0, alike=0.3),
+    "a shadow, nearly the same scores (0.99)": World(shadow=True, share=1.0, alike=0.99),
 }
 
 

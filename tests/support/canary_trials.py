@@ -41,6 +41,9 @@ class World:
     errors: tuple[float, float] = (0.002, 0.002)
     slow: tuple[float, float] = (0.01, 0.01)
     delay_days: int = 0
+    shadow: bool = False
+    """Both versions answer every request; `alike` is how their scores' chances go together."""
+    alike: float = 0.8
 
 
 def distance(auc: float) -> float:
@@ -64,6 +67,17 @@ class Simulated:
             rng.normal(size=4000) + distance(world.auc) * ((rng.random(4000) < world.positives) - world.positives) - 1
         )
         self._bounds = np.quantile(reference, DECILES)
+        self._shadows = self._score
+        if world.shadow:
+            self._own = np.zeros(rows, dtype=bool)
+            noise = rng.normal(size=(3, rows))
+            self._score, self._shadows = (
+                special.expit(
+                    math.sqrt(world.alike) * noise[0] + math.sqrt(1 - world.alike) * noise[place]
+                    + distance(auc) * (self._value - world.positives) - 1
+                )
+                for place, auc in ((1, world.auc), (2, world.auc - world.loss))
+            )  # fmt: skip
 
     def evidence(self, day: int) -> Evidence:
         """What is known at the end of a day."""
@@ -71,18 +85,19 @@ class Simulated:
         known = max(0, world.a_day * (day - world.delay_days))
         arms = []
         for own in (False, True):
-            mine = self._own[:rows] == own
+            mine = self._own[:rows] == (own and not world.shadow)
             labelled = mine[:known]
-            scores = self._score[:rows][mine]
+            scored = self._shadows if own else self._score
+            scores = scored[:rows][mine]
             arms.append(
                 Arm(
                     answers=int(mine.sum()), errors=int(self._error[:rows][mine].sum()),
                     slow=int(self._slow[:rows][mine].sum()), timed=int(mine.sum()), scored=len(scores),
                     below=(scores[:, None] <= self._bounds).sum(axis=0).astype(float),
-                    label_score=self._score[:known][labelled], label_value=self._value[:known][labelled].astype(float),
+                    label_score=scored[:known][labelled], label_value=self._value[:known][labelled].astype(float),
                 )
             )  # fmt: skip
-        return Evidence(((arms[0], arms[1]),), "binary", world.auc, world.positives)
+        return Evidence(((arms[0], arms[1]),), "binary", world.auc, world.positives, world.shadow)
 
 
 def run(
@@ -90,7 +105,7 @@ def run(
 ) -> tuple[CanaryJudgement, int]:
     """Judge a canary every so many days until it is rolled back; the last verdict, and its day."""
     simulated = Simulated(world, days, rng)
-    trial = replace(TRIAL, stages=(Stage(0, None, world.share),))
+    trial = replace(TRIAL, stages=(Stage(0, None, world.share),), role=Role.SHADOW if world.shadow else Role.CANARY)
     day, judged = 0, None
     while day < days:
         day = min(day + every, days)
@@ -103,7 +118,12 @@ def run(
 
 def first_horizon(world: World, rng: np.random.Generator, policy: CanaryPolicy = RULES) -> int:
     """Days until the labels that the first verdict said would show a loss of twice the margin."""
-    first = judge_canary(TRIAL, Simulated(world, 1, rng).evidence(1), policy, DAY)
+    trial = replace(TRIAL, role=Role.SHADOW) if world.shadow else TRIAL
+    before_labels = replace(world, delay_days=max(1, world.delay_days))
+    first = judge_canary(trial, Simulated(before_labels, 1, rng).evidence(1), policy, DAY)
     quality = next(one for one in first.questions if one.question is Question.QUALITY)
     assert quality.needed is not None, quality.text
-    return math.ceil((quality.needed + quality.rows) / (world.a_day * world.share)) + world.delay_days
+    return (
+        math.ceil((quality.needed + quality.rows) / (world.a_day * (1 if world.shadow else world.share)))
+        + world.delay_days
+    )

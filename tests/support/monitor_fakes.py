@@ -127,7 +127,8 @@ class MemoryLog:
         self, tenant: TenantId, model: str, window: Window, known_at: int | None
     ) -> dict[tuple[int, Role], LabelledRows]:
         """See the port."""
-        groups: dict[tuple[int, Role], list[tuple[float, float, int, int]]] = {}
+        groups: dict[tuple[int, Role], list[tuple[float, float, int, int, int]]] = {}
+        numbers: dict[str, int] = {}
         for batch in self._of(tenant, model):
             for row in np.flatnonzero(_inside(batch, window)) if batch.level not in _BESIDE else ():
                 history = self.labels.get((tenant, model, batch.prediction_ids[row]), {})
@@ -135,7 +136,9 @@ class MemoryLog:
                 if known:
                     newest = max(known)
                     moment = int(_times(batch, window)[row])
-                    found = (float(batch.score[row]), history[newest], newest - int(batch.event_time[row]), moment)
+                    label = numbers.setdefault(batch.prediction_ids[row], len(numbers))
+                    late = newest - int(batch.event_time[row])
+                    found = (float(batch.score[row]), history[newest], late, moment, label)
                     groups.setdefault((batch.version, batch.role), []).append(found)
         return {
             key: LabelledRows(*(np.array(column) for column in zip(*rows, strict=True))) for key, rows in groups.items()

@@ -148,10 +148,13 @@ class LabelledRows:
     delay: npt.NDArray[np.int64]
     moment: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """When each was answered, or happened: the time that the window is by."""
+    label: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Which of the labels: a shadow's rows have the same numbers as those it was asked beside."""
 
     def take(self, chosen: npt.NDArray[Any]) -> LabelledRows:
         """Some of them."""
-        return LabelledRows(self.score[chosen], self.value[chosen], self.delay[chosen], self.moment[chosen])
+        label = self.label[chosen] if len(self.label) else self.label
+        return LabelledRows(self.score[chosen], self.value[chosen], self.delay[chosen], self.moment[chosen], label)
 
     def __len__(self) -> int:
         return len(self.score)

@@ -11,9 +11,11 @@ from services.monitor.domain.canary.sequential import (
     against_difference,
     against_shares,
     area,
+    area_difference,
     area_variance,
     information_needed,
     least,
+    mean_difference,
     mean_of,
     over_stages,
     rows_needed,
@@ -165,7 +167,8 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     groups = _label_groups(evidence, policy.min_class, binary=binary)
     stable_rows = sum(len(a.label_value) for a, _ in evidence.stages)
     own_rows = sum(len(b.label_value) for _, b in evidence.stages)
-    compared = [_compare(stable, own, binary=binary) for stable, own in groups]
+    compare = _compare_same if evidence.paired else _compare
+    compared = [compare(stable, own, binary=binary) for stable, own in groups]
     information = sum(1 / variance for _, variance, _, _ in compared)
     alpha = policy.alpha_of(Question.QUALITY)
     metric = "roc_auc" if binary else "mae"
@@ -188,6 +191,8 @@ def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     text = (
         f"{metric} {plain(own)}, {plain(other)} with the stable version (n = {own_rows:,} and {stable_rows:,} labels)"
     )
+    if evidence.paired:
+        text = f"{metric} {plain(own)}, {plain(other)} with the stable version on the same {own_rows:,} requests"
     return Judgement(
         Question.QUALITY, finding, text, own_rows, stable_rows, own, other,
         needed=_more(enough, own_rows, finding), finds=_finds(information, alpha),
@@ -236,6 +241,13 @@ def _compare(stable: Arm, own: Arm, *, binary: bool) -> tuple[float, float, floa
     there, here = (float(one.mean()) for one in errors)
     off = sum(float(one.var(ddof=1)) / len(one) for one in errors)
     return here - there, max(off, 1e-300), here, there
+
+
+def _compare_same(stable: Arm, own: Arm, *, binary: bool) -> tuple[float, float, float, float]:
+    """The same where both answered the same requests, row by row."""
+    if binary:
+        return area_difference(own.label_score, stable.label_score, own.label_value)
+    return mean_difference(*(np.abs(arm.label_score - arm.label_value) for arm in (own, stable)))
 
 
 def _labels_needed(evidence: Evidence, ratio: float, loss: float, alpha: float) -> float:

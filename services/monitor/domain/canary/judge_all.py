@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -152,11 +153,14 @@ class JudgeCanaries:
             self._arms(trial, stage, policy, bounds, now, is_first=place == 0)
             for place, stage in enumerate(trial.stages)
         )
+        paired = trial.role is Role.SHADOW
+        if paired:
+            stages = tuple(_same_requests(*pair) for pair in stages)
         if manifest is None:
-            return Evidence(stages)
+            return Evidence(stages, paired=paired)
         test = manifest.evidence.model
         ups = test.positives / test.rows if test.positives and test.rows else 0.2
-        return Evidence(stages, manifest.task, test.metrics.get("roc_auc", 0.8), ups)
+        return Evidence(stages, manifest.task, test.metrics.get("roc_auc", 0.8), ups, paired)
 
     def _manifest(self, trial: Trial, version: int) -> Manifest | None:
         try:
@@ -189,13 +193,14 @@ class JudgeCanaries:
         did = sum((one for key, one in operated.items() if mine(key)), Operated())
         rows = [one for key, one in labelled.items() if mine(key)]
         scored, below = self._scores(trial, version, role, window, bounds)
-        score, value = (
-            np.concatenate([np.zeros(0), *(getattr(one, name) for one in rows)]) for name in ("score", "value")
+        score, value, label = (
+            np.concatenate([np.zeros(0), *(getattr(one, name) for one in rows)]) for name in ("score", "value", "label")
         )
         usable = np.isfinite(score) & np.isfinite(value)
         return Arm(
             answers=did.answers + did.errors, errors=did.errors, slow=did.slower_than(policy.latency_ms / 1000),
             timed=did.answers, scored=scored, below=below, label_score=score[usable], label_value=value[usable],
+            label_of=label[usable],
         )  # fmt: skip
 
     def _scores(
@@ -220,6 +225,19 @@ class JudgeCanaries:
                 self._counted.clear()
             self._counted[key] = count, below
         return count, below
+
+
+def _same_requests(stable: Arm, shadow: Arm) -> tuple[Arm, Arm]:
+    """A shadow answers what the stable version answered: of both, the labelled rows that both have, in the same order."""
+    _, here, there = np.intersect1d(stable.label_of, shadow.label_of, return_indices=True)
+    pairs = ((stable, here), (shadow, there))
+    one, other = (
+        dataclasses.replace(
+            arm, label_score=arm.label_score[rows], label_value=arm.label_value[rows], label_of=arm.label_of[rows]
+        )
+        for arm, rows in pairs
+    )
+    return one, other
 
 
 def not_above(bounds: Floats, edges: Floats, counts: npt.NDArray[np.int64]) -> Floats:

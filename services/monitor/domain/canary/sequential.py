@@ -8,7 +8,7 @@ functions take totals, not histories: who restarts, or counts in another order, 
   likelihoods over a Beta(1/2, 1/2) prior for each version [1, 2], divided by the largest likelihood that the hypothesis
   allows ("universal inference") [3].
 - `against_difference`: an estimated difference with its variance (areas under the ROC curve, mean errors). A one-sided
-  normal mixture [2, 4]; it holds for sums of many rows (an asymptotic confidence sequence [5]), which is why callers wait
+  normal mixture [2, 4]; on the same rows (a shadow's) the variance is that of paired differences. It holds for sums of many rows (an asymptotic confidence sequence [5]), which is why callers wait
   for some rows of each class.
 - `over_stages`: evidence of stretches of time in which the shares of traffic were different. Each is compared within
   itself: a rate that changes over the day would otherwise look like a difference when the canary's share is raised.
@@ -44,6 +44,8 @@ _PRIOR = 0.5
 _PRIOR_LOG_BETA = float(special.betaln(_PRIOR, _PRIOR))
 _HALVINGS = 40
 _TINY = 1e-300
+_LEAST_PAIRED = 0.05
+"""On the same rows a difference is known at most as well as on twenty times as many rows of each version's own."""
 _USUAL_QUANTILE = float(special.ndtri(0.8))
 """What is found in 80 of 100 runs is found where the estimate is so many standard errors below what is true."""
 
@@ -142,6 +144,42 @@ def area(score: Floats, value: Floats) -> tuple[float, float]:
     found = float(below.sum()) / (2 * ups * downs)
     delong = float(np.var(below / (2 * downs), ddof=1)) / ups + float(np.var(above / (2 * ups), ddof=1)) / downs
     return found, max(delong, float(area_variance(found, ups, downs)))
+
+
+def area_difference(score: Floats, other: Floats, value: Floats) -> tuple[float, float, float, float]:
+    """How much less one area is than the other's on the same rows, the variance of that by DeLong [6], and both areas.
+
+    What both versions find hard cancels out, so the variance is that of the rows on which they differ. It is never below a share of
+    what it would be on rows of their own: few rows may happen to show no difference at all.
+    """
+    up = value > 0.5
+    here, own_ups, own_downs = _placements(score[up], score[~up])
+    there, other_ups, other_downs = _placements(other[up], other[~up])
+    ups, downs = len(own_ups), len(own_downs)
+    if min(ups, downs) < 2:
+        return math.nan, math.inf, here, there
+    delong = np.var(own_ups - other_ups, ddof=1) / ups + np.var(own_downs - other_downs, ddof=1) / downs
+    alone = area_variance(here, ups, downs) + area_variance(there, ups, downs)
+    return there - here, max(float(delong), _LEAST_PAIRED * float(alone)), here, there
+
+
+def mean_difference(errors: Floats, others: Floats) -> tuple[float, float, float, float]:
+    """How much larger the errors are on average than the other's on the same rows, the variance of that, and both means."""
+    rows, apart = len(errors), errors - others
+    alone = float(np.var(errors, ddof=1) + np.var(others, ddof=1)) / rows
+    variance = max(float(np.var(apart, ddof=1)) / rows, _LEAST_PAIRED * alone, 1e-300)
+    return float(apart.mean()), variance, float(errors.mean()), float(others.mean())
+
+
+def _placements(ups: Floats, downs: Floats) -> tuple[float, Floats, Floats]:
+    """The area, and for each row the share of the other class that it ranks right against (ties count half)."""
+    positive, negative = np.sort(ups), np.sort(downs)
+    if not len(ups) or not len(downs):
+        return math.nan, ups, downs
+    below = np.searchsorted(negative, ups, "left") + np.searchsorted(negative, ups, "right")
+    under = np.searchsorted(positive, downs, "left") + np.searchsorted(positive, downs, "right")
+    placed = below / (2 * len(downs))
+    return float(placed.mean()), placed, 1 - under / (2 * len(ups))
 
 
 def area_variance(auc: Any, positives: Any, negatives: Any) -> Floats:

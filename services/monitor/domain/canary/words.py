@@ -130,6 +130,8 @@ class Arm:
     below: Floats = field(default_factory=lambda: np.zeros(0))
     label_score: Floats = field(default_factory=lambda: np.zeros(0))
     label_value: Floats = field(default_factory=lambda: np.zeros(0))
+    label_of: Floats = field(default_factory=lambda: np.zeros(0))
+    """A number of each labelled request, the same for both versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Evidence:
     expected_auc: float = 0.8
     """Of the stable version's test, and its share of positives: what says how many labels will be needed while there are none."""
     positives: float = 0.2
+    paired: bool = False
+    """The labels of both arms are those of the same requests, in the same order: a shadow's."""
 
     def total(self, what: str) -> tuple[int, int]:
         """A count over all stages: the stable version's, the candidate's."""

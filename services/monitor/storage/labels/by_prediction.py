@@ -107,7 +107,7 @@ class SqlLabels:
             if len(matched):
                 at = places[matched]
                 moment = (rows.at if window.by == "at" else rows.event_time)[matched]
-                part = rows.score[matched], value[at], known[at] - rows.event_time[matched], moment
+                part = rows.score[matched], value[at], known[at] - rows.event_time[matched], moment, at
                 parts.setdefault((one.version, one.role), []).append(part)
         return {
             key: LabelledRows(*(np.concatenate(arrays) for arrays in zip(*some, strict=True)))

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from services.monitor.domain.canary.judge_all import JudgeCanaries, deciles, not_above
 from services.monitor.domain.canary.words import CanaryJudgement, CanaryVerdict, Question, Stage, Trial
 from services.monitor.domain.log.operations import Operated
-from services.monitor.domain.model import PredictionBatch, Role
+from services.monitor.domain.model import Label, PredictionBatch, Role
 from services.monitor.metrics import CanaryGauges
 from services.monitor.worker import operations_handler
 from tenon.core.errors import Invalid, Unavailable
@@ -118,11 +118,13 @@ class World:
             lambda: self.clock,
         )  # fmt: skip
 
-    def answer(self, version: int, role: Role, scores: np.ndarray, *, at: int = START + 60) -> None:
-        """Rows in the log."""
+    def answer(
+        self, version: int, role: Role, scores: np.ndarray, *, at: int = START + 60, ids: tuple[str, ...] = ()
+    ) -> None:  # fmt: skip
+        """Rows in the log; `ids` are those of the answers that a shadow was asked beside."""
         rows = len(scores)
         name = f"{version}-{role}-{len(self.log.batches)}"
-        ids = tuple(f"{name}-{row}" for row in range(rows))
+        ids = ids or tuple(f"{name}-{row}" for row in range(rows))
         moments = np.full(rows, at, dtype=np.int64)
         self.log.store(
             NORTH,
@@ -196,6 +198,26 @@ def test_shadow_is_compared_by_its_own_rows() -> None:
     world.judge()
     assert world.last["verdict"] == "roll_back"
     assert findings(world.last)["scores"] == "worse"
+
+
+def test_shadow_is_compared_on_the_requests_that_both_answered() -> None:
+    """Labels come under the answer's id; in whatever order rows lie, and though the shadow missed some, the same are compared."""
+    world, rng = World(), np.random.default_rng(2)
+    shadow = replace(world.trials.trials[0], role=Role.SHADOW, needs=frozenset({Question.QUALITY}), automatic=False)
+    world.trials.trials = [replace(shadow, stages=(Stage(START, None, 1.0),))]
+    value = rng.random(300) < 0.4
+    score = rng.normal(size=300) + 1.2 * value
+    ids = tuple(f"answer-{row}" for row in range(300))
+    world.answer(1, Role.STABLE, score, ids=ids)
+    order = rng.permutation(300)[:250]
+    world.answer(2, Role.SHADOW, score[order] + 0.01 * rng.normal(size=250), ids=tuple(ids[row] for row in order))
+    labels = [Label(name, float(true), START + 100) for name, true in zip(ids, value, strict=True)]
+    world.log.record(NORTH, "stay", labels)
+    world.judge()
+    quality = next(one for one in world.last["questions"] if one["question"] == "quality")
+    assert "on the same 250 requests" in quality["text"]
+    assert (quality["finding"], quality["rows"], quality["stable_rows"]) == ("passes", 250, 250)
+    assert quality["value"] == pytest.approx(quality["stable_value"], abs=0.01)
 
 
 def test_without_the_registry_the_answers_stay_open() -> None:
