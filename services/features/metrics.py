@@ -20,6 +20,11 @@ NEWEST_EVENT = Gauge(
 )
 ENTITIES = Gauge("tenon_features_online_entities", "Entities with a blob.", ["tenant", "view"])
 BLOB_BYTES = Gauge("tenon_features_online_blob_bytes", "Bytes of all blobs of a view.", ["tenant", "view"])
+ENTITY_BYTES = Gauge(
+    "tenon_features_online_entity_bytes",
+    "Bytes of an entity's blob, of a thousand chosen by chance: the median, the 99th percentile and the largest.",
+    ["tenant", "view", "share"],
+)
 BUILDS = Histogram(
     "tenon_features_online_build_duration_seconds",
     "Time to build a view from the lake.",
@@ -62,6 +67,8 @@ class PrometheusMeter:
         TABLE_VERSION.labels(tenant.value, view).set(state.table_version)
         ENTITIES.labels(tenant.value, view).set(state.entities)
         BLOB_BYTES.labels(tenant.value, view).set(state.blob_bytes)
+        for share, size in (("p50", state.median_bytes), ("p99", state.p99_bytes), ("largest", state.largest_bytes)):
+            ENTITY_BYTES.labels(tenant.value, view, share).set(size)
         if state.newest_event is not None:
             NEWEST_EVENT.labels(tenant.value, view).set(state.newest_event / 1e6)
 

@@ -98,6 +98,16 @@ def entity_of(data: bytes) -> str:
         raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
 
 
+def newest_of(data: bytes) -> int | None:
+    """The time of the newest event; None without any. Raises `BlobCorrupt`."""
+    try:
+        count, name = _HEADER.unpack_from(data)[4:6]
+        time, _ = _read(data, _HEADER.size + name + -name % 8, count)
+    except (struct.error, ValueError, KeyError) as err:
+        raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
+    return int(time[-1]) if count else None
+
+
 def decode_blob(data: bytes) -> EntityBlob:
     """Read a blob. Raises `BlobCorrupt`."""
     try:

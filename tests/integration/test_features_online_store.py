@@ -100,6 +100,26 @@ def test_what_is_published_is_served(store: RedisOnlineStore, server: RedisServe
     assert [name for name, found in zip(names, served["v"].blobs, strict=True) if found] == ["a"]
 
 
+def test_who_has_no_events_any_more_leaves(store: RedisOnlineStore, server: RedisServer) -> None:
+    """Entities all of whose events are from before what any time can see are removed, unless pushed ones wait."""
+    waiting = replace(blob("waits", 3), pushed=np.array([77]))
+    before = publish(store, view_over("1d"), [blob("old", 1), blob("new", 2), waiting])
+    assert 0 < before.median_bytes <= before.p99_bytes <= before.largest_bytes < before.blob_bytes
+    later = replace(
+        blob("new", 7), table_version=2, events=Events(np.array([9]), (Column(), Column(value=np.array([7]))))
+    )
+    made = store.extend(NORTH, "v", before, replace(before, table_version=2), [later], 5)
+    assert made is not None
+    assert (made.entities, store.state(NORTH, "v")) == (2, made)
+    served = store.serve(NORTH, ["v"], lambda _: ["old", "new", "waits"])["v"]
+    assert served is not None
+    assert [value_in(data) for data in served.blobs] == [None, 7, 3]
+    assert made.blob_bytes == sum(len(data or b"") for data in served.blobs)
+    store.retire(NORTH, "v")
+    with connect(server.url) as redis:
+        assert redis.dbsize() == 0
+
+
 def test_held_values_are_extended_or_left_alone(store: RedisOnlineStore, server: RedisServer) -> None:
     """Events are added to the entities that have some; what is of another version, or gone, is published whole instead."""
     before = publish(store, view_over("1d"), [blob("a", 1), blob("b", 2)])

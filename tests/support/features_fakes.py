@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View
+from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View, with_sizes
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, Pending, ServedView
 from tenon.core.errors import NotFound, RateLimited, Unavailable
@@ -190,7 +190,8 @@ class FakeOnlineStore:
         above = pending.fresh() if pending else {}
         whole = {name: laid_over(below.get(name), above.get(name)) for name in below.keys() | above.keys()}
         written = {name: encode_blob(blob) for name, blob in whole.items() if blob is not None}
-        state = replace(state, entities=len(written), blob_bytes=sum(map(len, written.values())))
+        sizes = [len(data) for data in written.values()]
+        state = with_sizes(state, len(written), sum(sizes), sizes)
         self.states[tenant, view], self.blobs[tenant, view] = state, written
         self.plans[tenant, view] = compile_view(*source)
         return state
@@ -216,7 +217,12 @@ class FakeOnlineStore:
             old = held.get(blob.entity)
             held[blob.entity] = encode_blob(blob if old is None else with_more(decode_blob(old), blob, since))
         self.extended += 1
-        state = replace(state, entities=len(held), blob_bytes=sum(map(len, held.values())))
+        for entity, data in [*held.items()]:
+            held_blob = decode_blob(data)
+            if held_blob.pushed is None and not (held_blob.events.time >= since).any():
+                del held[entity]
+        sizes = [len(data) for data in held.values()]
+        state = with_sizes(state, len(held), sum(sizes), sizes)
         self.states[tenant, view] = state
         return state
 

@@ -148,6 +148,7 @@ def _state(view: View, state: OnlineState) -> dict[str, Any]:
         "table_version": state.table_version,
         "entities": state.entities,
         "blob_bytes": state.blob_bytes,
+        "entity_bytes": {"p50": state.median_bytes, "p99": state.p99_bytes, "largest": state.largest_bytes},
         "horizon": rfc3339(state.horizon),
         "newest_event": None if state.newest_event is None else rfc3339(state.newest_event),
         "built_at": rfc3339(state.built_at),

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 
-import numpy as np
 import polars as pl
 
-from services.features.domain.frames import ENTITY, blobs_of, micros, with_entity
+from services.features.domain.frames import blobs_of, micros
 from services.features.domain.known_keys import KnownKeys
 from services.features.domain.model import LakeTable, OnlineState, View, pinned_name
 from services.features.domain.pending import PendingOf
@@ -22,11 +21,9 @@ from tenon.core.errors import TenonError
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
-from tenon.windows.events import Column, Events
 
 KEEP = 7 * 86_400_000_000
 """How long a definition that is not the newest is kept after it was last asked for."""
-_NO_TIMES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +177,10 @@ class BuildOnline:
         held = state and (state.plan_digest, state.table_uri, state.table_version)
         if state is not None and held == (source.plan.digest, source.uri, source.version):
             self._meter.behind(tenant, name, 0)
+            since = state.horizon - source.plan.longest_window
             called = replace(state, view_digest=view.digest, revision=view.revision, same=same)
             # The same values under another name: a definition that was worded anew, or an older one asked for again.
-            return state if called == state else self._online.extend(tenant, name, state, called, (), state.horizon)
+            return state if called == state else self._online.extend(tenant, name, state, called, (), since)
         self._meter.behind(tenant, name, source.version - (state.table_version if state else -1))
         return None
 
@@ -240,17 +238,10 @@ class BuildOnline:
     def _blobs(self, plan: Plan, table: LakeTable, horizon: int) -> Iterator[EntityBlob]:
         since = horizon - plan.longest_window
         rows = read_events(self._lake, table, [plan], since=since)
-        recent: set[str] = set()
         for blob in blobs_of(plan, rows, table_version=table.version, horizon=horizon):
-            recent.add(blob.entity)
-            yield blob
-        everyone = self._lake.read_distinct(table, [column.name for column in plan.entity])
-        names = pl.DataFrame({ENTITY: with_entity(everyone, plan.entity)})[ENTITY].drop_nulls().unique().sort()
-        nothing = Events(_NO_TIMES, tuple(Column() for _ in range(len(plan.columns) + 1)))
-        for name in names:
-            if name not in recent:
-                # Seen, but so long ago that every window is empty: known, unlike an entity without a blob.
-                yield EntityBlob(name, table.version, horizon, nothing)
+            # Of an entity whose events are all older nothing is held: that its windows are empty, no blob says as well.
+            if len(blob.events):
+                yield blob
 
 
 def _newest(rows: pl.DataFrame, plan: Plan) -> int | None:

@@ -124,7 +124,7 @@ class LookUpOnline:
         _check_keys([view.plan for view in found], rows)
         answers = []
         for view in found:
-            answer = look_up(view.plan, view.blobs, by_columns[view.plan.entity][1], rows.at)
+            answer = look_up(view.plan, view.blobs, by_columns[view.plan.entity][1], rows.at, view.state.horizon)
             answers.append(ViewColumns(view.plan, view.state.newest_event, answer))
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1

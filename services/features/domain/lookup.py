@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+import numpy as np
+
 from services.features.domain.plan import Plan
 from tenon.core.errors import Unavailable
 from tenon.windows.events import IntArray
@@ -22,15 +24,20 @@ class Status(enum.Enum):
 
 STATUSES = (Status.MISSING, *Status)
 """By number; 0 is none."""
+_EVER = -(1 << 63)
 
 
-def look_up(plan: Plan, blobs: HeldBlobs, rows: IntArray, at: IntArray) -> Answer:
-    """The view's values for each row, of which `rows` says whose blob it asks (-1: a key is missing). Every entity that was
-    ever seen has a blob.
+def look_up(plan: Plan, blobs: HeldBlobs, rows: IntArray, at: IntArray, horizon: int = _EVER) -> Answer:
+    """The view's values for each row, of which `rows` says whose blob it asks (-1: a key is missing). An entity has a blob
+    as long as any time from the horizon on can see an event of it; of earlier times, nothing is told of one without.
 
     Raises `Unavailable` for a blob that cannot be read.
     """
     try:
-        return plan.program.look_up(blobs, rows, at)
+        answer = plan.program.look_up(blobs, rows, at)
     except ValueError as err:
         raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err
+    if (at < horizon).any():
+        untold = (at < horizon) & (answer.statuses[0] == Status.UNKNOWN_ENTITY.value)
+        answer.values[:, untold], answer.statuses[:, untold] = np.nan, Status.BEFORE_HORIZON.value
+    return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +51,8 @@ class OnlineState:
     which other definitions (digests) mean the same.
 
     `horizon`: values at earlier times cannot be told from it. `newest_event`: the table's latest event time, None
-    without rows. `built_at` is when it was finished. Times are microseconds.
+    without rows. `built_at` is when it was finished. Times are microseconds. How many bytes single entities take is told
+    of some of them, chosen by chance: of all where there are no more.
     """
 
     plan_digest: str
@@ -65,10 +66,23 @@ class OnlineState:
     blob_bytes: int
     built_at: int
     same: tuple[str, ...] = ()
+    median_bytes: int = 0
+    p99_bytes: int = 0
+    largest_bytes: int = 0
 
     def answers(self, digest: str) -> bool:
         """Whether the values are those of this definition."""
         return digest == self.view_digest or digest in self.same
+
+
+def with_sizes(state: OnlineState, entities: int, blob_bytes: int, some: Sequence[int]) -> OnlineState:
+    """The state of so many entities, of which some have blobs of these sizes."""
+    ordered = sorted(some) or [0]
+    median, p99 = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.5, 0.99))
+    return replace(
+        state, entities=entities, blob_bytes=blob_bytes,
+        median_bytes=median, p99_bytes=p99, largest_bytes=ordered[-1],
+    )  # fmt: skip
 
 
 def pinned_name(view: str, digest: str) -> str:

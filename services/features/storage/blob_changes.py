@@ -3,6 +3,7 @@ somebody wrote meanwhile; then again. So no one's events are lost, and nobody wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import redis
 
 from tenon.core.errors import Unavailable
-from tenon.windows.blob import EntityBlob, encode_blob
+from tenon.windows.blob import EntityBlob, encode_blob, newest_of
 
 _TRIES_OF_MANY, _TRIES = 3, 100
 
@@ -31,8 +32,8 @@ class BlobChanges:
 
     @property
     def index(self) -> bytes:
-        """The set of all entities."""
-        return self.base + b":entities"
+        """All entities, by the time of their newest event."""
+        return self.base + b":newest"
 
     @property
     def size(self) -> bytes:
@@ -78,14 +79,19 @@ class BlobChanges:
         kept = [(key, part, data) for key, part, data in zip(keys, parts, made, strict=True) if data is not None]
         if kept:
             pipe.mset({key: data for key, _, data in kept})
-            pipe.sadd(self.index, *[part for _, part, _ in kept])
+            pipe.zadd(self.index, {part: _score(data) for _, part, data in kept})
         if gone:
             pipe.delete(*[key for key, _ in gone])
-            pipe.srem(self.index, *[part for _, part in gone])
+            pipe.zrem(self.index, *[part for _, part in gone])
         if not blind:
             pipe.incrby(self.size, written - sum(len(data) for data in held if data is not None))
         pipe.execute()
         return written
+
+
+def _score(data: bytes) -> float:
+    newest = newest_of(data)
+    return -math.inf if newest is None else newest
 
 
 def _some_of(make: Make, some: slice, count: int) -> Make:

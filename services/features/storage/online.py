@@ -5,7 +5,7 @@ Keys, all under `tenon:features:<tenant>:<view>:`, and for a definition that a m
     asked              which definitions were asked for by digest, and when last
     serving            which plan is served, and what is held of it (JSON); written last, so it is the switch
     <plan>:plan        the documents the plan is made of (JSON)
-    <plan>:entities    a set of all blob keys' last parts
+    <plan>:newest      all blob keys' last parts, by the time of the entity's newest event
     <plan>:bytes       how many bytes the blobs have
     <plan>=<entity>    an entity's blob (`#` and a hash instead of `=` and the text when it is long)
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 
-from services.features.domain.model import OnlineState
+from services.features.domain.model import OnlineState, with_sizes
 from services.features.domain.plan import Plan
 from services.features.domain.ports import Pending
 from services.features.storage.blob_changes import BlobChanges, Moved, encoded
@@ -39,6 +39,7 @@ from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob
 log = get_logger(__name__)
 
 _FINAL_TRIES, _LAY_TRIES = 5, 20
+_MEASURED = 1000
 
 
 class RedisOnlineStore(OnlineReads):
@@ -66,7 +67,7 @@ class RedisOnlineStore(OnlineReads):
             return blob
 
         with reaching_redis("write online values"):
-            gone: set[bytes] = set(self._writer.sscan_iter(of_plan.index, count=CHUNK))
+            gone: set[bytes] = {name for name, _ in self._writer.zscan_iter(of_plan.index, count=CHUNK)}
             size = 0
             for chunk in chunks(blobs):
                 names = [entity_part(blob.entity) for blob in chunk]
@@ -168,7 +169,8 @@ class RedisOnlineStore(OnlineReads):
                         final.execute()
                     except redis.WatchError:
                         continue
-                    return state
+                    # Not before: until then an earlier horizon is promised, from which they can be seen.
+                    return self._without_old(of_plan, key, state, since)
             except (BlobCorrupt, Moved):
                 return None
         return None
@@ -221,9 +223,38 @@ class RedisOnlineStore(OnlineReads):
                 yield pipe
 
     def _counted(self, of_plan: BlobChanges, state: OnlineState) -> OnlineState:
-        entities: Any = self._writer.scard(of_plan.index)
+        entities: Any = self._writer.zcard(of_plan.index)
         size: Any = self._writer.get(of_plan.size)
-        return replace(state, entities=entities, blob_bytes=int(size or 0))
+        # Names that are there, each once: all of them where they are not more.
+        some: Any = self._writer.zrandmember(of_plan.index, _MEASURED) or []
+        with self._writer.pipeline(transaction=False) as pipe:
+            for name in some:
+                pipe.strlen(of_plan.base + name)
+            return with_sizes(state, entities, int(size or 0), pipe.execute())
+
+    def _without_old(self, of_plan: BlobChanges, key: str, state: OnlineState, since: int) -> OnlineState:
+        """Forget the entities all of whose events are from before `since`, unless some were pushed and wait."""
+        found: Any = self._writer.zrangebyscore(of_plan.index, "-inf", since)
+
+        def rest(held: Sequence[bytes | None]) -> list[bytes | None]:
+            return [None if data is None or _all_before(decode_blob(data), since) else data for data in held]
+
+        for parts in chunks(found):
+            of_plan.change(parts, rest)
+        if not found:
+            return state
+        with self._writer.pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+            if pipe.get(key) != json.dumps(asdict(state), sort_keys=True).encode():
+                return state
+            state = self._counted(of_plan, state)
+            pipe.multi()
+            pipe.set(key, json.dumps(asdict(state), sort_keys=True))
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                log.info("sizes are told with the next build", plan=of_plan.base.decode())
+        return state
 
     def _remove_retired(self, tenant: TenantId, view: str, serving: str) -> None:
         plans = f"{prefix(tenant, view)}plans"
@@ -233,9 +264,11 @@ class RedisOnlineStore(OnlineReads):
             if digest == serving:
                 continue
             of_plan = f"{prefix(tenant, view)}{digest[:16]}"
-            for part in chunks(self._writer.sscan_iter(f"{of_plan}:entities", count=CHUNK)):
+            names = (name for name, _ in self._writer.zscan_iter(f"{of_plan}:newest", count=CHUNK))
+            # Before 2026-11-21 a set had the names.
+            for part in chunks([*names, *self._writer.sscan_iter(f"{of_plan}:entities", count=CHUNK)]):
                 self._writer.delete(*[of_plan.encode() + name for name in part])
-            self._writer.delete(f"{of_plan}:entities", f"{of_plan}:plan", f"{of_plan}:bytes")
+            self._writer.delete(*[f"{of_plan}:{last}" for last in ("newest", "entities", "plan", "bytes")])
             self._writer.srem(plans, digest)
             log.info("retired online values removed", view=view, plan=digest[:16])
 
@@ -290,6 +323,10 @@ def _extended(fresh: EntityBlob, old: EntityBlob | None, before: OnlineState, si
     if old.table_version > before.table_version or old.entity != fresh.entity:
         raise Moved
     return with_more(old, fresh, since)
+
+
+def _all_before(blob: EntityBlob, since: int) -> bool:
+    return blob.pushed is None and not (blob.events.time >= since).any()
 
 
 def _bare(data: bytes | None) -> EntityBlob | None:

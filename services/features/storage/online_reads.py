@@ -103,10 +103,7 @@ class OnlineReads:
         believed = self._serving.get((tenant, view))
         if believed is not None and believed[0] == pointer:
             return believed[1]
-        try:
-            read = json.loads(pointer)
-            state = OnlineState(**read | {"same": tuple(read["same"])})
-        except (ValueError, TypeError, KeyError):
+        if (state := _state_in(pointer)) is None:
             # Written by another version of the program: rebuilt as if nothing were there.
             log.warning("online state is unreadable", view=view)
             return None
@@ -133,6 +130,14 @@ class OnlineReads:
 def _parts(names: list[str]) -> list[Any]:
     """The last parts of the names' keys: the names themselves where all are short."""
     return names if max(map(len, names), default=0) <= _SURELY_SHORT else [entity_part(name) for name in names]
+
+
+def _state_in(pointer: bytes) -> OnlineState | None:
+    try:
+        read = json.loads(pointer)
+        return OnlineState(**read | {"same": tuple(read["same"])})
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def corrupt() -> Unavailable:

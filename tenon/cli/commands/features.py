@@ -125,9 +125,10 @@ def _show(output: Output, view: dict[str, Any], lineage: dict[str, Any], statist
         version = lineage["dataset"]["table_version"]
         if version is not None and online["table_version"] < version:
             behind += f", {count(version - online['table_version'], 'version')} behind the lake"
-        output.line(
-            f"online: {count(online['entities'], 'entity')}, {size:,.0f} bytes each, up to {newest[:16].replace('T', ' ')}{behind}"
-        )
+        output.line(f"online: {count(online['entities'], 'entity')}, up to {newest[:16].replace('T', ' ')}{behind}")
+        sizes = online.get("entity_bytes", {})
+        named = ", ".join(f"{name} {value:,}" for name, value in sizes.items())
+        output.line(f"memory: {online['blob_bytes']:,} bytes, {size:,.0f} an entity{f' ({named})' if named else ''}")
     output.line()
     about = {one["feature"]: one for one in statistics["features"]} if statistics else {}
     rows = []

@@ -272,14 +272,31 @@ def test_an_event_waits_for_ingest(world: World) -> None:
 
 
 def test_horizon_and_old_entities(world: World) -> None:
-    """An entity seen long ago is known with empty windows; times before the horizon are not answered."""
+    """Times before the horizon are not answered, of nobody; an entity that no time after it can see is not held."""
+    nothing = [0.0, pytest.approx(float("nan"), nan_ok=True)]
     world.commit(sale(1, 2, "old", "1.00"), sale(2, 50, "a", "1.00"))
     world.builds.build(NORTH, "shop_history")
-    assert world.ask("old", 50)[1] == [Status.PRESENT, Status.MISSING]
-    assert world.ask("nobody", 50) == ([0.0, pytest.approx(float("nan"), nan_ok=True)], [Status.UNKNOWN_ENTITY] * 2)
+    for shop in ("old", "nobody"):
+        assert world.ask(shop, 50) == (nothing, [Status.UNKNOWN_ENTITY] * 2)
+        assert world.ask(shop, 39.9)[1] == [Status.BEFORE_HORIZON] * 2
     assert world.ask("a", 40)[1][0] is Status.PRESENT
     assert world.ask("a", 39.9)[1] == [Status.BEFORE_HORIZON] * 2
     assert world.ask(None, 50)[1] == [Status.MISSING] * 2
+
+
+def test_an_entity_without_events_leaves(world: World) -> None:
+    """With the build after which nobody can see its events any more, and it comes back with the next."""
+    rows = [sale(1, 20, "old", "1.00"), sale(2, 21, "a", "1.00"), sale(3, 50, "a", "2.00"), sale(4, 51, "old", "3.00")]
+    world.commit(*rows[:2])
+    assert world.builds.build(NORTH, "shop_history").entities == 2
+    world.commit(*rows[:3])
+    state = world.builds.build(NORTH, "shop_history")
+    assert (state.entities, world.online.extended) == (1, 1)
+    assert 0 < state.median_bytes == state.p99_bytes == state.largest_bytes == state.blob_bytes
+    assert world.ask("old", 50)[1] == [Status.UNKNOWN_ENTITY] * 2
+    world.commit(*rows)
+    assert world.builds.build(NORTH, "shop_history").entities == 2
+    assert world.ask("old", 52)[1][0] is Status.PRESENT
 
 
 def test_a_lookup_says_how_far_the_data_go(world: World) -> None:

@@ -10,6 +10,7 @@ def feature_view(name: str) -> dict[str, Any]:
     return {
         "revision": 2, "features": [f"{name}.count_30d", f"{name}.amount_mean_30d"],
         "online": {"serves_this_revision": False, "revision": 1, "table_version": 3, "entities": 40, "blob_bytes": 4000,
+                   "entity_bytes": {"p50": 96, "p99": 180, "largest": 200},
                    "newest_event": "2026-01-01T10:00:00Z"},
     }  # fmt: skip
 
