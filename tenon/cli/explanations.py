@@ -146,7 +146,7 @@ KEY_FILE_UNREADABLE | A key file cannot be read. | Check its path and rights.
 KEY_INVALID | The API key is not known, was revoked or has expired. | `tenon keys create --tenant NAME` makes a new one.
 KEY_MISSING | No API key was sent. | Send the header `Authorization: Bearer KEY`.
 KEY_NOT_FOUND | The tenant has no key of this id. | `tenon keys list --tenant NAME`
-KEY_TWICE | A key stands twice in one JSON object, so what was meant cannot be known. | Send it once; the refusal names it.
+KEY_TWICE | A key stands twice in one JSON object, or a key column twice in one lookup, so what was meant cannot be known. | Send it once; the refusal names it.
 KIND_WRONG | A document of another kind was sent to this address. | Each kind has its own address; `tenon apply` knows them.
 LABELS_EMPTY | No labels were sent. | Send {"labels": [{"prediction_id": "…", "value": 1}]}.
 LABELS_INVALID | The labels do not have the form they should have. | Columns: prediction_id,value and perhaps known_at.
@@ -237,6 +237,8 @@ REPORT_TOO_LARGE | A replica reports more models than one can have. | Only for p
 RETRAINING_LEARNS_NOTHING | The Model document tests on everything from a fixed day on, so a new training would learn from the same rows as before. | Give split.test, a length before the last row, instead of split.testFrom.
 RETRAINING_NOT_FOUND | There is no such retraining request. | `tenon retraining list` shows them with their ids.
 RETRAINING_NOT_WAITING | The retraining request was started or dismissed already. | `tenon retraining list` shows its state; a new one comes after the cool-down, if there is still reason.
+ROWS_TWICE | A lookup named its rows one by one and in columns. | Send `rows`, or `keys` with `at_micros`, not both.
+ROWS_UNEVEN | The columns of a lookup have different numbers of texts or times, or a missing row is not there. | Send one text for each row in every column, and one time for all rows, one for each, or none.
 TRAINER_NOT_KNOWN | This monitor knows no trainer, so it cannot start a training. | Set TENON_TRAINER_GRPC, or `tenon train MODEL`.
 REQUEST_INVALID | The request does not have the form it should have. | The message names the field; /docs of the service shows the form.
 REVIEW_DECIDED | This answer was reviewed already. | Go on to the next.
