@@ -121,6 +121,15 @@ class FakeLake:
             return None
         return commits[-1][commits[0].height :].select(columns)
 
+    def read_removed(self, table: LakeTable, since: int) -> pl.DataFrame:
+        """See `ports.Lake`."""
+        keys, commits = table.spec.primary_key, self.commits[table.uri]
+        gone = [
+            commits[version - 1].join(commits[version], on=keys, how="anti").select(*keys, pl.lit(version).alias(REPLACED_IN))
+            for version in range(max(since, 0) + 1, table.version + 1)
+        ]  # fmt: skip
+        return pl.concat(gone) if gone else commits[0].head(0).select(*keys, pl.lit(0).alias(REPLACED_IN))
+
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""
         keys, commits, found = table.spec.primary_key, self.commits[table.uri], list[pl.DataFrame]()

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.model import LakeTable
-from services.features.domain.ports import Lake
+from services.features.domain.ports import REPLACED_IN, Lake
 from services.features.domain.read_pushed import key_texts
 
 _MOST_KEYS = 40_000_000
@@ -36,6 +36,13 @@ class KnownKeys:
         found = places < len(hashes)
         found[found] = hashes[places[found]] == wanted[found]
         return [bool(one) for one in found]
+
+    def removed(self, table: LakeTable, since: int) -> dict[str, int]:
+        """The keys, as `key_texts` gives them, whose rows were removed after version `since`, and in which version last."""
+        rows = self._lake.read_removed(table, since)
+        return dict(
+            sorted(zip(key_texts(table.spec, rows), rows[REPLACED_IN], strict=True), key=lambda item: int(item[1]))
+        )
 
     def _at(self, table: LakeTable) -> _Hashes:
         names = list(table.spec.primary_key)

@@ -13,7 +13,7 @@ from services.features.domain.known_keys import KnownKeys
 from services.features.domain.model import LakeTable
 from services.features.domain.plan import Plan
 from services.features.domain.ports import PushedRows
-from services.features.domain.read_pushed import column_types, frame_of, key_texts, stored_row
+from services.features.domain.read_pushed import column_types, frame_of, key_texts, pushed_version, stored_row
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
@@ -38,11 +38,19 @@ def entities_of_pushed(plan: Plan, rows: Rows) -> dict[str, frozenset[int]]:
 
 
 def known_rows(known: KnownKeys, spec: DatasetSpec, table: LakeTable | None, rows: Rows) -> set[int]:
-    """The keys of the rows that the table has, and of those that cannot be read any more."""
+    """The keys of the rows that the table has, or had since they were pushed, and of those that cannot be read any more."""
     types = {name: kind for name, kind in column_types(spec).items() if name in spec.primary_key}
     keys, frame = _rows(types, rows)
-    of_table = known.known(table, key_texts(spec, frame))
-    return rows.keys() - {key for key, is_known in zip(keys, of_table, strict=True) if not is_known}
+    texts = key_texts(spec, frame)
+    left = {
+        key: text for key, text, is_known in zip(keys, texts, known.known(table, texts), strict=True) if not is_known
+    }
+    since = {key: version for key in left if (version := pushed_version(rows[key])) is not None}
+    if table is not None and since and min(since.values()) < table.version:
+        # What a commit brought and a later one removed, as an erasure does, was the table's: the push is over.
+        removed = known.removed(table, min(since.values()))
+        left = {key: text for key, text in left.items() if removed.get(text, -1) <= since.get(key, table.version)}
+    return rows.keys() - left.keys()
 
 
 class PendingOf:

@@ -97,6 +97,10 @@ class Lake(Protocol):
         nothing of a row that was removed since. The primary key is among the columns."""
         ...
 
+    def read_removed(self, table: LakeTable, since: int) -> pl.DataFrame:
+        """The primary keys of the rows that were removed after version `since`, with the version in `REPLACED_IN`."""
+        ...
+
     def version_at(self, table: LakeTable, as_of: int | None) -> int:
         """The version that was the newest at a time (microseconds; None: the table's own); -1 when there was none, or when
         it is longer ago than is known."""

@@ -59,7 +59,7 @@ class PushEvents:
             raise Invalid("PUSH_WITHOUT_VIEW", f"no feature view is made of data set {dataset!r}",
                           place=Place(field="dataset"), hint="apply a feature view first")  # fmt: skip
         now = self._now()
-        read = {row.key: row.to_bytes(now) for row in read_rows(spec, rows)}
+        read = {row.key: row.to_bytes(now, table.version if table else -1) for row in read_rows(spec, rows)}
         if max(map(len, read.values()), default=0) > MAX_ROW_BYTES:
             raise TooLarge("PUSH_TOO_LARGE", f"a row is longer than {MAX_ROW_BYTES >> 10} KiB of JSON")
         known = known_rows(self._known, spec, table, read)

@@ -39,15 +39,23 @@ class PushedRow:
     key: int
     values: Mapping[str, Any]
 
-    def to_bytes(self, at: int) -> bytes:
-        """The row and when it was pushed."""
-        return json.dumps({"at": at, "row": self.values}, separators=(",", ":"), default=str).encode()
+    def to_bytes(self, at: int, version: int) -> bytes:
+        """The row, when it was pushed, and the version that the table had then."""
+        return json.dumps(
+            {"at": at, "version": version, "row": self.values}, separators=(",", ":"), default=str
+        ).encode()
 
 
 def stored_row(data: bytes) -> tuple[int, Mapping[str, Any]]:
     """When a row was pushed, and the row."""
     read = json.loads(data)
     return int(read["at"]), read["row"]
+
+
+def pushed_version(data: bytes) -> int | None:
+    """The version that the table had when a row was pushed; None of rows from before this was kept."""
+    version = json.loads(data).get("version")
+    return None if version is None else int(version)
 
 
 def read_rows(spec: DatasetSpec, rows: Sequence[Mapping[str, Any]]) -> list[PushedRow]:

@@ -91,18 +91,7 @@ class DeltaLake:
 
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: the table's change feed has them. What was changed before a table had one is not known."""
-        options, found = self._blobs.storage_options(), []
-        try:
-            delta = DeltaTable(table.uri, version=table.version, storage_options=options)
-            for first, last in self._corrected(table, delta):
-                changes = _changes(delta, first, last)
-                if changes is not None:
-                    old = pl.col("_change_type").is_in(["update_preimage", "delete"])
-                    found.append(self._with_later(table, changes.lazy().filter(old), columns).collect())
-        except (DeltaError, OSError) as err:
-            raise Unavailable(
-                "LAKE_UNAVAILABLE", f"the changes of {table.spec.name!r} up to version {table.version} cannot be read"
-            ) from err
+        found = self._old_rows(table, columns, -1)
         if not found:
             return pl.DataFrame(schema={name: _dtype(table.spec, name) for name in columns})
         at = pl.col("_commit_timestamp").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(REPLACED_AT)
@@ -115,6 +104,31 @@ class DeltaLake:
         left = rows.filter(pl.col("_change_type") != "delete").join(removed, on=keys, how="left")
         after = pl.col("__removed_in").is_null() | (pl.col(REPLACED_IN) > pl.col("__removed_in"))
         return left.filter(after).select(*columns, REPLACED_IN, REPLACED_AT)
+
+    def read_removed(self, table: LakeTable, since: int) -> pl.DataFrame:
+        """See `ports.Lake`."""
+        keys = list(table.spec.primary_key)
+        version = pl.col("_commit_version").cast(pl.Int64).alias(REPLACED_IN)
+        removed = (pl.col("_change_type") == "delete") & (pl.col("_commit_version") > since)
+        found = [rows.filter(removed).select(*keys, version) for rows in self._old_rows(table, keys, since)]
+        empty = {name: _dtype(table.spec, name) for name in keys} | {REPLACED_IN: pl.Int64}
+        return pl.concat(found) if found else pl.DataFrame(schema=empty)
+
+    def _old_rows(self, table: LakeTable, columns: Sequence[str], since: int) -> list[pl.DataFrame]:
+        """The change feed's rows that were replaced or removed, from the commits after version `since`."""
+        options, found = self._blobs.storage_options(), []
+        try:
+            delta = DeltaTable(table.uri, version=table.version, storage_options=options)
+            for first, last in self._corrected(table, delta):
+                changes = _changes(delta, first, last) if last > since else None
+                if changes is not None:
+                    old = pl.col("_change_type").is_in(["update_preimage", "delete"])
+                    found.append(self._with_later(table, changes.lazy().filter(old), columns).collect())
+        except (DeltaError, OSError) as err:
+            raise Unavailable(
+                "LAKE_UNAVAILABLE", f"the changes of {table.spec.name!r} up to version {table.version} cannot be read"
+            ) from err
+        return found
 
     def _corrected(self, table: LakeTable, delta: DeltaTable) -> list[tuple[int, int]]:
         """The versions in which rows were replaced or removed, as spans."""

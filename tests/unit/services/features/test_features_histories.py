@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,6 +235,23 @@ def test_one_value_through_a_whole_life(steps: list[tuple[str, Any]], seed: Any)
         life.step(kind, what)
     edges = [at + after for at in range(0, 26 * SECOND, SECOND) for after in (0, 1)]
     life.check(sorted(seed.sample(edges, 5)))
+
+
+@pytest.mark.parametrize("between", [[], [("build", None)]])
+def test_a_pushed_row_is_over_when_its_commit_was_erased(between: list[tuple[str, Any]]) -> None:
+    """Also when nothing was built between the commit and the erasure; pushed once more after that, it waits again."""
+    row = {"at": SECOND, "known": None, "shop": "a", "cost": None, "size": None, "load": None}
+    life = Life()
+    for kind, what in [
+        ("commit", {(1, "x"): row}), ("push", {(2, "x"): row}), ("commit", {(2, "x"): row}), *between,
+        ("erase", {(2, "x")}),
+    ]:  # fmt: skip
+        life.step(kind, what)
+    life.check([2 * SECOND])
+    life.step("push", {(2, "x"): row})
+    life.check([2 * SECOND])
+    life.step("commit", {(3, "x"): row})
+    life.check([2 * SECOND])
 
 
 @settings(max_examples=20, deadline=None)

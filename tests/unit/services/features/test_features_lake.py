@@ -109,6 +109,10 @@ def test_corrected_rows_are_kept(folder: Path) -> None:
     assert replaced(6) == replaced(8) == [(1, 10, 4), (1, 11, 5)]
     assert replaced(9) == [(1, 10, 4), (1, 11, 5), (2, 13, 9), (3, None, 9)]
     assert replaced(5) == [(1, 10, 4), (1, 11, 5), (2, None, 5)]
+    removed = [
+        lake.read_removed(LakeTable(uri, version, SPEC), since).rows() for version, since in ((9, 3), (5, 3), (9, 6))
+    ]
+    assert removed == [[(2, 6)], [], []]
     assert DeltaLake(blobs).read_replaced(LakeTable(uri, 9, SPEC), ["id"])["id"].sort().to_list() == [1, 1, 2, 3]
 
 

@@ -89,7 +89,7 @@ MISTAKES = [
     broken("view-of-unknown-dataset", VIEW, "dataset: orders", "dataset: oders", ("'oders'",), "orders", "4:1"),
     broken("entity-unknown", VIEW, "entity: [customer]", "entity: [custmer]", ("'custmer'",), "customer", "5:10"),
     broken("aggregate-column-unknown", VIEW, "column: amount", "column: amout", ("'amout'",), "amount", "9:5"),
-    broken("aggregate-of-text", VIEW, "column: amount", "column: channel", ("'channel'",), "scale: 2", "9:5"),
+    broken("aggregate-of-text", VIEW, "column: amount", "column: channel", ("'channel'",), "`distinct`", "9:5"),
     broken("mean-without-column", VIEW, "- functions: [count]  ", "- functions: [mean]  ", ("column",), None, ""),
     broken("rate-without-above", VIEW, "functions: [mean, max]", "functions: [rate]", ("above",), None, ""),
     # models
