@@ -13,6 +13,7 @@ import click
 
 from tenon.cli import exits
 from tenon.cli.failures import Stop
+from tenon.cli.width import GAP, in_lines, terminal_width, widths_for
 from tenon.core.errors import Place, TenonError
 
 if TYPE_CHECKING:
@@ -53,24 +54,24 @@ class Output:
         right: Sequence[str] = (),
         title: str | None = None,
     ) -> None:
-        """Print a table; with no colours and no drawing when stdout is not a terminal, so that `awk` can read it."""
+        """Print a table: in the terminal's width, wide texts in several lines; elsewhere a row a line, so that `awk` can read it."""
         if self.json:
             return
         cells = [[_text(cell) for cell in row] for row in rows]
         if title:
             click.echo(click.style(title, bold=True) if _colours(sys.stdout) else title)
-        widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-        heading = "  ".join(
-            name.rjust(w) if name in right else name.ljust(w) for name, w in zip(columns, widths, strict=True)
-        ).rstrip()
-        click.echo(click.style(heading, dim=True) if _colours(sys.stdout) else heading)
-        for row in cells:
-            parts = [
-                cell.rjust(w) if name in right else cell.ljust(w)
-                for name, cell, w in zip(columns, row, widths, strict=True)
-            ]
-            line = "  ".join(parts).rstrip()
-            click.echo(_tint(line) if _colours(sys.stdout) else line)
+        lines = [list(columns), *cells]
+        widths = widths_for(lines, terminal_width(), [place for place, name in enumerate(columns) if name in right])
+        for place, row in enumerate(lines):
+            for parts in in_lines(row, widths):
+                told = [
+                    part.rjust(w) if name in right else part.ljust(w)
+                    for name, part, w in zip(columns, parts, widths, strict=True)
+                ]
+                line = (" " * GAP).join(told).rstrip()
+                if _colours(sys.stdout):
+                    line = _tint(line) if place else click.style(line, dim=True)
+                click.echo(line)
 
     # --- talk
 
@@ -254,6 +255,13 @@ def count(number: int, noun: str) -> str:
         noun if number == 1 else (noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s")
     )
     return f"{number:,} {plural}"
+
+
+def plain(value: float | None) -> str:
+    """A metric: whole above a thousand, one digit after the point above ten, as on the pages; else as `figure`."""
+    if value is None or abs(value) < 10:
+        return figure(value)
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.1f}"
 
 
 def figure(value: float | None, digits: int = 4) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import httpx
@@ -72,6 +73,31 @@ def sign_in(tab: Tab, key: str, person: str = "") -> None:
     tab.wait("document.readyState === 'complete' && !location.pathname.endsWith('/sign-in')")
 
 
+def sound(tab: Tab, page: str) -> None:
+    """What a screen reader needs: a title, one first heading and none left out below it, names for fields and pictures, table
+    headings that say for what, and a way past the header."""
+    assert tab.evaluate("document.title").endswith(" · Tenon"), page
+    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(one => +one.tagName[1])")
+    assert levels.count(1) == 1, (page, levels)
+    assert levels[0] == 1, page
+    assert all(after <= before + 1 for before, after in pairwise(levels)), (page, levels)
+    nameless = tab.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(one => !one.labels?.length"
+        " && !one.getAttribute('aria-label')).map(one => one.outerHTML)"
+    )
+    assert not nameless, (page, nameless)
+    assert not tab.evaluate(
+        "[...document.querySelectorAll('svg')].filter(one => !one.getAttribute('aria-label')).length"
+    )
+    assert not tab.evaluate(
+        "[...document.querySelectorAll('table')].filter(one => !one.querySelector('caption')).length"
+    )
+    assert not tab.evaluate("[...document.querySelectorAll('th')].filter(one => !one.scope).length"), page
+    assert tab.evaluate("document.querySelector('a.skip').getAttribute('href')") == "#main", page
+    ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids)), page
+
+
 def test_the_fleet_at_a_glance(monitor: MonitorProcess, browser: Browser) -> None:
     """The operator signs in and sees without scrolling what serves, for whom, the canary's share, the worst first and what to do."""
     tab = browser.open(f"{monitor.url}/")
@@ -125,12 +151,47 @@ def test_a_wrong_key_and_a_strangers_form(monitor: MonitorProcess) -> None:
         assert client.get("/v1/tenants/north/models").status_code == 401  # The cookie opens pages only.
 
 
+def test_an_incident_is_taken_and_given_back(monitor: MonitorProcess, browser: Browser) -> None:
+    """From the fleet's button to the incident's page: who is at it stands there under the signed-in name, as the API tells it."""
+    with monitor.client(ADMIN_KEY) as client:
+        wait_for(lambda: client.get("/v1/incidents").json()["incidents"], "an incident is open", log=monitor.log)
+        tab = browser.open(f"{monitor.url}/pages")
+        sign_in(tab, ADMIN_KEY, "Ada Lovelace")
+        tab.click("form.inline button")
+        tab.wait("location.pathname.startsWith('/pages/incidents/') && !!document.querySelector('#said')")
+        assert tab.text("#said") == "Acknowledged."
+        assert "Ada Lovelace has acknowledged it" in tab.text("main")
+        assert {"What moved", "What happened", "Who is at it"} <= {
+            name for role, name in tab.accessible() if role == "heading"
+        }
+        taken = tab.evaluate("location.pathname").rpartition("/")[2]
+        assert client.get(f"/v1/incidents/{taken}").json()["note"]["who"] == "Ada Lovelace"
+        tab.click("main form button")
+        tab.wait("document.querySelector('#said')?.innerText === 'Taken back.'")
+        tab.evaluate("document.querySelector('select').value = '3d'")
+        tab.click("main form:nth-of-type(2) button")
+        tab.wait("document.querySelector('#said')?.innerText === 'Nothing more of it for three days.'")
+        assert client.get(f"/v1/incidents/{taken}").json()["note"]["action"] == "snoozed"
+        assert not tab.complaints
+    tab.go(f"{monitor.url}/pages/incidents?state=all")
+    assert "snoozed by Ada Lovelace" in tab.text("table")
+    stranger = browser.open(f"{monitor.url}/pages")
+    sign_in(stranger, KEYS["west"])
+    stranger.go(f"{monitor.url}/pages/tenants/west/incidents/{taken}")
+    assert "no incident" in stranger.text("h1")
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_screen_needs_no_sideways_scrolling(monitor: MonitorProcess, browser: Browser, dark: bool) -> None:
     """On a telephone the page itself is as wide as the screen, in light and dark."""
     tab = browser.open(f"{monitor.url}/pages", width=390, height=844, dark=dark)
     sign_in(tab, KEYS["north"])
-    for page in ("tenants/north", "tenants/north/models/readmission"):
+    for page in (
+        "tenants/north", "tenants/north/models/readmission", "tenants/north/models/readmission/quality",
+        "tenants/north/models/readmission?known_at=2026-01-01T00:00", "tenants/north/incidents?state=all",
+        "tenants/north/models/readmission/review",
+    ):  # fmt: skip
         tab.go(f"{monitor.url}/pages/{page}")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390, page
+        sound(tab, page)
         assert not tab.complaints, page

@@ -13,7 +13,7 @@ import click
 from tenon.cli import exits
 from tenon.cli.context import data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadFile, Stop
-from tenon.cli.output import Output, count, figure
+from tenon.cli.output import Output, count, figure, plain
 from tenon.cli.paths import path_of
 from tenon.cli.tenants import choose_tenant, near_name
 from tenon.core.errors import Place, did_you_mean
@@ -30,6 +30,7 @@ _FIELDS = ("prediction_id", "value", "known_at")
 )
 @click.option("--to", "end", metavar="TIME", help="…and before this moment. Default: now.")
 @click.option("--version", "version", type=click.IntRange(min=1), help="Only this version.")
+@click.option("--known-at", metavar="TIME", help="With the labels that were known then (RFC 3339). Default: now.")
 @click.option("--check", is_flag=True, help="Exit 1 when there is drift or worse quality, for scripts.")
 @tenant_option
 @data_option()
@@ -41,6 +42,7 @@ def report(
     start: str | None,
     end: str | None,
     version: int | None,
+    known_at: str | None,
     check: bool,
     tenant: str | None,
     data: str | None,
@@ -51,6 +53,8 @@ def report(
         params["from"] = rfc3339(parse_rfc3339(start, "--from"))
     if end:
         params["to"] = rfc3339(parse_rfc3339(end, "--to"))
+    if known_at:
+        params["known_at"] = rfc3339(parse_rfc3339(known_at, "--known-at"))
     client = open_client(data, output)
     owner = choose_tenant(client, tenant)
     with near_name(client, owner, "model", model):
@@ -74,19 +78,19 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         rests = ", ".join(f"{rows:,} {level.replace('_', ' ')}" for level, rows in found["levels"].items())
         output.line(f"what answers with history rest on: {rests}\n")
     output.table(
-        ["column", "verdict", "psi", "p", "missing", "in training", "rows", "what"],
+        ["column", "verdict", "psi", "p", "missing", "trained", "rows", "what"],
         [
             [c["column"], c["verdict"].replace("_", " "), figure(c.get("psi"), 3), figure(c.get("p_value"), 4), _percent(c.get("missing_ratio")),
-             _percent(c.get("baseline_missing_ratio")), c["rows"], c.get("summary", "")]
+             _percent(c.get("baseline_missing_ratio")), c["rows"], _what(c)]
             for c in found["columns"]
         ],
-        right=("psi", "p", "missing", "in training", "rows"), title=f"drift: {found['drift_verdict'].replace('_', ' ')}",
+        right=("psi", "p", "missing", "trained", "rows"), title=f"drift: {found['drift_verdict'].replace('_', ' ')}",
     )  # fmt: skip
     output.line()
     output.table(
         ["version", "metric", "value", "95 % interval", "in the test", "rows"],
         [
-            [str(q["version"]), q["metric"], figure(q["value"]), f"{figure(q['low'])} … {figure(q['high'])}", figure(q.get("expected")), q["rows"]]
+            [str(q["version"]), q["metric"], plain(q["value"]), f"{plain(q['low'])} … {plain(q['high'])}", plain(q.get("expected")), q["rows"]]
             for q in found["quality"]
         ],
         right=("value", "in the test", "rows"), title=f"quality: {found['quality_verdict'].replace('_', ' ')}",
@@ -100,6 +104,14 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         )
     drifted = sum(c["verdict"] == "drift" for c in found["columns"])
     output.line(f"{count(len(found['columns']), 'column')} judged, {drifted} drifted")
+
+
+def _what(column: dict[str, Any]) -> str:
+    """What changed, without the figures that stand in the row; of a calm column what would have been seen."""
+    text: str = column.get("summary", "")
+    if column["verdict"] == "no_drift":
+        return f"{column['smallest_effect']:.2f} or more would be seen" if "would have been seen" in text else ""
+    return text.partition("; adjusted")[0].partition(" (KS")[0]
 
 
 def _percent(value: float | None) -> str:

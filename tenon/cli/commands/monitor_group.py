@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,20 @@ import click
 from tenon.cli import exits
 from tenon.cli.context import SuggestingGroup, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadFile, Stop
-from tenon.cli.output import Output, count, figure
+from tenon.cli.output import Output, count, plain
 from tenon.cli.paths import path_of
 from tenon.cli.tenants import choose_tenant, near_name
+from tenon.cli.width import GAP, terminal_width
 from tenon.core.errors import Invalid, Place
+from tenon.core.timestamps import MICROS_PER_SECOND, parse_rfc3339, rfc3339
 
 _STATES = {"worse": "worse", "drift": "drift", "silent": "silent", "unknown": "not known", "fine": "fine"}
 _URGENT = ("worse", "drift")
 _LAST = click.option(
     "--last", metavar="TIME", help="How far back: 1d, 7d, 30d, 90d, 1y, … or all. Default: what suits the log."
+)
+_KNOWN_AT = click.option(
+    "--known-at", metavar="TIME", help="With the labels that were known then (RFC 3339). Default: now."
 )
 _BY = click.option(
     "--by",
@@ -62,13 +68,13 @@ def _show_status(output: Output, found: dict[str, Any], urgent: int) -> None:
     models = found["models"]
     if models:
         output.table(
-            ["tenant", "model", "state", "serves", "drift", "quality", "predictions", "labels", "last asked"],
+            ["tenant", "model", "state", "serves", "drift", "quality", "answers", "labels", "asked"],
             [[
                 one["tenant"], one["model"], _STATES.get(one["state"], one["state"]), _serves(one["release"]), _drift(one["latest_verdict"]),
                 _words((one["latest_verdict"] or {}).get("quality_verdict")), one["predictions"], one["labels"],
-                _minute(one["last_prediction_at"]),
+                _ago(one["last_prediction_at"]),
             ] for one in models],
-            right=("predictions", "labels"),
+            right=("answers", "labels"),
         )  # fmt: skip
         output.line()
     for one in models:
@@ -103,19 +109,20 @@ def _drift(verdict: dict[str, Any] | None) -> str:
 @click.argument("model")
 @_LAST
 @_BY
+@_KNOWN_AT
 @click.option("--check", is_flag=True, help="Exit 1 when it drifts in the newest bucket that could be judged.")
 @tenant_option
 @data_option()
 @json_option
 @click.pass_obj
-def drift(output: Output, model: str, last: str | None, by: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
+def drift(output: Output, model: str, last: str | None, by: str | None, known_at: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
     """Show a model's drift over time: which columns lay how far from training, bucket by bucket."""
-    found = _history(output, model, last, by, tenant, data)
+    found = _history(output, model, last, by, known_at, tenant, data)
     names = _worst_columns(found["buckets"])
     if output.json:
         output.result("monitor-drift", found | {"worst_columns": names})
     else:
-        shown = names[:6]
+        shown = _that_fit(names[:6])
         output.table(
             ["from", "version", "predictions", *shown],
             [[_minute(one["start"]), f"v{one['version']}", one["predictions"], *(_effect(one, name) for name in shown)]
@@ -123,7 +130,7 @@ def drift(output: Output, model: str, last: str | None, by: str | None, check: b
             right=("predictions", *shown), title=f"drift of {model}: distance from training, in units of what matters (! = drift)",
         )  # fmt: skip
         _say_releases(output, found)
-        left = f", {len(names) - 6} columns more with --json" if len(names) > 6 else ""
+        left = f", {len(names) - len(shown)} more with --json" if len(names) > len(shown) else ""
         output.line(f"{count(len(names), 'column')}, the worst first{left}")
     if check:
         judged = [one for one in found["buckets"] if any(c["verdict"] != "not_enough_evidence" for c in one["columns"])]
@@ -135,14 +142,15 @@ def drift(output: Output, model: str, last: str | None, by: str | None, check: b
 @click.argument("model")
 @_LAST
 @_BY
+@_KNOWN_AT
 @click.option("--check", is_flag=True, help="Exit 1 when it is worse in the newest bucket that could be judged.")
 @tenant_option
 @data_option()
 @json_option
 @click.pass_obj
-def quality(output: Output, model: str, last: str | None, by: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
+def quality(output: Output, model: str, last: str | None, by: str | None, known_at: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
     """Show a model's quality over time on matured labels, beside the figures of its test."""
-    found = _history(output, model, last, by, tenant, data)
+    found = _history(output, model, last, by, known_at, tenant, data)
     rows = [
         (one, figures) for one in found["buckets"] for figures in one["quality"] if figures["metric"] == found["metric"]
     ]
@@ -152,8 +160,8 @@ def quality(output: Output, model: str, last: str | None, by: str | None, check:
         output.table(
             ["from", "version", "labels", found["metric"] or "value", "95 % interval", "in the test", "verdict"],
             [[
-                _minute(one["start"]), f"v{figures['version']}", figures["rows"], figure(figures["value"]),
-                f"{figure(figures['low'])} … {figure(figures['high'])}", figure(figures["expected"]), _words(figures["verdict"]),
+                _minute(one["start"]), f"v{figures['version']}", figures["rows"], plain(figures["value"]),
+                f"{plain(figures['low'])} … {plain(figures['high'])}", plain(figures["expected"]), _words(figures["verdict"]),
             ] for one, figures in rows],
             right=("labels", found["metric"] or "value", "in the test"), title=f"quality of {model}",
         )  # fmt: skip
@@ -168,13 +176,16 @@ def quality(output: Output, model: str, last: str | None, by: str | None, check:
 @click.argument("model")
 @_LAST
 @_BY
+@_KNOWN_AT
 @tenant_option
 @data_option()
 @json_option
 @click.pass_obj
-def labels(output: Output, model: str, last: str | None, by: str | None, tenant: str | None, data: str | None) -> None:
+def labels(
+    output: Output, model: str, last: str | None, by: str | None, known_at: str | None, tenant: str | None, data: str | None
+) -> None:  # fmt: skip
     """Show how many of a model's answers are labelled by now. (`tenon labels` sends them.)"""
-    found = _history(output, model, last, by, tenant, data)
+    found = _history(output, model, last, by, known_at, tenant, data)
     if output.json:
         output.result("monitor-labels", found)
     buckets = [one for one in found["buckets"] if one["predictions"]]
@@ -252,13 +263,16 @@ def open_pages(output: Output, model: str | None, show: bool, tenant: str | None
 
 
 def _history(
-    output: Output, model: str, last: str | None, by: str | None, tenant: str | None, data: str | None
-) -> dict[str, Any]:
+    output: Output, model: str, last: str | None, by: str | None, known_at: str | None, tenant: str | None, data: str | None
+) -> dict[str, Any]:  # fmt: skip
+    moment = rfc3339(parse_rfc3339(known_at, "--known-at")) if known_at else None
     client = open_client(data, output)
     owner = choose_tenant(client, tenant)
     with near_name(client, owner, "model", model):
         path = path_of("tenants", owner, "models", model, "history")
-        found: dict[str, Any] = client.get("monitor", path, params={"last": last, "by": by}, deadline=60.0)
+        found: dict[str, Any] = client.get(
+            "monitor", path, params={"last": last, "by": by, "known_at": moment}, deadline=60.0
+        )
     return found
 
 
@@ -270,6 +284,18 @@ def _worst_columns(buckets: list[dict[str, Any]]) -> list[str]:
                 continue
             worst[one["column"]] = max(worst.get(one["column"], 0.0), one["severity"])
     return sorted(worst, key=lambda name: (-worst[name], name))
+
+
+def _that_fit(names: list[str]) -> list[str]:
+    """The first names whose columns fit into the terminal beside the others; at least one."""
+    room, shown = terminal_width(), 0
+    if room is None:
+        return names
+    left = room - len("2026-11-21 08:30  version  predictions")
+    for name in names:
+        left -= max(len(name), len("! 10.00")) + GAP
+        shown += left >= 0
+    return names[: max(shown, 1)]
 
 
 def _effect(bucket: dict[str, Any], name: str) -> str:
@@ -287,6 +313,17 @@ def _say_releases(output: Output, found: dict[str, Any]) -> None:
 
 def _minute(text: str | None) -> str:
     return text[:16].replace("T", " ") if text else ""
+
+
+def _ago(text: str | None) -> str:
+    """How long since, in the largest unit that fits."""
+    if not text:
+        return "never"
+    seconds = max(0, int(time.time()) - parse_rfc3339(text) // MICROS_PER_SECOND)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return "just now"
 
 
 def _words(verdict: str | None) -> str:

@@ -81,6 +81,8 @@ def page_visit(scope: Scope) -> Callable[[Request], Visit]:
         session = sessions_of(request).read(request.cookies.get(COOKIE))
         context.principal.set(session.principal)
         if "tenant" not in request.path_params:
+            if session.principal.is_platform and scope not in session.principal.scopes:
+                session.principal.require_admin()
             return Visit(request, session)
         tenant = TenantId(request.path_params["tenant"])
         session.principal.require(tenant, scope)

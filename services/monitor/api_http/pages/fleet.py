@@ -13,7 +13,7 @@ from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
-from services.monitor.domain.reports.overview import DRIFTS, FINE, WORSE, Overview
+from services.monitor.domain.reports.overview import DRIFTS, FINE, UNKNOWN, WORSE, Overview
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import Scope
 from tenon.core.timestamps import rfc3339
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Reading = Annotated[Visit, Depends(page_visit(Scope.READ))]
 
-_MOST_TOLD = 8
+_MOST_TOLD, _MOST_LINES = 8, 12
 _TONES = {WORSE: "bad", DRIFTS: "bad"}
 
 
@@ -38,7 +38,7 @@ def add_fleet_page(pages: APIRouter, use: UseCases) -> None:
             return RedirectResponse(tenant_url(visit.principal.tenant.value), status_code=303)
         found = use.look_over.fleet()
         what = f"{_count(len(found.tenants), 'tenant')}, {_count(len(found.lines), 'model')}"
-        open_now = incidents_section(use.incidents.list(None), use.now())
+        open_now = incidents_section(use.incidents.list(None), use.now(), csrf=visit.csrf)
         return visit.page("Fleet", *_overview(found, use.now(), what, open_now, fleet=True))
 
     @pages.get("/tenants/{tenant}")
@@ -49,7 +49,7 @@ def add_fleet_page(pages: APIRouter, use: UseCases) -> None:
             raise NotFound("TENANT_NOT_FOUND", f"there is no tenant {tenant!r}")
         month = rfc3339(use.now())[:7]
         link = tag("p", tag("a", f"This month's report ({month})", href=f"{tenant_url(tenant)}/months/{month}"))
-        open_now = incidents_section(use.incidents.list(visit.tenant), use.now())
+        open_now = incidents_section(use.incidents.list(visit.tenant), use.now(), tenant=tenant, csrf=visit.csrf)
         body = _overview(
             found, use.now(), f"Tenant {tenant}, {_count(len(found.lines), 'model')}", open_now, fleet=False
         )
@@ -93,7 +93,14 @@ def _overview(found: Overview, now: int, what: str, incidents: Markup, *, fleet:
     ]  # fmt: skip
     rows = [_row(line, now, fleet=fleet) for line in found.lines]
     title = "All models, the worst first" if fleet else "Models, the worst first"
-    return [*parts, table(title, columns, rows, class_="overview", hidden=True), incidents, _found(found)]
+    # Of a large fleet the lines that need nobody are folded, so that the first screen holds what matters.
+    shown = max(_MOST_LINES, sum(line.rank < UNKNOWN for line in found.lines)) if len(rows) > _MOST_LINES else len(rows)
+    models = table(title, columns, rows[:shown], class_="overview", hidden=True)
+    rest = Markup()
+    if rows[shown:]:
+        calm = table("Models that need nobody", columns, rows[shown:], class_="overview", hidden=True)
+        rest = tag("details", tag("summary", f"{_count(len(rows) - shown, 'model')} more, none needs you"), calm)
+    return [*parts, models, rest, incidents, _found(found)]
 
 
 def _found(found: Overview) -> Markup:

@@ -26,7 +26,7 @@ def known_at_form(known_at: int | None, **kept: str) -> Markup:
     hidden = [tag("input", type="hidden", name=name, value=value) for name, value in kept.items() if value]
     back = "?" + "&".join(f"{name}={value}" for name, value in kept.items() if value)
     said = (
-        [tag("b", f"as known at {minute(known_at)}"), " ", tag("a", "as known now", href=back)]
+        [tag("b", f"as known at {minute(known_at)}"), " ", tag("a", "as known now", href=back), " · "]
         if known_at is not None
         else []
     )

@@ -56,7 +56,9 @@ def add_model_page(pages: APIRouter, use: UseCases) -> None:
                 place=Place(field="model"), hint=f"Did you mean {near}?" if near else None,
             )  # fmt: skip
         now = use.now()
-        body = [*_top(view, now), incidents_section(use.incidents.list(tenant, model=model), now), *_rest(view, now)]
+        found = use.incidents.list(tenant, model=model)
+        incidents = incidents_section(found, now, tenant=tenant.value, csrf=visit.csrf)
+        body = [*_top(view, now), incidents, *_rest(view, now)]
         if view.report is not None:
             body.append(verdicts_table(use.verdicts.history(tenant, model, _MOST_VERDICTS)))
         trail = [(tenant.value, tenant_url(tenant.value)), (model, model_url(tenant.value, model))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from services.monitor.api_http.pages.html import join, tag
-from services.monitor.api_http.pages.words import facts, marked, minute, share, table, verdict_mark, when
+from services.monitor.api_http.pages.words import facts, marked, minute, named, share, table, verdict_mark, when
 from services.monitor.domain.quality.measure import plain
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def columns_table(report: Report, most: int | None = None) -> Markup:
         return Markup()
     rows: list[list[Markup | str]] = [
         [
-            tag("code", one.column), verdict_mark(one.verdict),
+            tag("code", named(one.column), id=f"column-{one.column}"), verdict_mark(one.verdict),
             histogram(one, one.histogram) if one.histogram is not None and place < MAX_DRAWN else "",
             f"{one.effect:.3f}", f"{one.psi:.3f}", "< 0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}", f"{one.rows:,}",
             marked(one.summary),
@@ -113,19 +113,22 @@ def mistakes_table(found: Mistakes | None, columns: Sequence[str]) -> Markup:
         for one in found.worst
     ]  # fmt: skip
     head = [
-        ("event", ""),
+        ("event", "t"),
         ("version", ""),
         ("answer", "n"),
         ("truth", "n"),
         ("off by", "n"),
-        *((name, "") for name in shown),
+        *((named(name), "name") for name in shown),
         ("prediction", ""),
     ]
     about = facts(
         f"The worst of {found.labelled:,} labelled answers in this window. Shown are the columns that drift most."
     )
     return tag(
-        "section", tag("h2", "Most wrong"), about, table("Answers that were most wrong", head, rows, hidden=True)
+        "section",
+        tag("h2", "Most wrong"),
+        about,
+        table("Answers that were most wrong", head, rows, hidden=True),
     )
 
 
@@ -221,7 +224,7 @@ def verdicts_table(records: Sequence[VerdictRecord]) -> Markup:
         ]
         for one in told
     ]
-    head = [("given", ""), ("version", ""), ("drift", ""), ("quality", ""), ("why", "todo")]
+    head = [("given", "t"), ("version", ""), ("drift", ""), ("quality", ""), ("why", "todo")]
     return _section("Verdicts as they changed", head, rows)
 
 
@@ -236,4 +239,4 @@ def duration(seconds: float | None) -> str:
 
 
 def _section(title: str, head: list[tuple[str, str]], rows: list[list[Markup | str]]) -> Markup:
-    return join(tag("section", tag("h2", title), table(title, head, rows, hidden=True)))
+    return join(tag("section", tag("h2", title), table(title, head, rows, class_="overview", hidden=True)))

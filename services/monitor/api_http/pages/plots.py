@@ -126,7 +126,7 @@ def line_plot(
     key += [("level", level.text) for level in levels]
     rows = [_row(one, line.name, write) for line in lines for one in line.points if one is not None]
     figures = table(
-        f"{title}: figures", [("from", ""), ("what", ""), ("value", "n"), ("between", "n")], rows, hidden=True
+        f"{title}: figures", [("from", "t"), ("what", ""), ("value", "n"), ("between", "n")], rows, hidden=True
     )
     return _figure(title, drawn, key, figures)
 
@@ -154,7 +154,7 @@ def share_plot(
             height += count
     drawn.append(_marks(axis, marks))
     key = [(f"s{place % SERIES + 1}", name) for place, name in enumerate(names)]
-    columns = [("from", ""), *((name, "n") for name in names)]
+    columns = [("from", "t"), *((name, "n") for name in names)]
     rows: list[list[Markup | str]] = [
         [_moment(start), *(f"{parts.get(name, 0):,}" for name in names)] for start, _, parts in buckets if parts
     ]

@@ -13,7 +13,7 @@ from services.monitor import metrics
 from services.monitor.api_http.pages.addresses import model_url, review_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit, posted_form
 from services.monitor.api_http.pages.html import join, tag
-from services.monitor.api_http.pages.words import facts, minute, when
+from services.monitor.api_http.pages.words import facts, minute, named, when
 from services.monitor.domain.labels.match import is_history
 from services.monitor.domain.quality.measure import plain
 from services.monitor.domain.review_words import Reason, ReviewItem, ReviewRound, State
@@ -138,7 +138,7 @@ def _pair(name: str, value: str) -> Markup:
 
 def _values(title: str, values: dict[str, KeyValue | None]) -> Markup:
     rows = [
-        tag("tr", tag("th", tag("code", name), scope="row"), tag("td", _shown(value), class_="n"))
+        tag("tr", tag("th", tag("code", named(name)), scope="row"), tag("td", _shown(value), class_="n"))
         for name, value in values.items()
     ]
     return tag("table", tag("caption", title), tag("tbody", rows))

@@ -11,6 +11,7 @@ from services.monitor.api_http.pages.addresses import HOME
 from services.monitor.api_http.pages.depth import add_depth_page
 from services.monitor.api_http.pages.doors import PageRoute
 from services.monitor.api_http.pages.fleet import add_fleet_page
+from services.monitor.api_http.pages.incident import add_incident_pages
 from services.monitor.api_http.pages.model import add_model_page
 from services.monitor.api_http.pages.month import add_month_page
 from services.monitor.api_http.pages.review import add_review_pages
@@ -29,6 +30,7 @@ def add_pages(app: FastAPI, use: UseCases) -> None:
     pages = APIRouter(prefix=HOME, route_class=PageRoute, include_in_schema=False)
     add_sign_in(pages)
     add_fleet_page(pages, use)
+    add_incident_pages(pages, use)
     add_model_page(pages, use)
     add_depth_page(pages, use)
     add_month_page(pages, use)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
 from services.monitor.api_http.pages.html import join, tag
 from tenon.core.timestamps import MICROS_PER_SECOND, rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WORDS = {
     "drift": "drift", "no_drift": "no drift", "not_enough_evidence": "not enough evidence",
@@ -32,6 +36,11 @@ def verdict_mark(verdict: str) -> Markup:
 def marked(text: str) -> Markup:
     """Text with its `names` set apart."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def named(name: str) -> Markup:
+    """A name that may be broken behind its dots and underscores, and nowhere else."""
+    return join(*[part for piece in re.split(r"(?<=[._])", name) for part in (piece, Markup("<wbr>"))][:-1])
 
 
 def minute(moment: int) -> str:
@@ -64,7 +73,7 @@ def share(value: float) -> str:
 
 def table(
     caption: str,
-    columns: list[tuple[str, str]],
+    columns: Sequence[tuple[Markup | str, str]],
     rows: list[list[Markup | str]],
     *,
     class_: str = "",
@@ -74,7 +83,7 @@ def table(
     head = tag("tr", [tag("th", name, scope="col", class_=kind or None) for name, kind in columns])
     body = [
         tag("tr", [
-            tag("th" if place == 0 else "td", cell, data_label=columns[place][0] if class_ else None, class_=columns[place][1] or None, scope="row" if place == 0 else None)
+            tag("th" if place == 0 else "td", cell, data_label=_bare(columns[place][0]) if class_ else None, class_=columns[place][1] or None, scope="row" if place == 0 else None)
             for place, cell in enumerate(row)
         ])
         for row in rows
@@ -82,6 +91,10 @@ def table(
     title = tag("caption", caption, class_="unseen" if hidden else None)
     inner = tag("table", title, tag("thead", head), tag("tbody", body), class_=class_ or None)
     return tag("div", inner, class_="wide", role="region", aria_label=caption, tabindex="0")
+
+
+def _bare(heading: Markup | str) -> str:
+    return heading.striptags() if isinstance(heading, Markup) else heading
 
 
 def facts(*parts: Markup | str) -> Markup:

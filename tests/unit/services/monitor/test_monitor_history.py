@@ -284,18 +284,21 @@ def test_quality_in_depth_is_drawn() -> None:
 
 
 def test_incidents_are_told_with_what_to_do() -> None:
-    """The title, since when, why and what to do; who is at it already, else how to say so; never more than a few."""
+    """The title as a link, since when, why and what to do; who is at it, else a button to say so; never more than a few."""
     one = {
-        "id": "i1", "title": "age of cost: values are higher", "severity": "critical", "tenant": "north", "common": False,
+        "id": "i1", "state": "open", "title": "age of cost: values are higher", "severity": "critical", "tenant": "north", "common": False,
         "since": "2026-01-01T00:00:00Z", "causes": ["a unit may have changed"], "advice": ["look at the source"], "note": None,
     }  # fmt: skip
     noted = one | {"id": "i2", "note": {"who": "Ada", "action": "acknowledged"}}
-    told = str(incidents_section([one, noted, *[one] * 8], NOW))
-    assert "A unit may have changed. To do: look at the source." in told.replace("</b>", "")
-    assert "tenon incidents ack i1" in told
+    told = str(incidents_section([one, noted, *[one] * 8], NOW, tenant="north", csrf="c<1>"))
+    assert "A unit may have changed. To do: look at the source." in told
+    assert 'href="/pages/tenants/north/incidents/i1"' in told
+    assert 'action="/pages/tenants/north/incidents/i1"' in told
+    assert 'value="c&lt;1&gt;"' in told
+    assert told.count("<form") == 5  # Six are shown, of one of which Ada has said so.
     assert "Ada has acknowledged it" in told
     assert "and 4 more" in told
-    assert str(incidents_section([], NOW)) == ""
+    assert 'href="/pages/incidents"' in str(incidents_section([], NOW))
 
 
 def months(log: MemoryLog) -> TellMonth:
