@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.kept.segment import Segment
     from services.monitor.domain.label_words import KeyedRecorded
     from services.monitor.domain.labels.record import LabelsRecorded
+    from services.monitor.domain.quality.words import QualityReport
     from tenon.core.tenancy import TenantId
 
 PREDICTIONS = Counter(
@@ -35,6 +36,9 @@ LOG_LAG = Gauge("tenon_monitor_log_lag_seconds", "Age of the newest prediction o
 ARCHIVED = Counter("tenon_monitor_archived_predictions_total", "Predictions moved into the lake.")
 ARCHIVE_AGE = Gauge(
     "tenon_monitor_archive_age_seconds", "How long ago the oldest predictions were taken that are not in the lake yet."
+)
+ARCHIVE_AFTER = Gauge(
+    "tenon_monitor_archive_after_seconds", "The age from which predictions are to be moved into the lake."
 )
 VERDICT = Gauge(
     "tenon_monitor_verdict",
@@ -55,6 +59,11 @@ LABEL_DELAY = Gauge(
 )
 QUALITY = Gauge(
     "tenon_monitor_quality", "The metric on matured labels.", ["tenant", "model", "version", "metric", "bound"]
+)
+ESTIMATED = Gauge(
+    "tenon_monitor_estimated_quality",
+    "The metric as it is estimated before labels come; bound is value, low or high.",
+    ["tenant", "model", "version", "metric", "bound"],
 )
 WINDOW_PREDICTIONS = Gauge(
     "tenon_monitor_window_predictions", "Predictions in the window that was judged.", ["tenant", "model"]
@@ -218,6 +227,27 @@ class ReportGauges:
         for old in self._figures.get(key, set()) - shown:
             QUALITY.remove(*old)
         self._figures[key] = shown
+
+
+class EstimateGauges:
+    """Estimated quality by version; what is no longer estimated is taken away."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+
+    def show(self, report: QualityReport) -> None:
+        """Set one model's gauges."""
+        key = (report.tenant, report.model)
+        found = {
+            (*key, str(one.version), one.metric, bound): value
+            for one in report.estimates
+            for bound, value in (("value", one.value), ("low", one.low), ("high", one.high))
+        }
+        for names, value in found.items():
+            ESTIMATED.labels(*names).set(value)
+        for old in self._shown.get(key, set()) - found.keys():
+            ESTIMATED.remove(*old)
+        self._shown[key] = set(found)
 
 
 class CanaryGauges:

@@ -149,6 +149,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             eventually(
                 lambda: prometheus.series("tenon_monitor_canary_answers_needed"), "the canary is judged", seconds=90
             )
+            eventually(
+                lambda: prometheus.series("tenon_monitor_estimated_quality"), "quality is estimated", seconds=120
+            )
             seen = time.time()
             eventually(lambda: prometheus.series(f'timestamp(up{{job="tenon"}}) > {seen + 2}'), "it was read twice")
             yield Watched(prometheus, began, time.time())

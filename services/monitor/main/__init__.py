@@ -16,6 +16,7 @@ from services.monitor.domain.log.erase import EraseSubject
 from services.monitor.domain.quality.build import BuildQuality
 from services.monitor.domain.quality.examined import ReadExamined
 from services.monitor.domain.quality.mistakes import FindMistakes
+from services.monitor.domain.quality.watch_estimates import WatchEstimates
 from services.monitor.domain.reports.build import BuildReport
 from services.monitor.domain.reports.evaluate import Evaluate, ShownIn
 from services.monitor.domain.reports.history import ReadHistory, coarser, on_page
@@ -74,6 +75,8 @@ def main() -> None:
     shown = ShownIn(metrics.ReportGauges(), worse_quality)
     evaluate = Evaluate(log, build_report, parts.verdicts, shown, window=window, now=now_micros)
 
+    estimate = WatchEstimates(log, build_quality, metrics.EstimateGauges().show, window=window, now=now_micros)
+
     def evaluate_once() -> None:
         with metrics.EVALUATION.time(), metrics.EVALUATION_FAILURES.count_exceptions():
             evaluate()
@@ -91,6 +94,7 @@ def main() -> None:
     )  # fmt: skip
     background += [
         Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),
+        Periodic("estimates", estimate, settings.monitor_evaluate_seconds),
         *judging,
         Periodic("retraining", retraining, settings.monitor_retraining_seconds),
     ]

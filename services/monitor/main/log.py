@@ -77,6 +77,7 @@ def keep_log(archiving: Archiving, settings: MonitorSettings) -> None:
     """Move what is old enough into the archive, and forget what is older than is kept."""
     now = now_micros()
     metrics.ARCHIVED.inc(archiving.move(now - parse_duration(settings.monitor_archive_after)))
+    metrics.ARCHIVE_AFTER.set(parse_duration(settings.monitor_archive_after) / 1e6)
     oldest = archiving.oldest()
     metrics.ARCHIVE_AGE.set(0.0 if oldest is None else (now - oldest) / 1e6)
     archiving.forget(
