@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from services.monitor.domain.erase_words import Subject
@@ -15,7 +20,9 @@ from services.monitor.domain.model import Label, Role, Window
 from services.monitor.storage.log.former_batches import FormerBatches
 from services.monitor.storage.log.former_payload import pack_rows
 from services.monitor.storage.log.former_tables import batch_rows, batches, predictions
+from services.monitor.storage.log.tables import forgotten
 from services.monitor.storage.models import ModelIds
+from services.monitor.storage.segments.tables import segment_rows, segments
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import START, batch_document
 from tests.support.monitor_window_suite import know_versions, plain, some_batch
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 NORTH = TenantId("north")
 LATER = 2**60
 ALWAYS = Window(0, LATER)
+UUID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
 def everything(store: Store) -> list[Any]:
@@ -122,6 +130,86 @@ class ArchiveSuite:
         assert left == set(ids) - theirs - {"p0", "p1"}
         assert len(store.figures()[1, Role.STABLE]) == len(left)
         assert store.log.traffic(NORTH, "cost", ALWAYS) == {(1, Role.STABLE): 300}
+
+    def test_rows_about_the_forgotten_that_come_late_are_dropped(self, store: Store) -> None:
+        """By the text or the number of a column and by id, up to the instant of the erasure; another tenant's and later rows stay,
+        a batch keeps its other rows, and it is counted once however often it comes."""
+        store.clear()
+        know_versions(store)
+        now = time.time_ns() // 1000
+        for subject in (Subject(key={"kind": "k3"}), Subject(key={"x": "7"}), Subject(frozenset({"p1", UUID}))):
+            store.erasure.remember(NORTH, subject)
+        kinds = [None if row % 7 == 0 else f"k{row % 5}" for row in range(30)]
+        values: dict[str, list[Any]] = {"x": [float(row) for row in range(30)], "kind": kinds}
+        ids = [UUID if row == 5 else f"p{row}" for row in range(30)]
+        theirs = {row for row in range(30) if kinds[row] == "k3"} | {1, 5, 7}
+
+        def come(batch: str, at: int, tenant: str = "north") -> None:
+            document = batch_document(
+                np.linspace(0, 1, 30), values, ids=ids, batch_id=batch, at=at, tenant=tenant, model="cost"
+            )
+            store.take([segment_of(batch_from_document(document))])
+
+        for _ in range(2):
+            come("late", now - DAY)
+        left = {name for one in store.answered.answered(NORTH, "cost", ALWAYS) for name in one.prediction_ids}
+        assert left == {name for row, name in enumerate(ids) if row not in theirs}
+        (total,) = store.windows.counted(NORTH, "cost", ALWAYS)
+        assert total.sketch is not None
+        assert total.rows == total.sketch.rows == len(left)
+        come("new", now + DAY)
+        assert store.log.traffic(NORTH, "cost", ALWAYS) == {(1, Role.STABLE): len(left) + 30}
+        come("other", now - DAY, "south")
+        assert store.log.traffic(TenantId("south"), "cost", ALWAYS) == {(1, Role.STABLE): 30}
+        store.archiving.forget(LATER, 0, 0)
+        with store.database.session() as session:
+            assert session.execute(forgotten.select()).all() == []
+
+    def test_the_lake_says_nothing_of_the_forgotten(self, store: Store) -> None:
+        """Neither a file of a former state of the table, nor one that a killed program left, nor the table's own log."""
+        store.clear()
+        know_versions(store)
+        for day, kind in enumerate(["aaron", "mark", "zoe"]):
+            document = batch_document(
+                np.array([0.5, 0.6]), {"x": [1.0, 2.0], "kind": [kind, "mia"]}, at=START + day * DAY
+            )
+            store.take([segment_of(batch_from_document(document))])
+            assert store.archiving.move(LATER) == 2
+        assert store.folder is not None
+        folder = Path(store.folder.name) / "predictions" / "north" / "cost"
+        (first, *_) = sorted(folder.glob("*.parquet"))
+        left_behind = folder / "part-left-behind.parquet"
+        shutil.copy(first, left_behind)
+        os.utime(left_behind, (0, 0))
+        for kind in ("aaron", "zoe"):
+            assert store.erasure.erase(NORTH, "cost", Subject(key={"kind": kind})).rows == 1
+        assert store.archiving.sweep() == 0
+        assert not left_behind.exists()
+        for file in folder.rglob("*"):
+            if file.suffix == ".parquet" and "_delta_log" not in file.parts:
+                assert set(pl.read_parquet(file)["text_kind"]) <= {"mark", "mia"}
+            elif file.suffix == ".parquet":
+                assert not {"aaron", "zoe"} & set(str(pl.read_parquet(file).to_dicts()).split("'"))
+            elif file.is_file():
+                assert not {"aaron", "zoe"} & set(file.read_text(errors="replace").split('"'))
+        assert sum(len(rows.score) for rows in store.log.rows(NORTH, "cost", ALWAYS, 1, [])) == 4
+
+    def test_rows_of_the_lake_that_the_database_does_not_know_go(self, store: Store) -> None:
+        """As a program leaves them that was killed while their segment was erased; what is on its way in stays."""
+        rows = fill(store)
+        before = everything(store)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(store.archiving, "_say", lambda *_: 0)
+            store.archiving.move(LATER)
+        assert store.archiving.sweep() == 0
+        with store.database.session() as session:
+            gone = list(session.execute(segments.select().order_by(segments.c.id)).scalars())[3:]
+            session.execute(segment_rows.delete().where(segment_rows.c.segment_id.in_(gone)))
+            session.execute(segments.delete().where(segments.c.id.in_(gone)))
+        kept = sum(len(some.prediction_ids) for some in store.answered.answered(NORTH, "cost", ALWAYS))
+        assert store.archiving.sweep() == rows - kept
+        assert store.archiving.move(LATER) == kept
+        assert len(everything(store)[1]) == kept < len(before[1])
 
     def test_rows_of_former_programs_become_segments(self, store: Store) -> None:
         """A batch as programs before segments wrote it is moved once: same rows, ids, labels and windows, and nothing is left."""

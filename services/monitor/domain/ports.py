@@ -94,6 +94,10 @@ class Unsketched(Protocol):
 class Erasure(Protocol):
     """Taking single rows out of the log."""
 
+    def remember(self, tenant: TenantId, subject: Subject) -> None:
+        """From now on, drop rows about a subject that were answered before now and come later."""
+        ...
+
     def erase(self, tenant: TenantId, model: str, subject: Subject) -> Erased:
         """Take a subject's rows out of the log and its archive, and their labels away."""
         ...

@@ -55,6 +55,7 @@ def take_log(parts: Parts, offered: Callable[[Segment], None] | None) -> list[Ba
         ),
         Periodic("sketches", settle, 5.0),
         Periodic("archive", lambda: keep_log(archiving, settings), 300.0),
+        Periodic("archive swept", archiving.sweep, 86_400.0),
     ]
 
 

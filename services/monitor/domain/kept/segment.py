@@ -60,6 +60,15 @@ class Segment:
         sources = tuple(source for source, keep in zip(self.sources, wanted, strict=True) if keep)
         return replace(self.take(chosen), sources=sources)
 
+    def without(self, rows: npt.NDArray[np.bool_]) -> Segment | None:
+        """All but some rows; None when nothing is left."""
+        if rows.all():
+            return None
+        places = np.repeat(np.arange(len(self.sources)), [source.rows for source in self.sources])
+        left = np.bincount(places[~rows], minlength=len(self.sources)).tolist()
+        sources = tuple(replace(source, rows=count) for source, count in zip(self.sources, left, strict=True) if count)
+        return replace(self.take(~rows), sources=sources)
+
     def take(self, rows: npt.NDArray[Any] | slice) -> Segment:
         """Some rows. What is said of their sources is left as it is."""
         return replace(

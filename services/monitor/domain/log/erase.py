@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from services.monitor.domain.ports import Erasure, KeyedLabels, PredictionLog
     from tenon.core.tenancy import TenantId
 
+MOST_COLUMN = 255
+
 
 class EraseSubject:
     """The use case behind erasure; asking again finds what came meanwhile."""
@@ -34,6 +36,12 @@ class EraseSubject:
             )  # fmt: skip
         if len(subject.key) > 1:
             raise Invalid("SUBJECT_MISSING", "a key is one column and its value", place=Place(field="key"))
+        if not all(1 <= len(column) <= MOST_COLUMN for column in subject.key):
+            raise Invalid(
+                "SUBJECT_MISSING", f"a column's name has 1 to {MOST_COLUMN} characters", place=Place(field="key")
+            )  # fmt: skip
+        # First of all: what is taken after this knows of it, what was taken before is found below.
+        self._erasure.remember(tenant, subject)
         erased = {}
         for seen in self._log.seen(tenant):
             found = self._erasure.erase(tenant, seen.model, subject)

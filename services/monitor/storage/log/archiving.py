@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from services.monitor.domain.kept.buckets import DAY, HOUR
-from services.monitor.storage.log.tables import taken_batches
+from services.monitor.storage.log.tables import forgotten, taken_batches
 from services.monitor.storage.models import note_change
 from services.monitor.storage.segments.archive import archived_frame
 from services.monitor.storage.segments.payload import unpack_segment
@@ -67,6 +67,28 @@ class Archiving:
                 moved += rows
         return moved
 
+    def sweep(self) -> int:
+        """Take out of the archive what the database does not know, and files that no state of a table names; gives the rows.
+
+        Both are left behind by programs that were killed, and by an erasure in the instant of a move.
+        """
+        gone = 0
+        if self._archive is None:
+            return 0
+        for number, tenant, model in self._models():
+            there = self._archive.segments(tenant, model)
+            known: set[int] = set()
+            with self._database.session() as session:
+                query = sa.select(_S.id).where(_S.model_id == number)
+                for some in chunks(sorted({number for pair in there for number in pair})):
+                    known |= set(session.execute(query.where(_S.id.in_(some))).scalars())
+            # What is on its way into the archive is known by its part still.
+            stray = sorted({part for segment, part in there if segment not in known and part not in known})
+            for some in chunks(stray):
+                gone += self._archive.delete(tenant, model, f"part IN ({', '.join(map(str, some))})")
+            self._archive.tidy(tenant, model)
+        return gone
+
     def oldest(self) -> int | None:
         """When the oldest segment that is not archived was taken."""
         with self._database.session() as session:
@@ -91,6 +113,8 @@ class Archiving:
         with self._database.session() as session:
             session.execute(windows.delete().where(windows.c.start + windows.c.step < windows_before))
             session.execute(taken_batches.delete().where(taken_batches.c.taken_at < batches_before))
+            # What comes about them now is older than is kept, and goes with the next round.
+            session.execute(forgotten.delete().where(forgotten.c.forgotten_at < rows_before))
         return gone
 
     def _models(self, *where: sa.ColumnElement[bool]) -> list[tuple[int, TenantId, str]]:

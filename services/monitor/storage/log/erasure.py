@@ -13,7 +13,8 @@ from services.monitor.domain.kept.segment import Segment
 from services.monitor.domain.model import TextColumn
 from services.monitor.storage.labels.tables import labels
 from services.monitor.storage.log.archiving import LAKE
-from services.monitor.storage.models import ModelIds, note_change
+from services.monitor.storage.log.forgotten import note_forgotten
+from services.monitor.storage.models import ModelIds, note_change, now_micros
 from services.monitor.storage.segments.payload import KeptRows, pack_segment, unpack_segment
 from services.monitor.storage.segments.reads import Found, SegmentReads, take_kept
 from services.monitor.storage.segments.tables import segment_rows, segments, unsketched
@@ -33,6 +34,11 @@ class SqlErasure:
     def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
         self._database, self._ids, self._archive = database, ids, archive
         self._reads = SegmentReads(database, ids, archive)
+
+    def remember(self, tenant: TenantId, subject: Subject) -> None:
+        """See the port."""
+        with self._database.session() as session:
+            note_forgotten(session, tenant, subject, now_micros())
 
     def erase(self, tenant: TenantId, model: str, subject: Subject) -> Erased:
         """See the port."""

@@ -15,6 +15,7 @@ from services.monitor.domain.kept.buckets import Counting, parts_of
 from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.kept.segment import Segment, Source, join_segments
 from services.monitor.domain.model import Role
+from services.monitor.storage.log.forgotten import Forgotten
 from services.monitor.storage.log.former_payload import unpack_rows
 from services.monitor.storage.log.former_tables import batch_rows, batches, predictions
 from services.monitor.storage.log.take import write_segment
@@ -36,6 +37,7 @@ class FormerBatches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._forgotten = Forgotten()
 
     def move(self) -> int:
         """Move some batches of one model; gives how many. Called until it gives 0."""
@@ -43,6 +45,7 @@ class FormerBatches:
             model_id = session.execute(sa.select(batches.c.model_id).limit(1)).scalar_one_or_none()
             if model_id is None:
                 return 0
+            self._forgotten.learn(session)
             # Holds the model's row: of two programs that move, the second finds these batches gone.
             note_change(session, model_id)
             oldest = (
@@ -54,7 +57,11 @@ class FormerBatches:
             numbers = list(session.execute(oldest).scalars())
             owner = session.execute(sa.select(models).where(models.c.id == model_id)).one()
             found = [_segment(session, number, TenantId(owner.tenant), owner.model) for number in numbers]
-            for segment in join_segments([one for one in found if one is not None]):
+            for joined in join_segments([one for one in found if one is not None]):
+                theirs = self._forgotten.theirs(joined)
+                segment = joined if theirs is None else joined.without(theirs)
+                if segment is None:
+                    continue
                 counting = Counting(segment, parts_of(segment, None), False)
                 write_segment(session, model_id, counting, pack_segment(segment), fresh=False)
             for table in (predictions, batch_rows):

@@ -26,3 +26,18 @@ taken_batches = sa.Table(
     sa.Column("batch_id", sa.String(128), primary_key=True),
     sa.Column("taken_at", sa.BigInteger, nullable=False),
 )
+
+# Whom to forget also when something about them comes later: digests of values of a column, and bits of prediction ids (column "").
+forgotten = sa.Table(
+    "forgotten",
+    metadata,
+    sa.Column("id", KEY, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(40), nullable=False),
+    sa.Column("column_name", sa.String(255), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    # Rows that were answered until then are dropped.
+    sa.Column("forgotten_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("tenant", "column_name", "digest"),
+    # Numbers are never given again: a reader asks for those above the last it has seen.
+    sqlite_autoincrement=True,
+)

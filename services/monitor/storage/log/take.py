@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from services.monitor.storage.log.forgotten import Forgotten
 from services.monitor.storage.log.tables import series, taken_batches
 from services.monitor.storage.models import ModelIds, insert_into, note_change, now_micros
 from services.monitor.storage.segments.payload import pack_segment
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from tenon.kit.sql import Database
 
 
-class _Known(Exception):
-    """Ends a transaction in which some batches turned out to be known."""
+class _NotAll(Exception):
+    """Ends a transaction in which some rows turned out to be not for keeping; `left` says what is left of a segment."""
 
-    def __init__(self, batches: set[str]) -> None:
-        super().__init__(f"{len(batches)} batches are known")
-        self.batches = batches
+    def __init__(self, why: str, left: Callable[[Segment], Segment | None]) -> None:
+        super().__init__(why)
+        self.left = left
 
 
 class SqlSegments:
@@ -35,6 +36,7 @@ class SqlSegments:
 
     def __init__(self, database: Database, ids: ModelIds) -> None:
         self._database, self._ids = database, ids
+        self._forgotten = Forgotten()
 
     def take(self, countings: Sequence[Counting], count: Callable[[Segment], Counting]) -> list[Segment]:
         """See the port. Everything that takes time is done before the transaction begins."""
@@ -43,12 +45,10 @@ class SqlSegments:
         while waiting:
             try:
                 self._write(waiting, payloads)
-            except _Known as known:
-                # Batches that came again (their consumer was killed before it said that they are done) are left out.
+            except _NotAll as found:
                 left: list[Counting] = []
                 for one in waiting:
-                    fresh = {source.batch_id for source in one.segment.sources} - known.batches
-                    segment = one.segment.only(fresh)
+                    segment = found.left(one.segment)
                     if segment is not None:
                         left.append(one if segment is one.segment else count(segment))
                 waiting, payloads = left, [pack_segment(one.segment) for one in left]
@@ -62,6 +62,9 @@ class SqlSegments:
         numbers: dict[tuple[str, str], int] = {}
         with self._database.session() as session:
             _note_batches(session, [one.segment for one in countings])
+            self._forgotten.learn(session)
+            if any(self._forgotten.theirs(one.segment) is not None for one in countings):
+                raise _NotAll("some rows are about somebody who was forgotten", self._unforgotten)
             for one, payload in ordered:
                 segment = one.segment
                 name = (segment.tenant.value, segment.model)
@@ -72,6 +75,10 @@ class SqlSegments:
         for one in countings:
             segment = one.segment
             self._ids.committed(segment.tenant, segment.model, numbers[segment.tenant.value, segment.model])
+
+    def _unforgotten(self, segment: Segment) -> Segment | None:
+        theirs = self._forgotten.theirs(segment)
+        return segment if theirs is None else segment.without(theirs)
 
 
 def write_segment(
@@ -110,7 +117,12 @@ def _note_batches(session: Session, taken: Sequence[Segment]) -> None:
     rows = [{"batch_id": name, "taken_at": moment} for name in wanted]
     fresh = set(session.execute(note, rows).scalars())
     if len(fresh) < len(wanted):
-        raise _Known(set(wanted) - fresh)
+        # They came again: their consumer was killed before it said that they are done.
+        raise _NotAll("some batches are known", lambda segment: _only(segment, fresh))
+
+
+def _only(segment: Segment, batches: set[str]) -> Segment | None:
+    return segment.only({source.batch_id for source in segment.sources} & batches)
 
 
 def _count(session: Session, model_id: int, segment: Segment, bounds: dict[str, int], rows: int) -> None:

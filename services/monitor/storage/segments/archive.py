@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _WRITER = "tenon-monitor-archive"
 _NUMBER, _TEXT = "in_", "text_"
+# The table's own log names the least and the greatest value of each file's columns, also of files that are gone. By segment and part rows are
+# looked for; of what is about people it must say nothing.
+_BOUNDS = {"delta.dataSkippingStatsColumns": "segment,part"}
+# A file that is so old and that nobody names is not being written any more.
+_STRAY_HOURS = 1
 _FIXED = ("segment", "part", "prediction_id", "at", "event_time", "score")
 
 
@@ -59,9 +64,31 @@ class Archive:
             rows = pl.concat(frames, how="diagonal_relaxed")
             write_deltalake(
                 self.uri(tenant, model), rows, mode="append", schema_mode="merge", storage_options=self._options,
-                writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
+                configuration=_BOUNDS, writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
                 commit_properties=CommitProperties(app_transactions=[Transaction(_WRITER, last)]),
             )  # fmt: skip
+
+    def segments(self, tenant: TenantId, model: str) -> set[tuple[int, int]]:
+        """All segments and parts that the table has rows of."""
+        with _reaching(model):
+            table = self._table(tenant, model)
+            if table is None:
+                return set()
+            found = _query(table, "SELECT DISTINCT segment, part FROM t")
+        return {(row[0], row[1]) for row in found.rows()}
+
+    def tidy(self, tenant: TenantId, model: str) -> None:
+        """Delete files that no state of the table names: their writer was killed before it could say so."""
+        with _reaching(model):
+            table = self._table(tenant, model)
+            if table is not None:
+                if not _BOUNDS.items() <= table.metadata().configuration.items():
+                    table.alter.set_table_properties(_BOUNDS)
+                table.create_checkpoint()
+                table.cleanup_metadata()
+                table.vacuum(
+                    retention_hours=_STRAY_HOURS, dry_run=False, enforce_retention_duration=False, full=True
+                )  # fmt: skip
 
     def read(
         self, tenant: TenantId, model: str, by: str, numbers: Sequence[int], columns: Sequence[str] | None
