@@ -139,7 +139,8 @@ class Archiving:
                     break
         if not found:
             return 0
-        there = archive.known(tenant, model, [row.id for row in found])
+        known = archive.known(tenant, model, [row.id for row in found])
+        there = known.parts
         if there:
             # A round before was killed after its commit: only what it wrote is finished now.
             moved = [
@@ -171,7 +172,7 @@ class Archiving:
             )
             for one, (row, kept) in zip(moved, unpacked, strict=True)
         ]
-        archive.append(tenant, model, frames, found[-1].id)
+        archive.append(model, known, frames, found[-1].id)
         return self._say(number, moved)
 
     def _say(self, number: int, moved: Sequence[_Moved]) -> int:

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Field,
+    QueryBuilder,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.schema import PrimitiveType
 
 from services.monitor.domain.kept.prediction_ids import PredictionIds
 from services.monitor.domain.model import Column, NumericColumn, TextColumn
@@ -34,6 +45,24 @@ _STRAY_HOURS = 1
 _FIXED = ("segment", "part", "prediction_id", "at", "event_time", "score")
 
 
+_SCHEMA = Schema([
+    Field(name, PrimitiveType(kind))
+    for name, kind in [
+        ("segment", "long"), ("part", "long"), ("place", "long"), ("taken_at", "long"), ("prediction_id", "string"),
+        ("request_id", "string"), ("at", "timestamp"), ("event_time", "timestamp"), ("score", "double"),
+        ("version", "long"), ("role", "string"), ("level", "string"),
+    ]
+])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A state of the table, and what it has of some parts: of each its segment, rows, and when it was taken."""
+
+    table: DeltaTable
+    parts: dict[int, tuple[int, int, int]]
+
+
 class Archive:
     """The tables; every call may raise `Unavailable`."""
 
@@ -46,25 +75,34 @@ class Archive:
         """Where a model's table is."""
         return self._blobs.uri(f"predictions/{tenant}/{model}")
 
-    def known(self, tenant: TenantId, model: str, parts: Sequence[int]) -> dict[int, tuple[int, int, int]]:
-        """What the table has of these parts, and of segments with their numbers: by part its segment, rows, and when it was taken."""
+    def known(self, tenant: TenantId, model: str, parts: Sequence[int]) -> Known:
+        """The table as it is now, made when there is none, and what it has of these parts and of segments with their numbers."""
         with _reaching(model):
             table = self._table(tenant, model)
-            if table is None or not parts:
-                return {}
+            if table is None:
+                # Whoever adds rows first must find a table: two that make one do not see each other's rows.
+                DeltaTable.create(
+                    self.uri(tenant, model),
+                    _SCHEMA,
+                    mode="ignore",
+                    configuration=_BOUNDS,
+                    storage_options=self._options,
+                )
+                table = DeltaTable(self.uri(tenant, model), storage_options=self._options)
             found = _query(
                 table,
                 f"SELECT part, segment, taken_at, COUNT(*) AS n FROM t WHERE part IN ({_listed(parts)}) OR segment IN ({_listed(parts)}) GROUP BY part, segment, taken_at",  # noqa: S608 - whole numbers
             )
-            return {row["part"]: (row["segment"], row["n"], row["taken_at"]) for row in found.to_dicts()}
+            parts_there = {row["part"]: (row["segment"], row["n"], row["taken_at"]) for row in found.to_dicts()}
+        return Known(table, parts_there)
 
-    def append(self, tenant: TenantId, model: str, frames: Sequence[pl.DataFrame], last: int) -> None:
-        """Add rows in one commit; of two writers at once one fails."""
+    def append(self, model: str, known: Known, frames: Sequence[pl.DataFrame], last: int) -> None:
+        """Add rows in one commit. Of all that have seen the table as it is one succeeds: what the others have seen is no longer so."""
         with _reaching(model):
             rows = pl.concat(frames, how="diagonal_relaxed")
             write_deltalake(
-                self.uri(tenant, model), rows, mode="append", schema_mode="merge", storage_options=self._options,
-                configuration=_BOUNDS, writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
+                known.table, rows, mode="append", schema_mode="merge",
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
                 commit_properties=CommitProperties(app_transactions=[Transaction(_WRITER, last)]),
             )  # fmt: skip
 
