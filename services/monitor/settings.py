@@ -53,6 +53,12 @@ class MonitorSettings(ServiceSettings):
     )
     monitor_rows_kept: str = Field(default="400d", description="How long rows of the log are kept, archived ones too.")
     monitor_windows_kept: str = Field(default="1825d", description="How long counted windows are kept.")
+    monitor_hours_kept: str = Field(
+        default="35d", description="How long hours are counted apart; then they become days."
+    )
+    monitor_days_kept: str = Field(
+        default="800d", description="How long days are counted apart; then they become four weeks."
+    )
 
     monitor_join_seconds: float = Field(
         default=10.0, gt=0, description="Pause between two looks for labels of predictions that came after them."
@@ -81,7 +87,8 @@ class MonitorSettings(ServiceSettings):
         return value
 
     @field_validator(
-        "monitor_window", "monitor_incident_period", "monitor_archive_after", "monitor_rows_kept", "monitor_windows_kept"
+        "monitor_window", "monitor_incident_period", "monitor_archive_after", "monitor_rows_kept", "monitor_windows_kept",
+        "monitor_hours_kept", "monitor_days_kept",
     )  # fmt: skip
     @classmethod
     def _check_window(cls, value: str) -> str:

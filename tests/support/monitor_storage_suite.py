@@ -36,6 +36,7 @@ from services.monitor.storage.segments.archive import Archive
 from services.monitor.storage.skew import SqlSkewChecks
 from services.monitor.storage.tables import metadata
 from services.monitor.storage.verdicts import SqlManifests, SqlVerdicts
+from services.monitor.storage.windows.compact import Compacting
 from services.monitor.storage.windows.serve import SqlWindows
 from tenon.core.errors import NotFound
 from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
@@ -77,6 +78,7 @@ class Store:
         self.versions, self.clock = MemoryVersions(), [0.0]
         layouts = Layouts(self.versions, lambda: self.clock[0])
         self.windows = SqlWindows(self.database, ids, layouts, archive)
+        self.compact = Compacting(self.database, layouts)
         self.segments = SqlSegments(self.database, ids)
         self.taken: list[Segment] = []
         self.take = TakePredictions(self.segments, layouts, self.taken.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.monitor.domain.kept.buckets import DAY, HOUR
+from services.monitor.domain.kept.buckets import DAY, HOUR, Axis
 from services.monitor.domain.kept.segment import segment_of
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import PredictionBatch, Role, Window
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NORTH = TenantId("north")
 ALWAYS = Window(0, 2**60)
+AXES: tuple[Axis, ...] = ("at", "event_time")
 BASELINE = np.linspace(0, 1, 50)
 SPANS = st.sampled_from([HOUR // 7, HOUR, 5 * HOUR, 9 * DAY, 200 * DAY, 3_000 * DAY])
 
@@ -176,3 +178,34 @@ class WindowSuite:
         (one,) = store.answered.answered(NORTH, "cost", ALWAYS, ids=[ids[1]])
         assert one.prediction_ids == (ids[1],)
         assert list(store.answered.answered(NORTH, "cost", ALWAYS, after=answered.position)) == []
+
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(seed=st.integers(0, 2**32), spans=st.lists(SPANS, min_size=2, max_size=6))
+    def test_windows_put_together_count_the_same(self, store: Store, seed: int, spans: list[int]) -> None:
+        """Hours that became days and days that became four weeks: the same rows, levels and bins, also with rows that come later,
+        with the log's rows and without them; windows side by side count every row once."""
+        store.clear()
+        know_versions(store)
+        rng = np.random.default_rng(seed)
+        for number, span in enumerate(spans):
+            store.take([segment_of(some_batch(rng, number, span))])
+        before = {by: plain(store.windows.counted(NORTH, "cost", Window(-(2**60), 2**60, by))) for by in AXES}
+        cut = Window(START + 5 * HOUR, START + 40 * DAY)
+        some = plain(store.windows.counted(NORTH, "cost", cut))
+        store.compact(2**60, START)
+        assert {by: plain(store.windows.counted(NORTH, "cost", Window(-(2**60), 2**60, by))) for by in AXES} == before
+        assert plain(store.windows.counted(NORTH, "cost", cut)) == some
+        store.archiving.forget(2**60, -(2**60), 0)
+        store.compact(2**60, 2**60)
+        assert store.compact(2**60, 2**60) == 0
+        assert {by: plain(store.windows.counted(NORTH, "cost", Window(-(2**60), 2**60, by))) for by in AXES} == before
+        total = sum(one[2] for one in before["at"])
+        edges = [-(2**60), START + 3 * HOUR, START + 9 * DAY, START + 150 * DAY, 2**60]
+        for by in AXES:
+            parts = [Window(first, last, by) for first, last in itertools.pairwise(edges)]
+            assert sum(one.rows for part in parts for one in store.windows.counted(NORTH, "cost", part)) == total
+        store.take([segment_of(some_batch(rng, 99, HOUR))])
+        (more,) = {
+            sum(one.rows for one in store.windows.counted(NORTH, "cost", Window(-(2**60), 2**60, by))) for by in AXES
+        }
+        assert more > total

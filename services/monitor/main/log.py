@@ -14,6 +14,7 @@ from services.monitor.storage.log.archiving import Archiving
 from services.monitor.storage.log.former_batches import FormerBatches
 from services.monitor.storage.log.take import SqlSegments
 from services.monitor.storage.log.unsketched import SqlUnsketched
+from services.monitor.storage.windows.compact import Compacting
 from services.monitor.worker import GROUP, batches_handler, operations_handler
 from tenon.core.timestamps import parse_duration
 from tenon.kit.batch_events import BatchConsumer
@@ -39,6 +40,7 @@ def take_log(parts: Parts, offered: Callable[[Segment], None] | None) -> list[Ba
     sketch_later = SketchLater(SqlUnsketched(parts.database, parts.ids, parts.archive), parts.layouts)
     former = FormerBatches(parts.database)
     archiving = Archiving(parts.database, parts.archive)
+    compacting = Compacting(parts.database, parts.layouts)
 
     def settle() -> None:
         while former.move():
@@ -55,6 +57,7 @@ def take_log(parts: Parts, offered: Callable[[Segment], None] | None) -> list[Ba
         ),
         Periodic("sketches", settle, 5.0),
         Periodic("archive", lambda: keep_log(archiving, settings), 300.0),
+        Periodic("windows put together", lambda: put_together(compacting, settings), 3600.0),
         Periodic("archive swept", archiving.sweep, 86_400.0),
     ]
 
@@ -72,6 +75,12 @@ def take_operations(parts: Parts) -> list[Background]:
         ),
         Periodic("operations kept", lambda: operations.forget(now_micros() - OPERATIONS_KEPT), 3600.0),
     ]
+
+
+def put_together(compacting: Compacting, settings: MonitorSettings) -> None:
+    """Old hours become days, old days four weeks."""
+    now = now_micros()
+    compacting(now - parse_duration(settings.monitor_hours_kept), now - parse_duration(settings.monitor_days_kept))
 
 
 def keep_log(archiving: Archiving, settings: MonitorSettings) -> None:

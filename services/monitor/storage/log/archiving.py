@@ -18,6 +18,7 @@ from services.monitor.storage.segments.archive import archived_frame
 from services.monitor.storage.segments.payload import unpack_segment
 from services.monitor.storage.segments.tables import segment_rows, segments, unsketched
 from services.monitor.storage.tables import models
+from services.monitor.storage.windows.compact import without_rows
 from services.monitor.storage.windows.tables import windows
 from tenon.core.tenancy import TenantId
 from tenon.kit.telemetry import get_logger
@@ -111,7 +112,9 @@ class Archiving:
                     _drop(session, some)
             gone += sum(one.rows for one in old)
         with self._database.session() as session:
-            session.execute(windows.delete().where(windows.c.start + windows.c.step < windows_before))
+            ended = windows.c.start + windows.c.step < windows_before
+            # Events of long ago that were answered lately, as in a replay, are kept as long as their rows.
+            session.execute(windows.delete().where(ended, without_rows()))
             session.execute(taken_batches.delete().where(taken_batches.c.taken_at < batches_before))
             # What comes about them now is older than is kept, and goes with the next round.
             session.execute(forgotten.delete().where(forgotten.c.forgotten_at < rows_before))

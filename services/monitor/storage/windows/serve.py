@@ -61,6 +61,11 @@ class SqlWindows:
         for row in self._stretches(tenant, model, window, version, roles, sketched=sketched):
             role = Role(row.role)
             whole = step is not None or (row.first >= window.start and row.last < window.end)
+            if not whole and not self._has_rows(tenant, model, row, window):
+                # Nothing says any more where in the stretch rows were: it counts where its middle is, once for windows side by side.
+                whole = window.start <= row.start + row.step // 2 < window.end
+                if not whole:
+                    continue
             if row.version not in layouts:
                 layouts[row.version] = None
                 if sketched and self._layouts is not None:
@@ -118,6 +123,11 @@ class SqlWindows:
             if len(found) < _WINDOWS_A_READ:
                 return
             after = (found[-1].version, found[-1].role, found[-1].start)
+
+    def _has_rows(self, tenant: TenantId, model: str, row: sa.Row[tuple[object, ...]], window: Window) -> bool:
+        where = (segments.c.version == row.version, segments.c.role == row.role)
+        stretch = Window(row.start, row.start + row.step, window.by)
+        return bool(self._reads.find(tenant, model, stretch, *where, limit=1))
 
     def _read(
         self, tenant: TenantId, model: str, window: Window, version: int, total: _Sum, *, count: bool
