@@ -58,6 +58,11 @@ class Segment:
             os.close(self._fd)
             self._fd = -1
 
+    def unburden(self) -> None:
+        """Give the mapped pages back: they stay the kernel's, who reads the file finds them, and writing maps them again."""
+        if isinstance(self.buffer, mmap.mmap):
+            self.buffer.madvise(mmap.MADV_DONTNEED)
+
     @property
     def takes_structs(self) -> bool:
         """Whether the buffer is memory."""

@@ -30,6 +30,7 @@ log = get_logger(__name__)
 
 _SHOUT_SECONDS = 10.0
 _SPARES = 2
+_LAG = 1  # A full segment that more than so many leave before is not held in memory until its turn.
 
 
 class Spool:
@@ -322,6 +323,8 @@ class Spool:
             if self._segment.path is not None:
                 self._disk -= self._segment.limit - self._place
                 self._retired.append((self._segment, self._place))
+                if self._segment.number - self._shipped[0] > _LAG:
+                    self._segment.unburden()
         self._number = fresh.number
         self._segment, self._slots, self._quick = fresh, {}, {}
         self._buffer, self._place, self._limit = fresh.buffer, 0, fresh.limit

@@ -46,7 +46,8 @@ def needed(component: str) -> tuple[type[ServiceSettings], set[str]]:
     """The settings class of a program, and what its main asks `load_settings` for, read from its source."""
     service, function = ("trainer", "main_worker") if component == "worker" else (component, "main")
     module = importlib.import_module(f"services.{service}.settings")
-    tree = ast.parse((ROOT / f"services/{service}/main.py").read_text())
+    source = ROOT / f"services/{service}/main.py"
+    tree = ast.parse((source if source.exists() else source.with_suffix("") / "__init__.py").read_text())
     main = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
     call = next(
         node

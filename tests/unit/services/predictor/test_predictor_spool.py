@@ -6,6 +6,7 @@ import errno
 import functools
 import math
 import os
+import re
 import stat
 import threading
 import time
@@ -542,3 +543,32 @@ def test_many_threads_append_while_segments_change(tmp_path: Path) -> None:
         thread.join()
     ship_all(shipper_for(spool, target))
     assert sorted(target.ids()) == ids(1600)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages of a file are resident")
+def test_a_backlog_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Of forty segments that wait for the stream few are resident; all of them arrive."""
+    spool = Spool(tmp_path, "me", max_bytes=64 << 20, segment_bytes=64 << 10, mapped=True)
+    stream = FakeStream()
+    shipper = Shipper(spool, stream)
+    first = 0
+    while len(spool.numbers()) < 40:
+        spool.append([logged(first, 200)])
+        first += 200
+    assert spool.waiting_bytes > 39 * (50 << 10)
+    assert resident_bytes(tmp_path) < 8 * (64 << 10)
+    while shipper.step():
+        pass
+    assert stream.ids() == ids(first)
+    spool.close()
+
+
+def resident_bytes(folder: Path) -> int:
+    """How much of the files in a folder this process has in memory."""
+    total, counts = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            counts = str(folder) in line
+        elif counts and line.startswith("Rss:"):
+            total += int(line.split()[1]) << 10
+    return total
