@@ -28,7 +28,7 @@ from tenon.windows.events import Column, IntArray
 MEMORY = 2 << 30
 """About how much memory a training set may take; a larger one is made through files."""
 _SHARE = 4
-FORMAT = 3
+FORMAT = 4
 """Counted up when the same inputs would give another file."""
 
 
