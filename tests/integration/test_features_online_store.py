@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ import pytest
 from services.features.domain.model import OnlineState
 from services.features.domain.plan import compile_view
 from services.features.storage.online import RedisOnlineStore
+from tenon.api.features.v1 import features_pb2 as pb
+from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.errors import Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
@@ -24,7 +28,7 @@ from tenon.windows.blob import EntityBlob, decode_blob
 from tenon.windows.events import Column, Events
 from tests.support.fake_ingest import lake_frame, running_ingest
 from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
-from tests.support.service_process import ADMIN_KEY, running_service
+from tests.support.service_process import ADMIN_KEY, SERVICE_TOKEN, running_service
 
 pytestmark = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
 
@@ -211,10 +215,28 @@ def test_an_unreadable_state_is_no_state(store: RedisOnlineStore, server: RedisS
     assert publish(store, view_over("1d"), [blob("a", 1)]) == replace(state, built_at=2)
 
 
-def test_a_killed_service_catches_up(tmp_path: Path, server: RedisServer) -> None:
-    """Killed in the middle of its work and started again, the service brings the store to the lake's version."""
-    from datetime import UTC, datetime, timedelta
+def both_ways(target: str, asked: list[tuple[str, datetime]], deadline: float) -> tuple[bytes, bytes]:
+    """The view's values online, as soon as there are any, and computed anew from the lake."""
+    metadata = [("authorization", f"Bearer {SERVICE_TOKEN}")]
+    lookup = pb.GetOnlineFeaturesRequest(tenant="north", views=["v"], packed=True)
+    for who, at in asked:
+        lookup.rows.add(keys={"who": who}).at.FromDatetime(at)
+    with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = features_pb2_grpc.FeatureServiceStub(channel)
+        again = pb.GetHistoricalFeaturesRequest(tenant="north", views=["v"], rows=lookup.rows)
+        offline: bytes = stub.GetHistoricalFeatures(again, metadata=metadata, timeout=30).values
+        while True:
+            try:
+                return stub.GetOnlineFeatures(lookup, metadata=metadata, timeout=10).columns.values, offline
+            except grpc.RpcError as err:
+                if err.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
+
+def test_a_killed_service_catches_up(tmp_path: Path, server: RedisServer) -> None:
+    """Killed in the middle of its work and started again, the service brings the store to the lake's version; killed with an
+    emptied Redis, what it rebuilds is what the lake gives, bit for bit."""
     with running_ingest(tmp_path / "lake") as ingest:
         ingest.define("north", DATASET)
         start = datetime(2025, 1, 1, tzinfo=UTC)
@@ -242,3 +264,13 @@ def test_a_killed_service_catches_up(tmp_path: Path, server: RedisServer) -> Non
                 assert time.monotonic() < deadline, service.log.read_text()[-3000:]
                 time.sleep(0.1)
             assert online["entities"] == 900
+        # Killed again, and Redis with it, which comes back empty: all there is to start from is the lake.
+        with running_service("features", tmp_path / "features", environment) as service:
+            service.process.kill()
+        server.stop()
+        server.start()
+        with running_service("features", tmp_path / "features", environment) as service:
+            asked = [(f"p{n}", start + timedelta(minutes=7 * n)) for n in range(0, 920, 3)]
+            online_values, offline_values = both_ways(service.grpc, asked, deadline=time.monotonic() + 40)
+            assert online_values == offline_values
+            assert not np.isnan(np.frombuffer(offline_values)).all()

@@ -22,6 +22,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 svg{display:block}.bar{fill:var(--bar)}.band{fill:var(--band)}.gone{fill:var(--gone)}
 polyline{fill:none;stroke:var(--bar);stroke-width:1.6}.key i{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}
 code{font:.9em ui-monospace,monospace}
+@media (max-width:44rem){body{padding:1rem}.name{min-width:8rem}svg{width:7.5rem}th,td{padding-right:.5rem}}
 """
 
 
@@ -61,8 +62,9 @@ def _features(statistics: ViewStatistics, lineage: Lineage) -> str:
         '<p class="facts key">over time<i style="background:var(--bar)"></i>median<i style="background:var(--band)"></i>'
         '10 % to 90 %<i style="background:var(--gone)"></i>missing (height: share of rows)</p>'
     )
+    spell = f"<br><small>from {_day(statistics.starts[0])}</small>" if statistics.starts else ""
     head = (
-        '<th>feature</th><th class="n">missing</th><th>values</th><th>over time</th><th class="n">mean</th>'
+        f'<th>feature</th><th class="n">missing</th><th>values</th><th>over time{spell}</th><th class="n">mean</th>'
         '<th class="n">10 %</th><th class="n">median</th><th class="n">90 %</th><th class="n">from … to</th>'
     )
     return f'<h2>Features</h2>{key}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -74,7 +76,7 @@ def _feature(one: FeatureStatistics, columns: list[str], starts: list[int], draw
     made_of = f" ← <code>{escape(', '.join(columns))}</code>" if columns else ""
     return (
         f'<tr><td class="name"><b>{escape(one.reference.partition(".")[2])}</b><br><small>{escape(one.meaning)}{made_of}</small></td>'
-        f'<td class="n">{missing:.1%}</td><td>{_histogram(one) if drawn else ""}</td><td>{_over_time(one, starts) if drawn else ""}</td>'
+        f'<td class="n">{_share(missing)}</td><td>{_histogram(one) if drawn else ""}</td><td>{_over_time(one, starts) if drawn else ""}</td>'
         f'<td class="n">{_number(whole.mean)}</td><td class="n">{_number(whole.low)}</td><td class="n">{_number(whole.median)}</td>'
         f'<td class="n">{_number(whole.high)}</td><td class="n">{_number(one.minimum)} … {_number(one.maximum)}</td></tr>'
     )
@@ -144,11 +146,17 @@ def _files(lineage: Lineage) -> str:
 
 def _drawing(about: str, inside: str) -> str:
     label = escape(about, quote=True)
-    return f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{label}">{inside}</svg>'
+    size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none"'
+    return f'<svg {size} role="img" aria-label="{label}">{inside}</svg>'
 
 
 def _day(moment: int) -> str:
     return rfc3339(moment)[:10]
+
+
+def _share(share: float) -> str:
+    """A few of many are not none of them."""
+    return "&lt; 0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _number(value: float | None) -> str:
