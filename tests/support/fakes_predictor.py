@@ -155,8 +155,9 @@ def visit_bundle(
 
 
 def linear_bundle(
-    tenant: str = "acme", model: str = "price", weights: Sequence[float] = (2.0, 3.0), *, explained: bool = False
-) -> bytes:
+    tenant: str = "acme", model: str = "price", weights: Sequence[float] = (2.0, 3.0), *, explained: bool = False,
+    key: Ed25519PrivateKey | None = None,
+) -> bytes:  # fmt: skip
     """A linear model of numeric columns x0, x1, …: intercept 1; with `explained` training means of 0.5 and an interval."""
     names = [f"x{index}" for index in range(len(weights))]
     pipeline = Pipeline(tuple(Numeric(name) for name in names))
@@ -174,7 +175,7 @@ def linear_bundle(
             "calibration_rows": 50, "measured_coverage": 0.91, "measured_rows": 50,
             "measured_blocks": [0.9, 0.92], "mean_width": 5.0,
         }  # fmt: skip
-    return write_bundle(manifest, files, signing_key())
+    return write_bundle(manifest, files, key or signing_key())
 
 
 def sha256(data: bytes) -> str:
