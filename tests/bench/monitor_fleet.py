@@ -26,6 +26,7 @@ from services.trainer.domain.baseline import numeric_baseline
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline, TrainingBaseline
 from tenon.kit.sql import Database, migrate
 from tests.bench import frame
+from tests.bench.monitor_fleet_operations import false_incidents
 
 TENANTS, FEATURES, WINDOWS = 200, 50, 30
 ROWS, TRAINED = 1_000, 20_000
@@ -114,6 +115,12 @@ def main() -> None:
         frame.figure(
             f"fleets without drift with any incident in {WINDOWS} windows, exact tests", share, "", at_most=0.05
         )
+    ]
+    frame.tell("a fleet's operations …")
+    opened, asked, took = false_incidents(TENANTS, 3, 168, 4)
+    figures += [
+        frame.figure(f"false incidents of operations, a week of {asked:,} questions", opened, "", at_most=0),
+        frame.figure(f"judging the operations of {TENANTS} tenants", took, "s", at_most=10),
     ]
     with tempfile.TemporaryDirectory() as folder:
         frame.tell("a fleet of its own …")

@@ -51,11 +51,18 @@ def _paragraph(item: Any) -> str:
         lines.append(_safe(incident["close_reason"]))
     else:
         lines += [f"since {incident['since'][:16]}Z, {incident['severity']}"]
-        lines += [f"• {_safe(one['feature'])}: {_safe(one['sentence'])}" for one in incident["evidence"][:3]]
+        lines += [line for one in incident["evidence"][:3] if (line := _evidence(incident, one))]
         lines += [f"_why?_ {_safe(cause)}" for cause in incident["causes"][:2]]
         lines += [f"_do:_ {_safe(step)}" for step in incident["advice"][:1]]
         lines.append(f"`tenon incidents show {incident['id']}`")
     return "\n".join(lines)
+
+
+def _evidence(incident: Any, one: Any) -> str:
+    """One member of an incident; of several tenants' whose it is. Not what the title has said already."""
+    if incident["tenant"] is None:
+        return f"• {_safe(one['tenant'])}, {_safe(one['feature'])}: {_safe(one['sentence'])}"
+    return "" if one["sentence"] in incident["title"] else f"• {_safe(one['feature'])}: {_safe(one['sentence'])}"
 
 
 def _safe(text: str) -> str:

@@ -51,6 +51,7 @@ _FEW = 3.0
 """With fewer requests to be expected, that none came says nothing."""
 _STOPPED = 0.9
 """Stopped is when so much of what is usual at least does not come."""
+_PLAIN = 1e-9
 _REFUSED, _ANSWERS = 1, 0
 _FAILED = slice(2, 4)
 _LATENCY = slice(4, 24)
@@ -260,7 +261,8 @@ class ExamineOperations:
                     # They come (again), whatever longer stretches show; or stopped not so long ago.
                     stopped = stopped if stopped is not None and stopped.enough else cell
                     break
-                if stopped is None or _p(cell) < _p(stopped):
+                # The shortest stretch that says it plainly also says best since when.
+                if stopped is None or (_p(stopped) > _PLAIN and _p(cell) < _p(stopped)):
                     stopped = cell
             if stopped is not None:
                 yield stopped

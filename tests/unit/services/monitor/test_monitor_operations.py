@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from services.monitor.domain.alerts.text import slack_body
 from services.monitor.domain.incidents.discovery import round_level
 from services.monitor.domain.incidents.from_operations import TICK, ExamineOperations
 from services.monitor.domain.incidents.ledger import Ledger
-from services.monitor.domain.incidents.ports import DidInHour, LevelsInHour
+from services.monitor.domain.incidents.ports import Delivery, DidInHour, LevelsInHour
 from services.monitor.domain.incidents.usual import usual_requests
+from services.monitor.domain.incidents.view import view
 from services.monitor.domain.incidents.words import Cell, Incident, IncidentPolicy, Severity, State
 from services.monitor.domain.log.operations import BUCKET, HOUR, Operated
 from services.monitor.domain.model import Role
@@ -202,6 +204,24 @@ def test_trouble_of_everybody_is_one_incident() -> None:
     setting = Setting("north", "south", "east", "west", "mid", daily=12_000)
     setting.pass_(without=setting.tenants)
     assert setting.open == [(["east", "mid", "north", "south", "west"], ["traffic"])]
+
+
+def test_a_chat_reads_what_is_wrong_once_and_whose_it_is() -> None:
+    """What the title says is not said again; of a common incident the operator reads the tenants, and a tenant itself alone."""
+    setting = Setting("north", "south", "east", "west")
+    setting.pass_(key=("north", "cost", 1, Role.STABLE), failed=0.4)
+
+    def text(incident: Incident, tenant: str) -> str:
+        item = {"event": "opened", "incident": view(incident, tenant=tenant)}
+        body = slack_body(Delivery(1, tenant, "chat", (item,), 0, 0))
+        return str(body["blocks"][0]["text"]["text"])
+
+    (own,) = setting.incidents.values()
+    assert text(own, "north").count("requests failed") == 1
+    setting.pass_(failed=0.4)
+    (common,) = (one for one in setting.incidents.values() if one.scope == "common")
+    assert "• east, errors: " in text(common, "")
+    assert not any(tenant in text(common, "south") for tenant in ("north", "east", "west"))
 
 
 def test_a_bad_hour_of_yesterday_is_not_what_is_usual_today() -> None:
