@@ -37,7 +37,7 @@ CONTINUOUS = ("normal", "lognormal", "two humps")
 )  # fmt: skip
 def test_wasserstein_is_near_scipys(shape: str, seed: int, rows: int, shift: str) -> None:
     """For any shape and change of it scipy's on the raw values is no further off than the bins are wide where rows lie; and
-    mostly within 8 %, or 0.02 of the middle half's width."""
+    mostly within 8 %, or 0.02 of the middle half's width (0.03 with few rows, where one lies in a wide outer bin)."""
     rng = np.random.default_rng(seed)
     train = SHAPES[shape](rng, 10_000)
     window = SHAPES[shape](rng, rows)
@@ -54,7 +54,7 @@ def test_wasserstein_is_near_scipys(shape: str, seed: int, rows: int, shift: str
     share = counts / counts.sum() + now / now.sum()
     assert abs(found - exact) <= float((np.diff(edges) * share[1:-1]).sum()) / scale + 1e-9
     # A handful of values is most of the sum of the long tail.
-    assert shape == "long tail" or found == pytest.approx(exact, rel=0.08, abs=0.02)
+    assert shape == "long tail" or found == pytest.approx(exact, rel=0.08, abs=0.02 if rows > 500 else 0.03)
 
 
 @settings(max_examples=10)
