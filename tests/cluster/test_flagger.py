@@ -1,5 +1,6 @@
 """Flagger's controller, a real Prometheus and real predictors: a good version is promoted, a bad one rolled back (it
-refuses, or its answers are other ones), and without traffic nothing is decided.
+refuses, or its answers are other ones), and without traffic nothing is decided. With `flagger.verdict` monitor has its say as well:
+what it calls worse goes back, and what it has not judged waits, however good it looks.
 """
 
 from __future__ import annotations
@@ -9,17 +10,32 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.harness.real_world import BETTER, GOOD, OTHER_SIGNATURE, SHIFTED, RealWorld
+from services.monitor.domain.canary.words import CanaryVerdict
+from tests.cluster.harness.real_world import (
+    BETTER,
+    GOOD,
+    JUDGED_WORSE,
+    OTHER_SIGNATURE,
+    SHIFTED,
+    UNJUDGED,
+    RealWorld,
+)
 from tests.cluster.harness.traffic import Traffic
 
 DECIDED = ("Succeeded", "Failed")
-WANTED = {"good": BETTER, "bad": OTHER_SIGNATURE, "shifted": SHIFTED, "silent": BETTER}
-ASKED = ("good", "bad", "shifted")
+WANTED = {
+    "good": BETTER, "bad": OTHER_SIGNATURE, "shifted": SHIFTED, "worse": JUDGED_WORSE, "open": UNJUDGED, "silent": BETTER,
+}  # fmt: skip
+ASKED = ("good", "bad", "shifted", "worse", "open")
+WITH_VERDICT = ("good", "worse", "open")
+VERDICTS = {
+    BETTER: CanaryVerdict.PROMOTE, JUDGED_WORSE: CanaryVerdict.ROLL_BACK, UNJUDGED: CanaryVerdict.NOT_ENOUGH_EVIDENCE,
+}  # fmt: skip
 
 
 @dataclass
 class Outcome:
-    """What became of four canaries that were started together."""
+    """What became of canaries that were started together."""
 
     world: RealWorld
     asked: dict[str, Traffic]
@@ -31,7 +47,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(world: RealWorld) -> Iterator[Outcome]:
-    """Four tenants' canaries, side by side, each begun by `helm upgrade`; nobody asks the last. Given when the others are decided."""
+    """Six tenants' canaries, side by side, each begun by `helm upgrade`; nobody asks the last. Given when they are decided that can be."""
     cluster = world.cluster
     flagger = {
         "prometheus": world.prometheus.url,
@@ -45,7 +61,13 @@ def outcome(world: RealWorld) -> Iterator[Outcome]:
         "maxLatencyMs": 5000,
         "maxScoreShift": 1,
     }
-    releases = {name: world.release(name, rollout={"strategy": "flagger"}, flagger=flagger) for name in WANTED}
+    world.verdicts.say(VERDICTS)
+    releases = {
+        name: world.release(
+            name, rollout={"strategy": "flagger"}, flagger=flagger | ({"verdict": True} if name in WITH_VERDICT else {})
+        )
+        for name in WANTED
+    }
 
     def all_are(phases: tuple[str, ...], names: tuple[str, ...]) -> bool:
         return all(world.phase(f"real-{name}", name) in phases for name in names)
@@ -56,7 +78,10 @@ def outcome(world: RealWorld) -> Iterator[Outcome]:
     asked = {name: world.traffic(f"real-{name}", name) for name in ASKED}
     for name, version in WANTED.items():
         releases[name].set(f"stable.version={version}")
-    cluster.wait("Flagger has decided", lambda: all_are(DECIDED, ASKED), 180)
+    cluster.wait(
+        "Flagger has decided, or waits for monitor",
+        lambda: all_are(DECIDED, tuple(set(ASKED) - {"open"})) and all_are(("WaitingPromotion",), ("open",)), 180,
+    )  # fmt: skip
     for traffic in asked.values():
         traffic.stop()
     yield Outcome(world, asked)
@@ -93,6 +118,22 @@ def test_shifted_answers_are_rolled_back(outcome: Outcome) -> None:
     assert set(asked.statuses) == {"200"}
     assert set(asked.versions) == {str(GOOD), str(SHIFTED)}
     assert "score-shift" in outcome.events("shifted")
+
+
+def test_what_monitor_calls_worse_is_rolled_back(outcome: Outcome) -> None:
+    """A version that nothing else speaks against: it answers everybody as the one before does."""
+    assert outcome.world.phase("real-worse", "worse") == "Failed"
+    assert outcome.world.pinned("real-worse", "worse-primary") == GOOD
+    assert set(outcome.asked["worse"].statuses) == {"200"}
+    assert "verdict" in outcome.events("worse")
+
+
+def test_what_monitor_has_not_judged_waits(outcome: Outcome) -> None:
+    """It gets its share and no failed check, and is not promoted while there is not enough evidence."""
+    status = outcome.world.cluster.get("canary", "open", "real-open")["status"]
+    assert (status["phase"], status["failedChecks"]) == ("WaitingPromotion", 0)
+    assert outcome.world.pinned("real-open", "open-primary") == GOOD
+    assert str(UNJUDGED) in outcome.asked["open"].versions
 
 
 def test_without_traffic_nothing_is_decided(outcome: Outcome) -> None:

@@ -21,6 +21,8 @@ class Prometheus:
     processes: Processes
     folder: Path
     url: str = ""
+    beside: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What is read as well, whatever runs: host:port and labels."""
     _targets: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -65,7 +67,7 @@ class Prometheus:
             return False
 
     def _write_targets(self) -> None:
-        groups = [{"targets": [address], "labels": labels} for address, labels in self._targets.items()]
+        groups = [{"targets": [address], "labels": labels} for address, labels in (self._targets | self.beside).items()]
         draft = self.folder / "targets.draft"
         draft.write_text(json.dumps(groups))
         draft.rename(self.folder / "targets.json")

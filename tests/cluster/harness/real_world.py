@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import start_http_server
 
+from services.monitor.domain.canary.words import CanaryJudgement, CanaryVerdict, Trial
+from services.monitor.domain.model import Role
+from services.monitor.metrics import CanaryGauges
+from tenon.core.tenancy import TenantId
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.flagger import start_flagger
 from tests.cluster.harness.nodes import BROKEN
@@ -32,6 +37,8 @@ from tests.support.fakes_predictor import (
 MODEL = "stay"
 GOOD, BETTER, OTHER_SIGNATURE, SHIFTED = 1, 2, 3, 5
 """Versions of the model: two that answer alike, one that wants other columns, and one whose answers are far from theirs."""
+JUDGED_WORSE, UNJUDGED = 6, 7
+"""Two more that answer alike, on which monitor's verdict is another."""
 
 VISITS = [
     visit_request(age=("FP64", [age]), count=("INT64", [count]), ward=("BYTES", [ward]))
@@ -54,6 +61,33 @@ VALUES: dict[str, Any] = {
 """What a release with real pods is told."""
 
 
+class Verdicts:
+    """What monitor would show: its own gauges, with verdicts that are set."""
+
+    def __init__(self) -> None:
+        self._gauges, self._server = CanaryGauges(), start_http_server(0, "127.0.0.1")
+
+    @property
+    def address(self) -> str:
+        """Where Prometheus reads them."""
+        return f"127.0.0.1:{self._server[0].server_port}"
+
+    def say(self, verdicts: dict[int, CanaryVerdict]) -> None:
+        """The verdicts on versions of the model that hold from now on."""
+        self._gauges.show(
+            CanaryJudgement(
+                Trial(TenantId("acme"), MODEL, 0, GOOD, version, Role.CANARY, ()), verdict, 0, (), 100, 100, None, None, None, ""
+            )
+            for version, verdict in verdicts.items()
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Nothing is shown any more."""
+        self._gauges.show([])
+        self._server[0].shutdown()
+        self._server[0].server_close()
+
+
 @dataclass
 class RealWorld:
     """What a test of real pods works with."""
@@ -62,6 +96,7 @@ class RealWorld:
     pods: RealPods
     prometheus: Prometheus
     registry: FakeRegistry
+    verdicts: Verdicts
 
     def release(self, name: str, **values: Any) -> TenantRelease:
         """A release of the tenant's chart in a namespace `real-NAME` that has the Secrets it needs; not installed yet."""
@@ -115,6 +150,8 @@ def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
     registry.add("acme", MODEL, BETTER, visit_bundle(model=MODEL, shift=0.2))
     registry.add("acme", MODEL, OTHER_SIGNATURE, linear_bundle(model=MODEL))
     registry.add("acme", MODEL, SHIFTED, visit_bundle(model=MODEL, shift=3.0))
+    for version in (JUDGED_WORSE, UNJUDGED):
+        registry.add("acme", MODEL, version, visit_bundle(model=MODEL, shift=0.2))
     # Signed by somebody else.
     registry.add("acme", MODEL, BROKEN, visit_bundle(model=MODEL, key=Ed25519PrivateKey.generate()))
 
@@ -123,6 +160,8 @@ def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
             {pod.address(8080): {"namespace": pod.pod["metadata"]["namespace"], "pod": pod.name} for pod in pods}
         )
 
+    verdicts = Verdicts()
+    prometheus.beside = {verdicts.address: {}}
     prometheus.start()
     registry.start()
     environment = {
@@ -136,8 +175,9 @@ def real_world(cluster: Cluster, folder: Path) -> Iterator[RealWorld]:
     pods = RealPods(cluster.plane, folder / "pods", environment, scrape).start()
     try:
         start_flagger(cluster, prometheus)
-        yield RealWorld(cluster, pods, prometheus, registry)
+        yield RealWorld(cluster, pods, prometheus, registry, verdicts)
     finally:
+        verdicts.stop()
         cluster.plane.processes.stop("flagger", "prometheus")
         pods.stop()
         registry.stop()
