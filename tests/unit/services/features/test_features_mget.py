@@ -6,12 +6,10 @@ import socket
 import threading
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 
 from services.features.storage.mget import BlobMget
-from tenon.windows.program import compiled_module
 
 
 class Pool:
@@ -89,26 +87,3 @@ def test_a_server_that_does_not_answer() -> None:
     with pytest.raises(redis.TimeoutError):
         BlobMget(client)([(b"", [b"a"])])
     far.close()
-
-
-@pytest.mark.parametrize(
-    "groups",
-    [[(b"",)], [("", [])], [(b"", ("a",))], [(b"", [1])], [[b"", []]], "no list", [(b"", ["a"]), (b"", [None])]],
-)
-def test_names_are_texts_or_bytes(groups: Any) -> None:
-    """Anything else is refused before a byte is sent."""
-    module = compiled_module()
-    if module is None:
-        pytest.skip("the kernel is not built")
-    with pytest.raises((TypeError, ValueError)):
-        module.question(groups)
-
-
-@pytest.mark.parametrize(("filled", "state"), [(99, [0, -1]), (4, [5, 0]), (4, [-1, 0]), (4, [0, -2])])
-def test_a_reply_is_read_within_its_bytes(filled: int, state: list[int]) -> None:
-    """Positions outside of what has come are refused."""
-    module = compiled_module()
-    if module is None:
-        pytest.skip("the kernel is not built")
-    with pytest.raises(ValueError, match="reply"):
-        module.read_reply(b"*1\r\n$1\r\na\r\n", filled, np.array(state), np.zeros((1, 2), np.int64))
