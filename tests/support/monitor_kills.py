@@ -34,7 +34,7 @@ from tenon.kit.events import PREDICTIONS
 from tenon.kit.prediction_batches import row_dtype
 from tenon.kit.sql import open_database
 from tests.support.monitor_fakes import MemoryVersions
-from tests.support.monitor_taker import LABELS, LABELS_DONE, REQUEST_WIDTH, entries, start_keeper, trained
+from tests.support.monitor_taker import AT_WORK, LABELS, LABELS_DONE, REQUEST_WIDTH, entries, start_keeper, trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,9 +89,10 @@ def kill_at_random(database_url: str, redis_url: str, folder: Path, killing: Kil
         keepers = [start_keeper(*some) for _ in range(REPLICAS)]
         try:
             for kill in range(killing.kills):
+                place = kill % REPLICAS
+                _wait_for(client, keepers[place].pid)
                 pause = chance.random() * killing.longest / killing.entries_a_kill
                 _feed(client, itertools.islice(made, killing.entries_a_kill), killing.features, pause)
-                place = kill % REPLICAS
                 keepers[place].kill()
                 keepers[place].join()
                 at_work += _unacknowledged(client) > 0
@@ -122,6 +123,14 @@ def _feed(client: redis.Redis, made: Iterator[Mapping[str, bytes]], features: in
         client.xadd(PREDICTIONS, dict(fields))  # type: ignore[arg-type]
         time.sleep(pause)
     client.rpush(LABELS, json.dumps([[name, place % 2] for place, name in enumerate(waiting)]))
+
+
+def _wait_for(client: redis.Redis, pid: int | None) -> None:
+    """Until a program has begun: whoever is killed before is killed at nothing."""
+    deadline = time.monotonic() + 60
+    while not client.sismember(AT_WORK, str(pid)):
+        assert time.monotonic() < deadline, "a program does not begin"
+        time.sleep(0.02)
 
 
 def _unacknowledged(client: redis.Redis) -> int:

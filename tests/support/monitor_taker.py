@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REQUEST_WIDTH = 16
-LABELS, LABELS_DONE = "labels", "labels done"
+AT_WORK, LABELS, LABELS_DONE = "at work", "labels", "labels done"
 NORTH = TenantId("north")
 
 
@@ -114,6 +114,8 @@ def start_keeper(
 
 def keep(database_url: str, redis_url: str, blob_url: str, features: int, claim_after: float) -> None:
     """Take, archive what was just taken, and record the labels of the list `LABELS`, until killed."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.sadd(AT_WORK, os.getpid())
     archive = Archive(open_blobs(blob_url))
     database, ids = Database(database_url), ModelIds()
     threading.Thread(target=_archive, args=(Archiving(database, archive),), daemon=True).start()

@@ -90,15 +90,20 @@ def _collect(
     table: Mapping[tuple[str | None, ...], list[int]], labels: Sequence[KeyedLabel], found: list[list[_Found]],
 ) -> None:  # fmt: skip
     keys = zip(*(texts_of(batch.columns[name], near) for name in names), strict=True)
-    for row, key in zip(near, keys, strict=True):
-        moment = int(batch.event_time[row])
-        for place in table.get(key, ()):
-            if abs(moment - labels[place].event_time) <= labels[place].within:
-                one = np.array([row])
-                facts = {
-                    name: texts_of(column, one)[0] for name, column in batch.columns.items() if not is_history(name)
-                }
-                found[place].append(_Found(batch.prediction_ids[row], moment, facts))
+    moments = batch.event_time[near].tolist()
+    hits = [
+        (row, moment, place)
+        for row, moment, key in zip(near.tolist(), moments, keys, strict=True)
+        for place in table.get(key, ())
+        if abs(moment - labels[place].event_time) <= labels[place].within
+    ]
+    rows = np.unique(np.array([row for row, _, _ in hits], dtype=np.intp))
+    # All rows of a column at once: a column's levels may be as many as its rows.
+    said = {name: texts_of(column, rows) for name, column in batch.columns.items() if not is_history(name)}
+    facts = [dict(zip(said, values, strict=True)) for values in zip(*said.values(), strict=True)]
+    places_of = {row: place for place, row in enumerate(rows.tolist())}
+    for row, moment, place in hits:
+        found[place].append(_Found(batch.prediction_ids[row], moment, facts[places_of[row]]))
 
 
 def _decide(label: KeyedLabel, found: Sequence[_Found]) -> Match:
