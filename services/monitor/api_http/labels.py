@@ -100,9 +100,9 @@ def _record(use: UseCases, tenant: TenantId, model: str, labels: Labels) -> dict
         return _record_keyed(use, tenant, model, [one for one in labels if isinstance(one, KeyedLabel)])
     direct = [one for one in labels if isinstance(one, Label)]
     parts = [direct[begin : begin + MAX_LABELS] for begin in range(0, len(direct), MAX_LABELS)] or [[]]
-    for part in parts[1:]:
+    for number, part in enumerate(parts):
         # A file is checked whole before anything of it is kept.
-        use.record_labels.check(tenant, model, part)
+        use.record_labels.check(tenant, model, part, number * MAX_LABELS)
     accepted = matched = 0
     for part in parts:
         recorded = use.record_labels(tenant, model, part)
@@ -115,6 +115,9 @@ def _record_keyed(use: UseCases, tenant: TenantId, model: str, labels: Sequence[
     waiting: list[int] = []
     ambiguous: list[dict[str, int]] = []
     accepted = predictions = 0
+    for begin in range(0, len(labels), MAX_LABELS):
+        # A file is checked whole before anything of it is kept.
+        use.record_keyed_labels.check(tenant, model, labels[begin : begin + MAX_LABELS], begin)
     for begin in range(0, len(labels), MAX_LABELS):
         found = use.record_keyed_labels(tenant, model, labels[begin : begin + MAX_LABELS])
         metrics.count_keyed_labels(tenant.value, model, found)

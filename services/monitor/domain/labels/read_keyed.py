@@ -85,7 +85,10 @@ def labels_from_csv_file(body: bytes, now: int, within: int = 0) -> Labels:
     header = next(csv.reader(io.StringIO(text, newline="")), [])
     names = [name.strip() for name in header]
     if "prediction_id" in names or "event_time" not in names:
-        return labels_from_csv(body, now)
+        by_id = labels_from_csv(body, now)
+        if len(by_id) > MAX_FILE_LABELS:
+            raise _too_many(len(by_id))
+        return by_id
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     next(reader)
 

@@ -50,8 +50,8 @@ class RecordLabels:
         matched = self._labels.record(tenant, model, list(unique.values()))
         return LabelsRecorded(len({label.prediction_id for label in labels}), matched)
 
-    def check(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> None:
-        """Raises `Invalid` naming the first label that cannot be kept by its place."""
+    def check(self, tenant: TenantId, model: str, labels: Sequence[Label], first: int = 0) -> None:
+        """Raises `Invalid` naming the first label that cannot be kept by its place; the first one's is `first`."""
         check_resource_name(model, "model")
         if not labels:
             raise Invalid("LABELS_EMPTY", "no labels were sent", place=Place(field="labels"))
@@ -63,7 +63,7 @@ class RecordLabels:
         binary = self._is_binary(tenant, model)
         latest = self._now() + _AHEAD
         for place, label in enumerate(labels):
-            _check(label, f"labels[{place}]", binary, latest)
+            _check(label, f"labels[{first + place}]", binary, latest)
 
     def _is_binary(self, tenant: TenantId, model: str) -> bool:
         """Whether the model answers yes or no, as far as is known: labels may be the first thing we hear of a model."""

@@ -41,16 +41,7 @@ class RecordKeyedLabels:
 
         Ambiguous ones are named and not kept: they cannot become clear by waiting. Raises `Invalid`.
         """
-        if len(labels) > MAX_LABELS:
-            raise TooLarge(
-                "LABELS_TOO_MANY", f"{len(labels):,} labels in one call; send at most {MAX_LABELS:,}",
-                place=Place(field="labels"), hint="split them over several calls",
-            )  # fmt: skip
-        manifest = self._manifest(tenant, model)
-        for place, label in enumerate(labels):
-            _check(label, f"labels[{place}]", manifest)
-        # The checks of value and time are those of labels by id, with the place standing in for it.
-        self._record.check(tenant, model, [Label(str(p), one.value, one.known_at) for p, one in enumerate(labels)])
+        self.check(tenant, model, labels)
         matches = find_predictions(self._answered, tenant, model, labels)
         self._keyed.keep(tenant, model, [one for one, match in zip(labels, matches, strict=True) if match.events <= 1])
         direct = [
@@ -67,6 +58,20 @@ class RecordKeyedLabels:
             waiting=[place for place, match in enumerate(matches) if not match.events],
             ambiguous=ambiguous,
         )
+
+    def check(self, tenant: TenantId, model: str, labels: Sequence[KeyedLabel], first: int = 0) -> None:
+        """Raises `Invalid` naming the first label that cannot be kept by its place; the first one's is `first`."""
+        if len(labels) > MAX_LABELS:
+            raise TooLarge(
+                "LABELS_TOO_MANY", f"{len(labels):,} labels in one call; send at most {MAX_LABELS:,}",
+                place=Place(field="labels"), hint="split them over several calls",
+            )  # fmt: skip
+        manifest = self._manifest(tenant, model)
+        for place, label in enumerate(labels):
+            _check(label, f"labels[{first + place}]", manifest)
+        # The checks of value and time are those of labels by id, with the place standing in for it.
+        stand_ins = [Label(str(place), one.value, one.known_at) for place, one in enumerate(labels)]
+        self._record.check(tenant, model, stand_ins, first)
 
     def _manifest(self, tenant: TenantId, model: str) -> Manifest | None:
         seen = self._log.seen_model(tenant, model)

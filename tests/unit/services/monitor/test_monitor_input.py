@@ -216,6 +216,13 @@ def recorder(task: Literal["binary", "regression"] = "binary") -> tuple[RecordLa
     return RecordLabels(log, log, versions, lambda: START), log
 
 
+def test_a_label_of_a_file_is_named_by_its_place_in_the_file() -> None:
+    """Also where the file is taken in parts."""
+    use, _ = recorder()
+    with pytest.raises(Invalid, match=r"labels\[10001\]: value 7"):
+        use.check(TenantId("north"), "cost", [Label("a", 1.0, START), Label("b", 7.0, START)], 10_000)
+
+
 def test_labels_are_counted_by_prediction() -> None:
     """A call's answer counts predictions: corrections in the same call are one label, unknown ids wait."""
     record, _ = recorder()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.monitor.domain.label_words import KeyedLabel
+from services.monitor.domain.labels import read_keyed
 from services.monitor.domain.labels.read_keyed import (
     is_keyed,
     keyed_from_document,
@@ -26,7 +27,7 @@ from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import Window
 from services.monitor.storage.labels.keyed import SqlBookmarks, SqlKeyedLabels
 from services.monitor.storage.log.answered import SqlAnswered
-from tenon.core.errors import Invalid
+from tenon.core.errors import Invalid, TooLarge
 from tenon.core.matching import key_text
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import START, batch_document
@@ -206,6 +207,22 @@ def test_mistakes_in_a_file_name_their_line(body: bytes, message: str) -> None:
     """And what is wrong there."""
     with pytest.raises(Invalid, match=message):
         labels_from_csv_file(body, 0)
+
+
+def test_a_file_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By id as by entity and time."""
+    monkeypatch.setattr(read_keyed, "MAX_FILE_LABELS", 2)
+    for text in ("prediction_id,value\n" + "a,1\n" * 3, "p,event_time,value\n" + "1,2024-03-01T08:30:00Z,1\n" * 3):
+        with pytest.raises(TooLarge, match="send at most 2"):
+            labels_from_csv_file(text.encode(), 0)
+
+
+def test_many_labels_of_many_entities_are_matched(world: World) -> None:
+    """Each gets its own answer; the time grows with them and not with their square."""
+    names = [f"p{number}" for number in range(3_000)]
+    world.answer([f"id-{name}" for name in names], names)
+    recorded = world.record(NORTH, "cost", [label(one, at=START + 1_000 * place) for place, one in enumerate(names)])
+    assert (recorded.accepted, recorded.predictions, recorded.waiting) == (3_000, 3_000, [])
 
 
 def test_a_forgotten_subject_has_no_labels_waiting(world: World) -> None:
