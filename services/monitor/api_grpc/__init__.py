@@ -170,6 +170,18 @@ def report_message(report: Report) -> monitor_pb2.Report:
                 change=column.change,
                 raw_p_value=column.raw_p_value,
                 severity=column.severity,
+                compared=[
+                    monitor_pb2.ComparedWithPast(
+                        against=one.against,
+                        differs=one.differs,
+                        effect=one.effect,
+                        p_value=one.p_value,
+                        rows=one.rows,
+                        explains=one.explains,
+                        text=one.text,
+                    )
+                    for one in column.compared
+                ],
             )
             for column in report.columns
         ],

@@ -80,6 +80,18 @@ def column_json(column: ColumnReport) -> dict[str, Any]:
         "change": column.change,
         "raw_p_value": column.raw_p_value,
         "severity": column.severity,
+        "compared": [
+            {
+                "against": one.against,
+                "differs": one.differs,
+                "effect": one.effect,
+                "p_value": one.p_value,
+                "rows": one.rows,
+                "explains": one.explains,
+                "text": one.text,
+            }
+            for one in column.compared
+        ],
     }
 
 

@@ -23,6 +23,7 @@ class Drift(enum.StrEnum):
     """Whether what comes in differs from what the version was trained on."""
 
     DRIFT = "drift"
+    SEASONAL = "seasonal"  # of a column: not as in training, but as in the same season or on the same weekdays before
     NO_DRIFT = "no_drift"
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
 
@@ -173,6 +174,25 @@ Change = Literal["none", "higher", "lower", "spread", "levels", "missing", "unse
 """What of a column changed most: its place, its spread, its levels' shares, its missing or its unseen values."""
 
 
+Against = Literal["year", "weeks"]
+"""Which past a window is compared with beside training: the same season a year before, or the same weekdays of the weeks before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One column against a window of the past. `rows` are those of the past."""
+
+    against: Against
+    differs: bool
+    effect: float
+    p_value: float
+    """Adjusted over the report's columns."""
+    rows: int
+    explains: bool
+    """Whether this past could show that the difference from training comes again and again, and so has a say in the verdict."""
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnReport:
     """One column against training. `statistic`, `effect` and `psi` say how much, `p_value` (adjusted) how surely."""
@@ -193,7 +213,8 @@ class ColumnReport:
     summary: str
     histogram: Histogram | None = field(default=None, compare=False)
     raw_p_value: float = 1.0
-    """Before it is adjusted for the report's other columns: for those who judge many reports together."""
+    """Before it is adjusted for the report's other columns: for those who judge many reports together. The largest of those
+    against training and against each past that has a say."""
     severity: float = 0.0
     """The largest effect, in units of the floor from which it matters."""
     change: Change = "none"
@@ -203,6 +224,8 @@ class ColumnReport:
     """Numbers: how far values moved on average, in units of the middle half's width in training."""
     median_ratio: float | None = None
     """Numbers: the window's median over training's."""
+    compared: tuple[Compared, ...] = ()
+    """The same column against windows of the past."""
 
 
 @dataclass(frozen=True, slots=True)

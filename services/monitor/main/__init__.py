@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from services.monitor import metrics
 from services.monitor.api_grpc import FULL_NAME, MonitorServicer
@@ -67,7 +68,9 @@ def main() -> None:
 
     log, versions, policies, window = parts.log, parts.versions, parts.policies, parts.window
     drift, quality = parts.drift, parts.quality
-    build_report = BuildReport(log, parts.windows, parts.labels, versions, drift=drift, quality=quality)
+    build_report = BuildReport(
+        log, parts.windows, parts.labels, versions, drift=drift, quality=quality, references=parts.references
+    )
     read_examined = ReadExamined(log, parts.answered, SqlLabelLookup(parts.database, parts.ids))
     build_quality = BuildQuality(log, read_examined, versions, policies, quality=quality, drift=drift)
 
@@ -102,7 +105,10 @@ def main() -> None:
     look_over = LookOver(
         log, log, parts.verdicts, parts.releases, window=window, now=now_micros, trial=judge_canaries.current
     )
-    build_point = BuildReport(log, parts.windows, parts.labels, versions, drift=drift, quality=coarser(quality))
+    build_point = BuildReport(
+        log, parts.windows, parts.labels, versions, drift=replace(drift, drawn=False), quality=coarser(quality), references=parts.references,
+        only_drifting=True,
+    )  # fmt: skip
     read_history = ReadHistory(build_point, versions, parts.releases, drift=drift)
     use = UseCases(
         erase_subject=EraseSubject(
@@ -121,7 +127,15 @@ def main() -> None:
         view_model=ViewModel(
             log,
             look_over,
-            BuildReport(log, parts.windows, parts.labels, versions, drift=drift, quality=on_page(quality)),
+            BuildReport(
+                log,
+                parts.windows,
+                parts.labels,
+                versions,
+                drift=drift,
+                quality=on_page(quality),
+                references=parts.references,
+            ),
             read_history,
             parts.releases,
             FindMistakes(parts.answered, SqlLabelLookup(parts.database, parts.ids)),

@@ -7,6 +7,7 @@ import time
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.drift.judge import DriftPolicy
+from services.monitor.domain.drift.references import ReadReferences
 from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.quality.measure import QualityPolicy
 from services.monitor.settings import MonitorSettings
@@ -74,6 +75,8 @@ class Parts:
             psi_floor=settings.monitor_psi_floor,
             share_floor=settings.monitor_share_floor,
         )
+        # Those who compare with the past share what was read of it.
+        self.references = ReadReferences(self.windows, self.log, min_rows=settings.monitor_min_rows)
         self.quality = QualityPolicy(min_rows=settings.monitor_min_labels, margin=settings.monitor_quality_margin)
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ def watch(
     watch_fleet = WatchFleet(
         parts.log,
         parts.log,
-        ExamineModel(parts.windows, parts.drift, ReportSkew(checks)),
+        ExamineModel(parts.windows, parts.drift, ReportSkew(checks), parts.references),
         incidents,
         parts.policies,
         parts.releases,

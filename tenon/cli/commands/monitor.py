@@ -102,8 +102,9 @@ def _show(output: Output, found: dict[str, Any]) -> None:
             [[str(v["version"]), v["role"], v["predictions"]] for v in found["versions"]],
             right=("predictions",),
         )
-    drifted = sum(c["verdict"] == "drift" for c in found["columns"])
-    output.line(f"{count(len(found['columns']), 'column')} judged, {drifted} drifted")
+    drifted, seasonal = (sum(c["verdict"] == word for c in found["columns"]) for word in ("drift", "seasonal"))
+    season = f", {seasonal} as in the same season or on the same weekdays before" if seasonal else ""
+    output.line(f"{count(len(found['columns']), 'column')} judged, {drifted} drifted{season}")
 
 
 def _what(column: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WORDS = {
-    "drift": "drift", "no_drift": "no drift", "not_enough_evidence": "not enough evidence",
+    "drift": "drift", "no_drift": "no drift", "seasonal": "seasonal", "not_enough_evidence": "not enough evidence",
     "worse": "worse", "as_expected": "as expected", "better": "better", "promote": "promote", "hold": "hold",
     "roll_back": "roll back", "passes": "passes", "undecided": "undecided",
 }  # fmt: skip

@@ -48,10 +48,12 @@ class DriftPolicy:
     share_floor: float = 0.05
     # A window that can only show shifts above this is not called quiet.
     blind_above: float = 0.25
+    drawn: bool = True
+    """Whether columns get a histogram for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class Finding:
     """A column's figures before the p-values of all columns are adjusted together."""
 
     column: str
@@ -90,30 +92,40 @@ class _Finding:
 
 def judge_drift(sketch: Sketch, policy: DriftPolicy) -> tuple[ColumnReport, ...]:
     """Every column of one version's window against that version's training, worst first."""
-    seen = {sketch.layout.shown[name] for name in sketch.layout.columns if sketch.seen(name)} | {SCORE}
     tallied = sketch.tallied()
-    judged = judge_columns({name: one for name, one in tallied.items() if name in seen}, policy)
-    return judged + tuple(_unlogged(name) for name in tallied if name not in seen)
+    judged = judge_columns(logged(sketch, tallied), policy)
+    return judged + tuple(unlogged(name) for name in tallied if name not in logged(sketch, tallied))
+
+
+def logged(sketch: Sketch, tallied: Mapping[str, Tallied]) -> dict[str, Tallied]:
+    """Those columns that came in any row of the window."""
+    seen = {sketch.layout.shown[name] for name in sketch.layout.columns if sketch.seen(name)} | {SCORE}
+    return {name: one for name, one in tallied.items() if name in seen}
 
 
 def judge_columns(tallied: Mapping[str, Tallied], policy: DriftPolicy) -> tuple[ColumnReport, ...]:
     """The verdict of each column given, worst first; false discoveries are controlled over all of them."""
-    findings = [_examine(name, one, policy, len(tallied)) for name, one in tallied.items()]
+    findings = [examine(name, one, policy, len(tallied)) for name, one in tallied.items()]
     adjusted = benjamini_hochberg([finding.p_value for finding in findings])
-    judged = [_judge(finding, p_value, policy) for finding, p_value in zip(findings, adjusted, strict=True)]
-    rank = {Drift.DRIFT: 0, Drift.NO_DRIFT: 1, Drift.NOT_ENOUGH_EVIDENCE: 2}
+    judged = [judge_finding(finding, p_value, policy) for finding, p_value in zip(findings, adjusted, strict=True)]
+    return worst_first(judged)
+
+
+def worst_first(judged: Iterable[ColumnReport]) -> tuple[ColumnReport, ...]:
+    """In the order in which people should look at them."""
+    rank = {Drift.DRIFT: 0, Drift.SEASONAL: 1, Drift.NO_DRIFT: 2, Drift.NOT_ENOUGH_EVIDENCE: 3}
     return tuple(sorted(judged, key=lambda report: (rank[report.verdict], -report.severity, report.column)))
 
 
 def overall(columns: Iterable[ColumnReport]) -> Drift:
-    """One verdict from all columns: drift if any drifts, quiet if any could be judged and none drifts."""
+    """One verdict from all columns: drift if any drifts, quiet if any could be judged and none drifts beyond its season."""
     verdicts = {column.verdict for column in columns}
     if Drift.DRIFT in verdicts:
         return Drift.DRIFT
-    return Drift.NO_DRIFT if Drift.NO_DRIFT in verdicts else Drift.NOT_ENOUGH_EVIDENCE
+    return Drift.NO_DRIFT if verdicts & {Drift.NO_DRIFT, Drift.SEASONAL} else Drift.NOT_ENOUGH_EVIDENCE
 
 
-def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> _Finding:
+def examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> Finding:
     """Compare values, the share of missing ones and that of unseen levels; a column's p-value is the
     least of its tests', times their number (Bonferroni)."""
     alpha = policy.false_discovery_rate / columns
@@ -137,7 +149,7 @@ def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> 
         # Rare levels are pooled, and an unseen one with them: it is looked at by itself as well.
         unlisted = int(tallied.baseline[-1]), int(tallied.window[-1])
         p_values.append(more_hits(unlisted[0], baseline_rows, unlisted[1], window_rows))
-    return _Finding(
+    return Finding(
         column=name,
         test="ks" if numeric else "chi2",
         tallied=tallied,
@@ -152,7 +164,8 @@ def _examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> 
     )
 
 
-def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnReport:
+def judge_finding(finding: Finding, p_value: float, policy: DriftPolicy) -> ColumnReport:
+    """The verdict against training alone, at an adjusted p-value."""
     tallied = finding.tallied
     known = int(tallied.window.sum())
     significant = p_value <= policy.false_discovery_rate
@@ -170,7 +183,7 @@ def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnRepo
     else:
         verdict = Drift.NO_DRIFT
         summary = (
-            f"{_statistic(finding)}, adjusted p {_p(p_value)}, n = {known:,}; a shift of {finding.smallest_effect:.2f} "
+            f"{statistic_text(finding)}, adjusted p {_p(p_value)}, n = {known:,}; a shift of {finding.smallest_effect:.2f} "
             "or more would have been seen"
         )
     return ColumnReport(
@@ -188,7 +201,7 @@ def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnRepo
         unseen_ratio=finding.unseen_ratio,
         smallest_effect=finding.smallest_effect,
         summary=summary,
-        histogram=_draw(tallied, finding.test == "ks"),
+        histogram=_draw(tallied, finding.test == "ks") if policy.drawn else None,
         raw_p_value=finding.p_value,
         severity=finding.severity(policy),
         change=_main_change(finding, policy),
@@ -198,7 +211,8 @@ def _judge(finding: _Finding, p_value: float, policy: DriftPolicy) -> ColumnRepo
     )
 
 
-def _unlogged(name: str) -> ColumnReport:
+def unlogged(name: str) -> ColumnReport:
+    """Of a column that no row of the window came with."""
     return ColumnReport(
         column=name, verdict=Drift.NOT_ENOUGH_EVIDENCE, test="none", statistic=0.0, p_value=1.0, effect=0.0, psi=0.0,
         rows=0, baseline_rows=0, missing_ratio=0.0, baseline_missing_ratio=0.0, unseen_ratio=0.0, smallest_effect=1.0,
@@ -210,7 +224,7 @@ def _any_missing(tallied: Tallied) -> bool:
     return bool(tallied.baseline_missing or tallied.window_missing)
 
 
-def _drift_sentence(finding: _Finding, p_value: float, policy: DriftPolicy) -> str:
+def _drift_sentence(finding: Finding, p_value: float, policy: DriftPolicy) -> str:
     parts = []
     if finding.missing_shift >= policy.share_floor:
         parts.append(
@@ -222,11 +236,12 @@ def _drift_sentence(finding: _Finding, p_value: float, policy: DriftPolicy) -> s
             f"{finding.unseen_ratio:.1%} of rows {what} that training {'ever' if finding.test == 'ks' else 'never'} saw"
         )
     if finding.effect >= policy.effect_floor or finding.psi >= policy.psi_floor:
-        parts.append(f"{finding.change} ({_statistic(finding)})")
+        parts.append(f"{finding.change} ({statistic_text(finding)})")
     return f"{'; '.join(parts)}; adjusted p {_p(p_value)}, n = {finding.tallied.rows:,}"
 
 
-def _statistic(finding: _Finding) -> str:
+def statistic_text(finding: Finding) -> str:
+    """How large the difference is."""
     if finding.test == "ks":
         return f"KS {finding.statistic:.2f}, PSI {finding.psi:.2f}"
     return f"{finding.effect:.0%} of rows changed level, PSI {finding.psi:.2f}"
@@ -247,7 +262,7 @@ def _direction(tallied: Tallied) -> Change:
     return "higher" if up > down else "lower"
 
 
-def _main_change(finding: _Finding, policy: DriftPolicy) -> Change:
+def _main_change(finding: Finding, policy: DriftPolicy) -> Change:
     """What changed most, in units of the floor from which it matters."""
     by_values = max(finding.effect / policy.effect_floor, finding.psi / policy.psi_floor)
     missing, unseen = finding.missing_shift / policy.share_floor, finding.unseen_ratio / policy.share_floor

@@ -56,7 +56,7 @@ class Tallied:
     baseline_missing: int
     window_missing: int
     unseen: int
-    """Rows with a level that training never saw, or outside the range of all its numbers."""
+    """Rows with a level that training never saw, or outside the range of all its numbers; of two windows, how many more of them."""
     edges: npt.NDArray[np.float64] | None = None
     """Bin i of a number is (edges[i-1], edges[i]], open at both ends; None: levels."""
     iqr: float | None = None
@@ -229,13 +229,17 @@ class Sketch:
     def _tallied(self, place: _Numbers | _Levels, against: Sketch | None) -> Tallied:
         now = self.counts[place.places]
         then = place.trained if against is None else against.counts[place.places]
+        unseen = place.unseen(now[:-1])
+        if against is not None:
+            # Of two windows it is what came in addition that is new.
+            unseen = max(0, unseen - round(place.unseen(then[:-1]) * int(now.sum()) / max(int(then.sum()), 1)))
         return Tallied(
             labels=place.labels,
             baseline=then[:-1],
             window=now[:-1],
             baseline_missing=int(then[-1]),
             window_missing=int(now[-1]),
-            unseen=place.unseen(now[:-1]),
+            unseen=unseen,
             edges=place.edges,
             iqr=place.iqr,
         )

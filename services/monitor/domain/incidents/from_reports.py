@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scipy import special
 
 from services.monitor.domain.drift.judge import judge_drift
+from services.monitor.domain.drift.season import judge_window
 from services.monitor.domain.incidents.words import Cell, IncidentKind
 from services.monitor.domain.model import SCORE, Drift, Quality
 from services.monitor.domain.reports.build import main_version
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.monitor.domain.drift.judge import DriftPolicy
+    from services.monitor.domain.drift.references import ReadReferences
     from services.monitor.domain.drift.sketch import Sketch
     from services.monitor.domain.model import ColumnReport, QualityFigure, Report, Role, Window
     from services.monitor.domain.ports import Windows
@@ -36,9 +39,10 @@ class ExamineModel:
     """See `incident_ports.Examine`: the version that answered most of the window, against its own training baseline."""
 
     def __init__(
-        self, windows: Windows, policy: DriftPolicy, skew: Callable[[TenantId, str, Window], SkewReport] | None = None
-    ) -> None:
-        self._windows, self._policy, self._skew = windows, policy, skew
+        self, windows: Windows, policy: DriftPolicy, skew: Callable[[TenantId, str, Window], SkewReport] | None = None,
+        references: ReadReferences | None = None,
+    ) -> None:  # fmt: skip
+        self._windows, self._policy, self._skew, self._references = windows, policy, skew, references
 
     def __call__(self, tenant: TenantId, model: str, window: Window) -> list[Cell]:
         """A cell for each column and the score, and one for the values served, where any were compared."""
@@ -80,11 +84,18 @@ class ExamineModel:
                     hint="the registry is asked again; the window stays open for a day",
                 )  # fmt: skip
             return []
-        return [
-            cell_of(tenant.value, model, version, window, column)
-            for column in judge_drift(sketch, self._policy)
-            if column.rows
-        ]
+        references = self._references
+        columns = (
+            judge_drift(sketch, self._policy)
+            if references is None
+            else judge_window(
+                sketch,
+                self._policy,
+                partial(references, tenant, model, window, version, sketch.layout),
+                only_drifting=True,
+            )
+        )
+        return [cell_of(tenant.value, model, version, window, column) for column in columns if column.rows]
 
 
 def cell_of(tenant: str, model: str, version: int, window: Window, column: ColumnReport) -> Cell:
@@ -97,7 +108,7 @@ def cell_of(tenant: str, model: str, version: int, window: Window, column: Colum
         feature=column.column,
         window=window,
         p_value=column.raw_p_value,
-        effect=column.severity,
+        effect=0.0 if column.verdict is Drift.SEASONAL else column.severity,
         change=column.change,
         rows=column.rows,
         enough=column.verdict is not Drift.NOT_ENOUGH_EVIDENCE,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from services.monitor.domain.drift.judge import DriftPolicy, judge_drift, overall
+from services.monitor.domain.drift.season import judge_window
 from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.model import (
     ColumnReport,
@@ -28,6 +30,7 @@ from tenon.core.timestamps import MICROS_PER_SECOND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.monitor.domain.drift.references import ReadReferences
     from services.monitor.domain.kept.counted import Counted
     from services.monitor.domain.ports import Labels, PredictionLog, Versions, Windows
     from tenon.core.manifest import Manifest
@@ -43,7 +46,10 @@ class BuildReport:
     def __init__(
         self, log: PredictionLog, windows: Windows, labels: Labels, versions: Versions, *,
         drift: DriftPolicy | None = None, quality: QualityPolicy | None = None,
+        references: ReadReferences | None = None, only_drifting: bool = False,
     ) -> None:  # fmt: skip
+        """`only_drifting`: the past is read only where a column is not as in training, for whoever builds many reports."""
+        self._references, self._only_drifting = references, only_drifting
         self._log, self._windows, self._labels, self._versions = log, windows, labels, versions
         self._drift, self._quality = drift or DriftPolicy(), quality or QualityPolicy()
 
@@ -123,7 +129,7 @@ class BuildReport:
         }
         chosen = version or main_version(traffic)
         manifests, unread = self._manifests(tenant, model, {number for number, _ in traffic} | {chosen} - {0})
-        columns = self._columns(counted, chosen, role, manifests.get(chosen))
+        columns = self._columns(tenant, model, window, counted, chosen, role, manifests.get(chosen))
         labelled = {key: rows for key, rows in known.items() if key in traffic}
         verdicts, figures = self._judge_versions(manifests, labelled, traffic, unread)
         versions = tuple(
@@ -165,7 +171,8 @@ class BuildReport:
         return found, unread
 
     def _columns(
-        self, counted: Sequence[Counted], version: int, role: Role | None, manifest: Manifest | None
+        self, tenant: TenantId, model: str, window: Window, counted: Sequence[Counted], version: int, role: Role | None,
+        manifest: Manifest | None,
     ) -> tuple[ColumnReport, ...]:  # fmt: skip
         if manifest is None:
             return ()
@@ -178,7 +185,10 @@ class BuildReport:
         sketch = Sketch(found[0].layout if found else Layout.of(manifest.baseline))
         for one in found:
             sketch.merge(one)
-        return judge_drift(sketch, self._drift)
+        if self._references is None:
+            return judge_drift(sketch, self._drift)
+        read = partial(self._references, tenant, model, window, version, sketch.layout)
+        return judge_window(sketch, self._drift, read, only_drifting=self._only_drifting)
 
     def _judge_versions(
         self, manifests: Mapping[int, Manifest], labelled: ByVersion, traffic: Traffic,

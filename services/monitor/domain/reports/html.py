@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_DRAWN = 60
 _WIDTH, _HEIGHT = 240, 56
 _WORDS = {
-    "drift": "drift", "no_drift": "no drift", "not_enough_evidence": "not enough evidence",
+    "drift": "drift", "no_drift": "no drift", "seasonal": "seasonal", "not_enough_evidence": "not enough evidence",
     "worse": "worse", "as_expected": "as expected", "better": "better",
 }  # fmt: skip
 _TONES = {

@@ -65,5 +65,12 @@ def _drift(version: int, columns: Sequence[ColumnReport], unread: str | None, mi
     if not judged:
         rows = max((column.rows for column in columns), default=0)
         return 6, f"drift cannot be judged: {rows:,} rows, at least {min_rows:,} are needed for a column"
+    seasonal = [column for column in columns if column.verdict is Drift.SEASONAL]
+    if seasonal:
+        names = ", ".join(f"`{column.column}`" for column in seasonal[:3]) + (" …" if len(seasonal) > 3 else "")
+        return 3, (
+            f"no drift from version {version}'s training beyond the season in {len(judged)} columns; "
+            f"{len(seasonal)} are not as in training but as in the same season or on the same weekdays before ({names})"
+        )
     left = f" ({len(columns) - len(judged)} could not be judged)" if len(judged) < len(columns) else ""
     return 3, f"no drift from version {version}'s training in {len(judged)} columns{left}"

@@ -104,7 +104,7 @@ class Report(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., labels: _Optional[int] = ..., drift_verdict: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[ColumnDrift, _Mapping]]] = ..., quality_verdict: _Optional[str] = ..., quality: _Optional[_Iterable[_Union[QualityFigure, _Mapping]]] = ..., versions: _Optional[_Iterable[_Union[VersionTraffic, _Mapping]]] = ..., summary: _Optional[str] = ..., drift_version: _Optional[int] = ..., levels: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ColumnDrift(_message.Message):
-    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect", "jensen_shannon", "wasserstein", "median_ratio", "change", "raw_p_value", "severity")
+    __slots__ = ("column", "verdict", "test", "statistic", "p_value", "psi", "rows", "missing_ratio", "baseline_missing_ratio", "unseen_ratio", "summary", "effect", "baseline_rows", "smallest_effect", "jensen_shannon", "wasserstein", "median_ratio", "change", "raw_p_value", "severity", "compared")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class ColumnDrift(_message.Message):
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     RAW_P_VALUE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
     column: str
     verdict: str
     test: str
@@ -145,7 +146,26 @@ class ColumnDrift(_message.Message):
     change: str
     raw_p_value: float
     severity: float
-    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ..., effect: _Optional[float] = ..., baseline_rows: _Optional[int] = ..., smallest_effect: _Optional[float] = ..., jensen_shannon: _Optional[float] = ..., wasserstein: _Optional[float] = ..., median_ratio: _Optional[float] = ..., change: _Optional[str] = ..., raw_p_value: _Optional[float] = ..., severity: _Optional[float] = ...) -> None: ...
+    compared: _containers.RepeatedCompositeFieldContainer[ComparedWithPast]
+    def __init__(self, column: _Optional[str] = ..., verdict: _Optional[str] = ..., test: _Optional[str] = ..., statistic: _Optional[float] = ..., p_value: _Optional[float] = ..., psi: _Optional[float] = ..., rows: _Optional[int] = ..., missing_ratio: _Optional[float] = ..., baseline_missing_ratio: _Optional[float] = ..., unseen_ratio: _Optional[float] = ..., summary: _Optional[str] = ..., effect: _Optional[float] = ..., baseline_rows: _Optional[int] = ..., smallest_effect: _Optional[float] = ..., jensen_shannon: _Optional[float] = ..., wasserstein: _Optional[float] = ..., median_ratio: _Optional[float] = ..., change: _Optional[str] = ..., raw_p_value: _Optional[float] = ..., severity: _Optional[float] = ..., compared: _Optional[_Iterable[_Union[ComparedWithPast, _Mapping]]] = ...) -> None: ...
+
+class ComparedWithPast(_message.Message):
+    __slots__ = ("against", "differs", "effect", "p_value", "rows", "explains", "text")
+    AGAINST_FIELD_NUMBER: _ClassVar[int]
+    DIFFERS_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    against: str
+    differs: bool
+    effect: float
+    p_value: float
+    rows: int
+    explains: bool
+    text: str
+    def __init__(self, against: _Optional[str] = ..., differs: _Optional[bool] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., rows: _Optional[int] = ..., explains: _Optional[bool] = ..., text: _Optional[str] = ...) -> None: ...
 
 class QualityFigure(_message.Message):
     __slots__ = ("metric", "version", "rows", "value", "low", "high", "expected", "verdict")
