@@ -125,7 +125,7 @@ def _bucket_json(bucket: Bucket) -> dict[str, Any]:
         ],
         "columns": [
             {"column": one.column, "verdict": one.verdict.value, "severity": one.severity,
-             "effect": one.effect, "psi": one.psi, "rows": one.rows}
+             "moved": one.moved, "effect": one.effect, "psi": one.psi, "rows": one.rows}
             for one in bucket.columns
         ],
         "quality": [

@@ -227,6 +227,11 @@ class ColumnReport:
     compared: tuple[Compared, ...] = ()
     """The same column against windows of the past."""
 
+    @property
+    def moved(self) -> float:
+        """About which share of the rows lies elsewhere than in training (0 to 1): by values, by missing, or by unseen ones."""
+        return max(self.effect, abs(self.missing_ratio - self.baseline_missing_ratio), self.unseen_ratio)
+
 
 @dataclass(frozen=True, slots=True)
 class QualityFigure:

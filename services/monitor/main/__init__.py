@@ -144,7 +144,9 @@ def main() -> None:
             retraining.known,
         ),
         report_skew=ReportSkew(skew_checks),
-        tell_month=TellMonth(log, build_report, read_history, parts.releases, build_quality, now_micros),
+        tell_month=TellMonth(
+            log, build_report, read_history, parts.releases, build_quality, now_micros, retraining.known
+        ),
         sessions=Sessions(authenticator, authenticator.named, settings.service_tokens, time.time),
         judge_canaries=judge_canaries,
         canary_verdicts=canary_verdicts,

@@ -7,9 +7,9 @@ import time
 from services.monitor.clients.registry import RegistryVersions
 from services.monitor.clients.releases import RegistryReleases
 from services.monitor.domain.drift.judge import DriftPolicy
-from services.monitor.domain.drift.references import ReadReferences
 from services.monitor.domain.log.layouts import Layouts
 from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.reports.references import ReadReferences
 from services.monitor.settings import MonitorSettings
 from services.monitor.storage.labels.by_prediction import SqlLabels
 from services.monitor.storage.labels.keyed import SqlBookmarks

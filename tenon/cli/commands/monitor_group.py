@@ -127,7 +127,7 @@ def drift(output: Output, model: str, last: str | None, by: str | None, known_at
             ["from", "version", "predictions", *shown],
             [[_minute(one["start"]), f"v{one['version']}", one["predictions"], *(_effect(one, name) for name in shown)]
              for one in found["buckets"] if one["predictions"]],
-            right=("predictions", *shown), title=f"drift of {model}: distance from training, in units of what matters (! = drift)",
+            right=("predictions", *shown), title=f"drift of {model}: share of rows elsewhere than in training (! = drift, ~ = as in the same season or weekdays before)",
         )  # fmt: skip
         _say_releases(output, found)
         left = f", {len(names) - len(shown)} more with --json" if len(names) > len(shown) else ""
@@ -282,7 +282,8 @@ def _worst_columns(buckets: list[dict[str, Any]]) -> list[str]:
         for one in bucket["columns"]:
             if one["verdict"] == "not_enough_evidence":
                 continue
-            worst[one["column"]] = max(worst.get(one["column"], 0.0), one["severity"])
+            moved = one.get("moved", one["effect"])
+            worst[one["column"]] = max(worst.get(one["column"], 0.0), moved)
     return sorted(worst, key=lambda name: (-worst[name], name))
 
 
@@ -302,7 +303,8 @@ def _effect(bucket: dict[str, Any], name: str) -> str:
     one = next((column for column in bucket["columns"] if column["column"] == name), None)
     if one is None or one["verdict"] == "not_enough_evidence":
         return "—"
-    return f"{'! ' if one['verdict'] == 'drift' else ''}{one['severity']:.2f}"
+    sign = {"drift": "! ", "seasonal": "~ "}.get(one["verdict"], "")
+    return f"{sign}{100 * one.get('moved', one['effect']):.0f} %"
 
 
 def _say_releases(output: Output, found: dict[str, Any]) -> None:

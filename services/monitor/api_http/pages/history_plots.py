@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.monitor.api_http.pages.html import tag
 from services.monitor.api_http.pages.plots import Axis, Level, Line, Mark, Point, figure_text, line_plot, share_plot
 from services.monitor.api_http.pages.words import minute, share
+from services.monitor.domain.drift.judge import DriftPolicy
 from services.monitor.domain.model import SCORE, Drift, Quality, Role
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.retraining.judge import Request
 
 _MOST_COLUMNS = 5
+EFFECT_FLOOR = DriftPolicy().effect_floor
 _NAMES = {
     "roc_auc": "area under the ROC curve", "mae": "mean absolute error", "pr_auc": "average precision",
     "log_loss": "log loss", "brier": "Brier score", "rmse": "root mean squared error",
@@ -109,7 +111,7 @@ def _figure(history: History, bucket: Bucket) -> QualityFigure | None:
 
 
 def drift_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
-    """How far the worst columns lie from the version's training, in units of the size from which it matters."""
+    """Which share of the rows of the worst columns lies elsewhere than in the version's training."""
     lines = []
     for name in history.columns(_MOST_COLUMNS):
         points: list[Point | None] = []
@@ -118,11 +120,12 @@ def drift_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:
             if column is None or column.verdict is Drift.NOT_ENOUGH_EVIDENCE:
                 points.append(None)
             else:
-                points.append(Point(bucket.start, bucket.end, column.severity, bad=column.verdict is Drift.DRIFT))
+                points.append(Point(bucket.start, bucket.end, column.moved, bad=column.verdict is Drift.DRIFT))
         if any(points):
             lines.append(Line("the model's score" if name == SCORE else name, points))
-    floor = [Level(1.0, "from 1 on it matters, if it is sure")]
-    return line_plot("Drift from training", axis, lines, marks=marks, levels=floor, bottom=0, top=1.5)
+    floor = [Level(EFFECT_FLOOR, f"from {share(EFFECT_FLOOR)} on it matters, if it is sure")]
+    title = "Drift: share of rows elsewhere than in training"
+    return line_plot(title, axis, lines, marks=marks, levels=floor, bottom=0, top=0.3, write=share)
 
 
 def traffic_plot(history: History, axis: Axis, marks: list[Mark]) -> Markup:

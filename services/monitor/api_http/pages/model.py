@@ -24,6 +24,7 @@ from services.monitor.api_http.pages.model_tables import (
     verdicts_table,
     versions_table,
 )
+from services.monitor.api_http.pages.retraining_list import retraining_section
 from services.monitor.api_http.pages.words import facts, marked, minute, verdict_mark, when
 from services.monitor.domain.reports.model_view import RANGES, ModelView
 from tenon.core.errors import NotFound, Place, did_you_mean
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _RANGES = {"1d": "day", "7d": "week", "30d": "month", "90d": "quarter", "1y": "year", "all": "everything"}
 _MOST_VERDICTS = 30
+_MOST_REQUESTS = 10
 
 
 def add_model_page(pages: APIRouter, use: UseCases) -> None:
@@ -58,7 +60,9 @@ def add_model_page(pages: APIRouter, use: UseCases) -> None:
         now = use.now()
         found = use.incidents.list(tenant, model=model)
         incidents = incidents_section(found, now, tenant=tenant.value, csrf=visit.csrf)
-        body = [*_top(view, now), incidents, *_rest(view, now)]
+        requests = use.retraining.known(tenant, model, _MOST_REQUESTS)
+        retraining = retraining_section(requests, use.retraining.cools_until(tenant, model))
+        body = [*_top(view, now), incidents, *([retraining] if retraining is not None else []), *_rest(view, now)]
         if view.report is not None:
             body.append(verdicts_table(use.verdicts.history(tenant, model, _MOST_VERDICTS)))
         trail = [(tenant.value, tenant_url(tenant.value)), (model, model_url(tenant.value, model))]

@@ -14,6 +14,7 @@ from services.monitor.api_http.pages.html import tag
 from services.monitor.api_http.pages.layout import standalone
 from services.monitor.api_http.pages.model_tables import columns_table, figures_table, releases_table
 from services.monitor.api_http.pages.plots import Axis
+from services.monitor.api_http.pages.retraining_list import retraining_section
 from services.monitor.api_http.pages.words import facts, marked, minute, table, verdict_mark
 from services.monitor.domain.model import Drift, Quality
 from services.monitor.domain.releases import Known
@@ -119,6 +120,7 @@ def _model(one: ModelMonth, now: int) -> Markup:
         tag("div", quality_plot(one.history, axis, marks), drift_plot(one.history, axis, marks),
             traffic_plot(one.history, axis, marks), class_="plots"),
         releases_table(Known(one.releases[::-1], fresh=True), now) if one.releases else facts("Nothing was released in this month."),
+        retraining_section(one.retraining),
         figures_table(report),
         columns_table(report, most=max(_MOST_COLUMNS, len(drifting))),
         id=report.model,

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.monitor.domain.drift.judge import DriftPolicy
-    from services.monitor.domain.drift.references import ReadReferences
     from services.monitor.domain.drift.sketch import Sketch
     from services.monitor.domain.model import ColumnReport, QualityFigure, Report, Role, Window
     from services.monitor.domain.ports import Windows
+    from services.monitor.domain.reports.references import ReadReferences
     from services.monitor.domain.skew.words import SkewReport
     from tenon.core.tenancy import TenantId
 

@@ -30,9 +30,9 @@ from tenon.core.timestamps import MICROS_PER_SECOND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.monitor.domain.drift.references import ReadReferences
     from services.monitor.domain.kept.counted import Counted
     from services.monitor.domain.ports import Labels, PredictionLog, Versions, Windows
+    from services.monitor.domain.reports.references import ReadReferences
     from tenon.core.manifest import Manifest
     from tenon.core.tenancy import TenantId
 

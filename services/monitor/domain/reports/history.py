@@ -66,13 +66,14 @@ class History:
     releases: tuple[Release, ...] = ()
 
     def columns(self, most: int) -> list[str]:
-        """The columns that drifted furthest in any bucket, the worst first."""
-        worst: dict[str, float] = {}
+        """The columns of which most rows moved in any bucket, the worst first; those that drifted before those that did not."""
+        worst: dict[str, tuple[bool, float]] = {}
         for bucket in self.buckets:
             for column in bucket.columns:
                 if column.verdict is not Drift.NOT_ENOUGH_EVIDENCE:
-                    worst[column.column] = max(worst.get(column.column, 0.0), column.severity)
-        return sorted(worst, key=lambda name: (-worst[name], name))[:most]
+                    found = (column.verdict is Drift.DRIFT, column.moved)
+                    worst[column.column] = max(worst.get(column.column, found), found)
+        return sorted(worst, key=lambda name: (not worst[name][0], -worst[name][1], name))[:most]
 
 
 def step_for(length: int, rows: int, enough: int) -> int:

@@ -12,7 +12,7 @@ from tenon.core.errors import Invalid, NotFound, Place
 from tenon.core.timestamps import micros_from_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from services.monitor.domain.model import Report
     from services.monitor.domain.ports import PredictionLog
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.monitor.domain.releases import Release, Releases
     from services.monitor.domain.reports.build import BuildReport
     from services.monitor.domain.reports.history import History, ReadHistory
+    from services.monitor.domain.retraining.judge import Request
     from tenon.core.tenancy import TenantId
 
 _MONTH = re.compile(r"([1-9]\d{3})-(0[1-9]|1[0-2])")
@@ -36,6 +37,8 @@ class ModelMonth:
     changes: tuple[str, ...]
     worth: tuple[str, ...] = ()
     """What its answers were worth in the declared unit, in words."""
+    retraining: tuple[Request, ...] = ()
+    """Trainings that were asked for in it, or of which something came in it, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ class TellMonth:
     def __init__(
         self, log: PredictionLog, build_report: BuildReport, read_history: ReadHistory, releases: Releases,
         build_quality: Callable[[TenantId, str, Window], QualityReport], now: Callable[[], int],
+        requests: Callable[[TenantId, str], Sequence[Request]] = lambda _tenant, _model: (),
     ) -> None:  # fmt: skip
+        self._requests = requests
         self._build_quality = build_quality
         self._log, self._build_report, self._read_history = log, build_report, read_history
         self._releases, self._now = releases, now
@@ -108,9 +113,18 @@ class TellMonth:
             known = self._releases.history(tenant, model)
             made = tuple(one for one in known.releases[::-1] if window.start <= one.made_at < window.end)
             return ModelMonth(
-                report, before, history, made, changes_between(before, report), self._worth(tenant, model, window)
-            )
+                report, before, history, made, changes_between(before, report), self._worth(tenant, model, window),
+                self._retraining(tenant, model, window),
+            )  # fmt: skip
         return None
+
+    def _retraining(self, tenant: TenantId, model: str, window: Window) -> tuple[Request, ...]:
+        # Requests are made by the clock, whatever the events' own time.
+        return tuple(
+            one
+            for one in self._requests(tenant, model)
+            if one.asked_at < window.end and max(one.asked_at, one.changed_at) >= window.start
+        )
 
     def _worth(self, tenant: TenantId, model: str, window: Window) -> tuple[str, ...]:
         found = self._build_quality(tenant, model, window).worth

@@ -16,7 +16,7 @@ from services.monitor.domain.retraining.judge import (
     tested_from_to,
 )
 from tenon.core.errors import Conflict, NotFound, Place, Precondition, Unavailable
-from tenon.core.timestamps import parse_rfc3339
+from tenon.core.timestamps import parse_duration, parse_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +68,14 @@ class Retraining:
     def known(self, tenant: TenantId, model: str = "", limit: int = 100) -> list[Request]:
         """Newest first."""
         return self._requests.known(tenant, model, limit)
+
+    def cools_until(self, tenant: TenantId, model: str) -> int | None:
+        """Until when no other training is asked for; None when one could be now, or is still open."""
+        known = self._requests.known(tenant, model, 1)
+        if not known or known[0].state.is_open:
+            return None
+        until = known[0].asked_at + parse_duration(self._policies.of(tenant, model).retrain.cool_down)
+        return until if until > self._now() else None
 
     def start(self, tenant: TenantId, request_id: str, by: str) -> Request:
         """Start the training of a request that waits. Raises `NotFound`, `Conflict`, `Precondition`, `Unavailable`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ from tenon.core.timestamps import parse_duration, parse_rfc3339
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from services.monitor.domain.model import LabelledRows, VerdictRecord
+    from services.monitor.domain.model import LabelledRows, QualityFigure, VerdictRecord
     from services.monitor.domain.quality.measure import QualityPolicy
     from tenon.core.manifest import Evidence, Manifest
     from tenon.core.tenancy import TenantId
@@ -192,11 +193,29 @@ def backtest(
         f"{period}: {shown.metric} {plain(shown.value)} of version {version} (95 % interval {plain(shown.low)} to "
         f"{plain(shown.high)}, n = {shown.rows:,}), {plain(shown.expected)} of the new one (n = {found.model.rows:,})"
     )
+    told = f"{told}; {_gain(shown, found, more=more_is_better[shown.metric])}"
     if verdict is Quality.WORSE:
         return State.BETTER, f"{told}; the old one is surely worse"
     if ahead:
         return State.BETTER, f"{told}; the new one is ahead on every metric, though not beyond chance"
     return State.NOT_BETTER, f"{told}; the new one is not ahead on every metric"
+
+
+def _gain(shown: QualityFigure, found: Evidence, *, more: bool) -> str:
+    """By how much the new version would have been better, with an interval.
+
+    Both were asked about the same events, of which only their figures are known here: as if of different events, the interval is
+    rather too wide than too narrow.
+    """
+    gain = (shown.expected - shown.value) * (1 if more else -1)
+    ends = found.model.intervals.get(shown.metric)
+    half = (shown.high - shown.low) / 2
+    # Without an interval of its own it is taken to be as uncertain as the old one's.
+    error = math.hypot(half, half if ends is None else (ends[1] - ends[0]) / 2)
+    unit = "" if more else " less"
+    return (
+        f"it would have helped by {gain:+.3g}{unit} (95 % interval {gain - error:+.3g} to {gain + error:+.3g} at most)"
+    )
 
 
 def tested_from_to(found: Evidence) -> tuple[int, int]:

@@ -105,6 +105,7 @@ def test_the_backtest_compares_on_one_period() -> None:
         assert got is state, text
         assert "events from 2023-02-01 to 2023-05-01" in text
         assert words in text
+        assert ("it would have helped by" in text) == (state is not State.UNCLEAR)
 
 
 class Depth:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from services.monitor.domain.drift.judge import DriftPolicy, overall
-from services.monitor.domain.drift.references import ReadReferences
 from services.monitor.domain.drift.season import DAY, WEEK, YEAR, Reference, judge_window, pasts_of
 from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.log.receive import batch_from_document
 from services.monitor.domain.model import ColumnReport, Drift, NumericColumn, Role, Window
 from services.monitor.domain.reports.build import BuildReport
+from services.monitor.domain.reports.references import ReadReferences
 from tenon.core.tenancy import TenantId
 from tests.support.monitor_data import batch_document, manifest, numeric_baseline
 from tests.support.monitor_fakes import MemoryLog, MemoryVersions, MemoryWindows

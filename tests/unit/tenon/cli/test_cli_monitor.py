@@ -25,7 +25,7 @@ def test_status_shows_the_worst_first_and_what_to_do(run: Run, example: FakePlat
 def test_one_model_over_time(run: Run, example: FakePlatform) -> None:
     """Drift by column, quality beside the test, labels and releases, bucket by bucket; --check looks at the newest."""
     drift = run("monitor", "drift", "returned")
-    assert "! 3.10" in drift.out
+    assert "! 31 %" in drift.out
     assert "2026-01-02 08:00  promote: v1 100 %, by ada (better)" in drift.out
     assert drift.out.splitlines()[-1] == "1 column, the worst first"
     assert run("monitor", "drift", "returned", "--check").code == 1

@@ -1,4 +1,4 @@
-"""Reading the past that a window is compared with (see `season`)."""
+"""Reading the past that a window is compared with (see `drift.season`)."""
 
 from __future__ import annotations
 
