@@ -59,12 +59,14 @@ DAY = 86_400_000_000
 TEST, GAP, WINDOW = 90 * DAY, 2 * DAY, 90 * DAY
 ROUNDS = 100
 MONTHS = [int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1_000_000 for year in range(2010, 2018) for month in range(1, 13)]  # fmt: skip
+DRIFTED = Retrain.model_validate({"reasons": ["quality", "drift"], "coolDown": "90d"})
 POLICIES: dict[str, Retrain | str] = {
     "never": "never",
     "monthly": "monthly",
     "policy: worse, cool-down 30 days": Retrain.model_validate({"reasons": ["quality"], "coolDown": "30d"}),
-    "policy: worse or drifted, cool-down 90 days": Retrain.model_validate({"reasons": ["quality", "drift"], "coolDown": "90d"}),
+    "policy: worse or drifted, cool-down 90 days": DRIFTED,
 }  # fmt: skip
+RULES = {"policy: the same, released where not surely worse row by row": "paired, not worse", "policy: the same, released where surely better row by row": "paired, better"}  # fmt: skip
 
 
 @dataclass
@@ -126,6 +128,9 @@ class Course:
     served: npt.NDArray[np.int64]
     trainings: int = 0
     adopted: int = 0
+    compared: list[tuple[bool, float, float, float]] = field(default_factory=list)
+    """Of each backtest: whether it said better, the paired difference of log loss on its period (positive: the new one is better) with its
+    standard error, and what the difference came to in the 90 days after."""
 
 
 def main() -> None:
@@ -140,6 +145,7 @@ def main() -> None:
         frame.tell(carrier)
         airline = read(carrier, flights)
         courses = {name: follow(airline, policy) for name, policy in POLICIES.items()}
+        courses |= {name: follow(airline, DRIFTED, rule) for name, rule in RULES.items()}
         first = MONTHS[0]
         replayed = airline.rows.event_time >= first
         label = airline.rows.examples.label[replayed]
@@ -152,6 +158,13 @@ def main() -> None:
             figures.append(frame.figure(f"{carrier}, {name}: log loss", found["log_loss"], "", at_most=never["log_loss"] if policy else None))  # fmt: skip
             figures.append(frame.figure(f"{carrier}, {name}: trainings", course.trainings, "", yardstick=("monthly", courses["monthly"].trainings), at_most=courses["monthly"].trainings - 1 if policy else None))  # fmt: skip
             notes.append(f"  {name}: {course.trainings} trainings, {course.adopted} released")
+            for said in (True, False):
+                after = [later for better, _, _, later in course.compared if better is said]
+                if after and name not in RULES:
+                    right = sum((one > 0) is said for one in after)
+                    notes.append(
+                        f"    told {'better' if said else 'not better'}: {len(after)} times, right in the next 90 days {right} times, mean gain of log loss {np.mean(after):+.4f}"
+                    )
         notes.append(f"  monthly over never: ROC AUC {monthly['roc_auc'] - never['roc_auc']:+.4f}, log loss {monthly['log_loss'] - never['log_loss']:+.4f}")  # fmt: skip
     frame.report("retraining", "Flights, trained up to 2009 and replayed to 2017", figures, notes)
 
@@ -187,7 +200,24 @@ def read(carrier: str, flights: pl.DataFrame) -> Airline:
     return Airline(tenant, spec, dataset, inputs, label_examples(rows, spec, dataset, inputs))
 
 
-def follow(airline: Airline, policy: Retrain | str) -> Course:
+def paired(airline: Airline, live: Version, new: Version, start: int, end: int, known: int) -> tuple[float, float]:
+    """By how much the new version's log loss is less than the old one's on the same flights, and its standard error; flights of one day
+    are taken together, as a bad day is bad for all of them."""
+    rows = airline.rows
+    some = (rows.event_time >= start) & (rows.event_time < end) & (rows.known_at < known)
+    label = rows.examples.label[some]
+    losses = [
+        -np.log(np.clip(np.where(label == 1, one.answers[some], 1 - one.answers[some]), 1e-9, 1)) for one in (live, new)
+    ]
+    gain = losses[0] - losses[1]
+    if len(gain) < 2:
+        return 0.0, float("inf")
+    days, place = np.unique(rows.event_time[some] // DAY, return_inverse=True)
+    off = np.bincount(place, weights=gain - gain.mean(), minlength=len(days))
+    return float(gain.mean()), float(np.sqrt((off**2).sum()) / len(gain))
+
+
+def follow(airline: Airline, policy: Retrain | str, rule: str = "") -> Course:
     """Month by month: answer, look at the last 90 days, and do what the policy says."""
     rows = airline.rows
     course = Course(np.full(len(rows.event_time), np.nan), np.zeros(len(rows.event_time), dtype=np.int64))
@@ -217,8 +247,16 @@ def follow(airline: Airline, policy: Retrain | str) -> Course:
             new.manifest.evidence,
             QualityPolicy(),
         )
+        gain, error = paired(airline, live, new, end - TEST, end, end)
+        later, _ = paired(airline, live, new, end, end + TEST, end + 2 * TEST)
+        course.compared.append((state is State.BETTER, gain, error, later))
         frame.tell(f"  {rfc3339(end)[:10]} {', '.join(sign.reason.value for sign in signs)}: {state.value}: {told}")
-        if state is State.BETTER:
+        better = {
+            "": state is State.BETTER,
+            "paired, not worse": gain > -1.96 * error,
+            "paired, better": gain > 1.96 * error,
+        }[rule]
+        if better:
             live, course.adopted = new, course.adopted + 1
     return course
 

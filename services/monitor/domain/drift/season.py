@@ -150,7 +150,8 @@ def _beside(
         lasting = examine(name, whole[name], policy, len(trained)).severity(policy) > NEARER * now.severity(policy)
         shows = one.smallest_effect <= min(policy.blind_above, max(policy.effect_floor, now.effect / 2))
         rows = one.tallied.baseline_rows
-        text = f"{'not ' if differs else ''}as {_name(reference.past)} ({statistic_text(one)}, n = {rows:,})"
+        since = " and all the time since" if lasting and not differs else ""
+        text = f"{'not ' if differs else ''}as {_name(reference.past)}{since} ({statistic_text(one)}, n = {rows:,})"
         compared = Compared(
             reference.past.against, differs, one.effect, adjusted[name], rows, shows and not lasting, text
         )

@@ -83,6 +83,27 @@ def test_benjamini_hochberg_is_scipys(p_values: list[float]) -> None:
     assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values), abs=1e-12)
 
 
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_psi_is_the_symmetric_entropy_of_the_raw_values(shape: str, shift: str) -> None:
+    """The index of the sketch is scipy's relative entropy, there and back, of the raw values cut at training's own deciles, less the
+    noise floor: within a fiftieth (heavy tails, ties), as a group's edge lies at a bin's."""
+    rng = np.random.default_rng(11)
+    train = SHAPES[shape](rng, 20_000)
+    window = SHIFTS[shift](SHAPES[shape](rng, 4_000))
+    baseline = numeric_baseline(train)
+    edges = np.array(baseline.edges)
+    groups = coarsen(np.array(baseline.counts), counted(window, edges))
+    # The same cuts on the raw values: after each group's last bin.
+    cuts = edges[np.searchsorted(np.cumsum(baseline.counts), np.cumsum(groups[0])[:-1])]
+    then, now = (
+        np.bincount(np.searchsorted(cuts, raw, side="left"), minlength=len(cuts) + 1) for raw in (train, window)
+    )
+    p, q = (then + 0.5) / (then + 0.5).sum(), (now + 0.5) / (now + 0.5).sum()
+    exact = stats.entropy(p, q) + stats.entropy(q, p) - (len(p) - 1) * (1 / len(train) + 1 / len(window))
+    assert population_stability(*groups) == pytest.approx(max(exact, 0.0), rel=0.02, abs=0.002)
+
+
 def test_psi_without_a_shift_is_near_nothing() -> None:
     """Less its noise floor, the index averages about a tenth of the floor or less; the raw one would average the floor."""
     rng = np.random.default_rng(1)
