@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.monitor.domain.canary.words import CanaryVerdict
 from services.monitor.domain.incidents.words import State
 from services.monitor.domain.model import Drift, Quality, Report
+from services.monitor.domain.retraining.judge import State as RetrainingState
 from services.monitor.domain.skew.words import SkewResult
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ ESTIMATED = Gauge(
     "tenon_monitor_estimated_quality",
     "The metric as it is estimated before labels come; bound is value, low or high.",
     ["tenant", "model", "version", "metric", "bound"],
+)
+RETRAINING = Gauge(
+    "tenon_monitor_retraining_state",
+    "1 for the state of the model's newest request for a training (none: there is none), 0 for the others.",
+    ["tenant", "model", "state"],
 )
 WINDOW_PREDICTIONS = Gauge(
     "tenon_monitor_window_predictions", "Predictions in the window that was judged.", ["tenant", "model"]
@@ -173,6 +179,13 @@ def count_labels(tenant: str, model: str, recorded: LabelsRecorded) -> None:
     """Labels were taken."""
     LABELS.labels(tenant, model, "yes").inc(recorded.matched)
     LABELS.labels(tenant, model, "no").inc(recorded.unmatched)
+
+
+def show_retraining(tenant: TenantId, model: str, newest: RetrainingState | None) -> None:
+    """How the newest request for a training of a model that answers stands."""
+    holds = "none" if newest is None else newest.value
+    for state in ("none", *RetrainingState):
+        RETRAINING.labels(tenant.value, model, str(state)).set(state == holds)
 
 
 def count_keyed_labels(tenant: str, model: str, recorded: KeyedRecorded) -> None:

@@ -93,7 +93,7 @@ def main() -> None:
     retraining = Retraining(
         SqlRetrainingRequests(parts.database), TrainerTrainings(parts.trainer) if parts.trainer is not None else None,
         log, parts.verdicts, versions, parts.labels, policies, quality, window=window, now=now_micros,
-        more_signs=SignsInDepth(build_quality, window=window, now=now_micros),
+        more_signs=SignsInDepth(build_quality, window=window, now=now_micros), show=metrics.show_retraining,
     )  # fmt: skip
     background += [
         Periodic("evaluator", evaluate_once, settings.monitor_evaluate_seconds),

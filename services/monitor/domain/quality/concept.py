@@ -126,6 +126,10 @@ class Adwin:
             self._rows.pop()
 
 
+MARGIN = 0.05
+"""Of the first level, what the newest must be away from it to be called worse or better: as for quality."""
+
+
 def follow_errors(
     version: int, error: Floats, known: npt.NDArray[np.int64], name: str, scale: float, *, delta: float = 0.002
 ) -> ConceptDrift:
@@ -150,6 +154,10 @@ def follow_errors(
         return ConceptDrift(version, rows, name, Concept.UNCHANGED, (), text)
     first = changes[0].before
     last = window.mean * scale if window.width >= MIN_ROWS else changes[-1].after
+    if abs(last - first) < MARGIN * first:
+        # Years of ups and downs may end where they began: what was is in `changes`, and no reason to act now.
+        text = f"the mean {name} changed {_times(len(changes))} and is about where it was ({first:.3g}, now {last:.3g}) over {rows:,} labels"
+        return ConceptDrift(version, rows, name, Concept.UNCHANGED, tuple(changes), text)
     verdict = Concept.WORSE if last > first else Concept.BETTER
     text = f"the mean {name} changed {_times(len(changes))}, from {first:.3g} to {last:.3g} over {rows:,} labels"
     return ConceptDrift(version, rows, name, verdict, tuple(changes), text)

@@ -42,7 +42,9 @@ class Retraining:
         self, requests: Requests, trainings: Trainings | None, fleet: Fleet, verdicts: Verdicts, versions: Versions,
         labels: Labels, policies: Policies, quality: QualityPolicy, *, window: int, now: Callable[[], int],
         more_signs: Callable[[TenantId, str, int], Sequence[Sign]] | None = None,
+        show: Callable[[TenantId, str, State | None], None] = lambda _tenant, _model, _state: None,
     ) -> None:  # fmt: skip
+        self._show = show
         self._requests, self._trainings, self._fleet, self._verdicts = requests, trainings, fleet, verdicts
         self._versions, self._labels, self._policies, self._quality = versions, labels, policies, quality
         self._window, self._now = window, now
@@ -51,7 +53,8 @@ class Retraining:
     def __call__(self) -> int:
         """One round; gives how many requests were made. One model that fails does not keep the others from their turn."""
         made, failures = 0, []
-        for tenant, model, _ in self._fleet.active(self._now() - self._window):
+        active = self._fleet.active(self._now() - self._window)
+        for tenant, model, _ in active:
             try:
                 made += self._consider(tenant, model)
             except Exception as err:  # noqa: BLE001 - part of a background loop; the caller logs and counts
@@ -61,6 +64,9 @@ class Retraining:
                 self._follow(request)
             except Exception as err:  # noqa: BLE001 - as above
                 failures.append(err)
+        for tenant, model, _ in active:
+            newest = self._requests.known(tenant, model, 1)
+            self._show(tenant, model, newest[0].state if newest else None)
         if failures:
             raise ExceptionGroup(f"{len(failures)} retraining requests could not be looked at", failures)
         return made
