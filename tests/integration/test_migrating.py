@@ -136,19 +136,22 @@ def wait_for_problems(
     raise AssertionError(f"/readyz says {found}")
 
 
+def later(steps: int, *, needs: int) -> str:
+    """A migration that this program does not have yet, which needs programs that know another one."""
+    return f"{int(newest_migration(MONITOR)[:4]) + steps:04d}_needs_{needs:04d}"
+
+
 @pytest.mark.parametrize("url_of", ["sqlite", "postgres"])
 def test_an_older_program_goes_on_beside_a_newer_one(
     url_of: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Migrations that only add leave older programs ready and able to start; one that takes away says for whom."""
     url = f"sqlite:///{tmp_path}/x.db" if url_of == "sqlite" else request.getfixturevalue("postgres_url")
-    open_database(url, MONITOR).close()
-    set_revision(url, "0009")
     older = open_database(url, MONITOR)
     assert database_problem(older, MONITOR) is None
-    set_revision(url, "0011_needs_0002")
+    set_revision(url, later(2, needs=2))
     assert database_problem(older, MONITOR) is None
-    set_revision(url, "0012_needs_0010")
+    set_revision(url, later(3, needs=1 + int(newest_migration(MONITOR)[:4])))
     assert "too old" in (database_problem(older, MONITOR) or "")
     with pytest.raises(Unavailable, match="too old"):
         migrate(older, MONITOR)
@@ -201,7 +204,7 @@ def test_start_says_what_is_wrong_with_a_newer_database(tmp_path: Path) -> None:
     """A program too old for its database ends with one line, not with a traceback."""
     environment = settings(tmp_path)
     open_database(environment["TENON_DATABASE_URL"], MONITOR).close()
-    set_revision(environment["TENON_DATABASE_URL"], "0012_needs_0010")
+    set_revision(environment["TENON_DATABASE_URL"], later(3, needs=1 + int(newest_migration(MONITOR)[:4])))
     done = start("monitor", environment)
     assert done.returncode == 3
     assert "too old" in done.stderr
