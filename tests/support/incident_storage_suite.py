@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from services.monitor.domain.incidents.ports import Message, Outcome, RoundResult
 from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
+from services.monitor.domain.kept.buckets import DAY
+from services.monitor.domain.log.operations import BUCKET, HOUR, Operated
+from services.monitor.domain.model import PredictionBatch, Role
 from services.monitor.storage.incidents.incidents import SqlIncidents
 from services.monitor.storage.incidents.outbox import SqlOutbox
+from services.monitor.storage.operations.fleet import SqlFleetOperations
+from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -114,3 +121,50 @@ class IncidentStorageSuite:
         (last,) = outbox.claim(now=40, lease=10, limit=9)
         outbox.settle(last, Outcome(True, at=41))
         assert outbox.claim(now=10_000, lease=10, limit=9) == []
+
+    def test_operations_of_the_fleet_are_what_was_told(self, store: Store) -> None:
+        """Minutes and hours of a record add up, a shadow is no request, and a record that comes twice counts once."""
+        store.clear()
+        fleet, day = SqlFleetOperations(store.database), 1_700_438_400_000_000 // DAY * DAY
+        latency = tuple(90 if place == 6 else 0 for place in range(len(LATENCY_BOUNDS) + 1))
+        for number in range(3):
+            parts = tuple(
+                Operations(NORTH, "cost", 1, role, 90, (0, 0, 10), latency) for role in (Role.STABLE, Role.SHADOW)
+            )
+            record = OperationsRecord(f"r{number}", day + number * 25 * BUCKET, parts)
+            for _ in range(2):
+                store.operations.take(record, record.at)
+
+        def did(records: int) -> Operated:
+            return Operated(90 * records, (0, 0, 10 * records), tuple(records * count for count in latency))
+
+        key = ("north", "cost", 1, Role.STABLE)
+        assert fleet.totals(day, day + HOUR, by_hours=False)[key] == did(3)
+        assert fleet.totals(day, day + HOUR, by_hours=True)[key] == did(3)
+        assert fleet.totals(day, day + 30 * BUCKET, by_hours=False)[key] == did(2)
+        assert {(one.role, one.start): one.did for one in fleet.hours(day, day + HOUR)}[Role.STABLE, day] == did(3)
+        assert fleet.requests(day, day + DAY) == [("north", "cost", day, 300)]
+        assert fleet.active(day + 5) == {("north", "cost")}
+        store.operations.forget(day + DAY)
+        assert fleet.active(0) == set()
+
+    def test_what_answers_rest_on_is_read_by_hours(self, store: Store) -> None:
+        """Of all models at once; answers without a level are left out."""
+        store.clear()
+        hour = 1_700_438_400_000_000 // HOUR * HOUR
+        for name, level in (("a", "fresh"), ("b", "prior"), ("c", "")):
+            store.log.store(NORTH, batch(name, level=level, at=hour + 5))
+        found = SqlFleetOperations(store.database).levels(hour, hour + HOUR)
+        assert [(one.tenant, one.model, one.version, one.start) for one in found] == [("north", "cost", 1, hour)]
+        assert dict(found[0].levels) == {"fresh": 3, "prior": 3}
+        assert SqlFleetOperations(store.database).levels(hour + HOUR, hour + DAY) == []
+
+
+def batch(name: str, *, level: str, at: int) -> PredictionBatch:
+    """Three answers of north."""
+    moments = np.full(3, at, dtype=np.int64)
+    ids = tuple(f"{name}-{row}" for row in range(3))
+    score = np.array([0.1, 0.5, 0.9])
+    return PredictionBatch(
+        name, "r", NORTH, "cost", 1, Role.STABLE, "rest", ids, ids, moments, moments, score, {}, level
+    )

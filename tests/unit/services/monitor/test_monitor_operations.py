@@ -1,4 +1,4 @@
-"""From what predictors count to incidents: what is found within minutes, what is not called one, and what is read from the database."""
+"""From what predictors count to incidents: what is found within minutes, what is not called one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,10 @@ from services.monitor.domain.incidents.view import view
 from services.monitor.domain.incidents.words import Cell, Incident, IncidentPolicy, Severity, State
 from services.monitor.domain.log.operations import BUCKET, HOUR, Operated
 from services.monitor.domain.model import Role
-from services.monitor.storage.operations.fleet import SqlFleetOperations
-from services.monitor.storage.operations.operations import SqlOperations
-from tenon.core.operations import LATENCY_BOUNDS, Operations, OperationsRecord
-from tenon.core.tenancy import TenantId
-from tenon.kit.sql import Database, migrate
+from tenon.core.operations import LATENCY_BOUNDS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 DAY = 24 * HOUR
 MONDAY = 1_700_438_400_000_000 // HOUR * HOUR
@@ -259,34 +255,6 @@ def test_a_new_version_without_a_past_is_measured_by_what_versions_usually_do() 
     assert cells["fresh"].p_value > 0.01
     assert cells["other"].p_value is not None
     assert cells["other"].p_value < 1e-9
-
-
-def test_the_database_gives_what_was_told(tmp_path: Path) -> None:
-    """Minutes and hours of a record add up, a shadow is no request, and a record that comes twice counts once."""
-    database = Database(f"sqlite:///{tmp_path}/monitor.db")
-    migrate(database, "services.monitor.migrations")
-    log, fleet = SqlOperations(database), SqlFleetOperations(database)
-    north = TenantId("north")
-    for number in range(3):
-        at = MONDAY + number * 25 * BUCKET
-        parts = tuple(
-            Operations(north, "cost", 1, role, one.answers, one.failures, one.latency)
-            for role in (Role.STABLE, Role.SHADOW)
-            for one in (did(100, failed=0.1),)
-        )
-        for _ in range(2):
-            log.take(OperationsRecord(f"r{number}", at, parts), at)
-    key = ("north", "cost", 1, Role.STABLE)
-    assert fleet.totals(MONDAY, MONDAY + HOUR, by_hours=False)[key] == did(300, failed=0.1)
-    assert fleet.totals(MONDAY, MONDAY + HOUR, by_hours=True)[key] == did(300, failed=0.1)
-    assert fleet.totals(MONDAY, MONDAY + 30 * BUCKET, by_hours=False)[key] == did(200, failed=0.1)
-    assert [one.did for one in fleet.hours(MONDAY, MONDAY + HOUR) if one.role is Role.STABLE] == [did(300, failed=0.1)]
-    assert fleet.requests(MONDAY, MONDAY + DAY) == [("north", "cost", MONDAY, 300)]
-    assert fleet.active(MONDAY) == {("north", "cost")}
-    assert fleet.levels(MONDAY, MONDAY + DAY) == []
-    log.forget(MONDAY + DAY)
-    assert fleet.active(0) == set()
-    database.close()
 
 
 def test_ordinary_weeks_are_quiet() -> None:
