@@ -125,7 +125,7 @@ def _row(line: Line, now: int, *, fleet: bool) -> list[Markup | str]:
     seen, verdict = line.seen, line.verdict
     nothing = tag("span", "–", class_="facts")
     todo = join(
-        tag("span", line.advice, class_=_TONES.get(line.rank)), tag("code", line.command) if line.command else None
+        tag("span", line.advice, class_=_TONES.get(line.rank)), _command(line.command) if line.command else None
     )
     drifted = nothing
     if verdict is not None:
@@ -145,6 +145,11 @@ def _row(line: Line, now: int, *, fleet: bool) -> list[Markup | str]:
         when(seen.last_at if seen is not None else None, now),
         todo,
     ]
+
+
+def _command(text: str) -> Markup:
+    """A command to paste, broken between its words only."""
+    return tag("code", [(tag("span", word, class_="w"), " ") for word in text.split()])
 
 
 def _asked(found: Overview, now: int) -> str:

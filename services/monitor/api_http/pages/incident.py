@@ -130,7 +130,7 @@ def _one(use: UseCases, visit: Visit, tenant: TenantId | None, incident: str, sa
     here = incident_url(_name(tenant), found["id"])
     body = [
         tag("p", said, id="said", role="status", aria_live="polite") if said else Markup(),
-        tag("h1", f"{found['title'][:1].upper()}{found['title'][1:]}", class_="long"),
+        tag("h1", found["title"], class_="long"),
         facts(severity_mark(found), f"{whose(found)}, since ", when(parse_rfc3339(found["since"]), now), f" · {found['id']}"),
         _listed("What may be behind it", found["causes"]),
         _listed("What to do", found["advice"]),
