@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from tenon.core.exact import exact_deviation, exact_sum
 from tenon.core.expressions import evaluate_expression
@@ -23,10 +24,10 @@ FOREVER = (1 << 63) - 1
 @dataclass(frozen=True, slots=True)
 class Value:
     """A value that is not missing: an integer (a decimal is stored times ten to the power of its scale) or, of a column of
-    floats, a finite float; when it became known, and up to when it was believed: the moment at which its correction became
+    floats, a finite float, or a text; when it became known, and up to when it was believed: the moment at which its correction became
     known. In microseconds."""
 
-    amount: int | float
+    amount: int | float | str
     known: int
     until: int = FOREVER
 
@@ -71,7 +72,28 @@ def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> 
     >>> value_at(mean, 0, corrected, 4 * hour), value_at(mean, 0, corrected, 5 * hour)
     (20.0, 26.0)
     """
-    found: list[tuple[int, int, int | float]] = []
+    found = _counted(feature, events, at)
+    amounts = [amount for _, _, amount in found]
+    if feature.function in COUNTS:
+        return float(len(amounts) if feature.function is Function.COUNT else len(set(amounts)))
+    if not amounts:
+        return math.nan
+    if feature.function is Function.SINCE_LAST:
+        return (at - found[-1][0]) / 1e6
+    if any(isinstance(amount, float) for amount in amounts):
+        return _of_floats(feature, [float(amount) + 0.0 for amount in amounts])
+    return _of_integers(feature, scale, [int(amount) for amount in amounts])
+
+
+def text_at(feature: Feature, events: Iterable[Event], at: int) -> str | None:
+    """The same of a feature whose value is one of its column's texts; None is missing."""
+    found = _counted(feature, events, at)
+    return str(found[0 if feature.function is Function.FIRST else -1][2]) if found else None
+
+
+def _counted(feature: Feature, events: Iterable[Event], at: int) -> list[tuple[int, int, Any]]:
+    """What counts, as event time, when it was known, and value."""
+    found: list[tuple[int, int, Any]] = []
     for event in events:
         value = Value(0, event.event_time, event.until) if feature.column is None else event.values.get(feature.column)
         if value is None:
@@ -83,17 +105,7 @@ def value_at(feature: Feature, scale: int, events: Iterable[Event], at: int) -> 
         elif known < at <= value.until and event.event_time >= at - feature.window_micros:
             found.append((event.event_time, known, value.amount))
     # In the order of event time, then of when it was known, then of the value: ties have one answer.
-    found.sort()
-    amounts = [amount for _, _, amount in found]
-    if feature.function in COUNTS:
-        return float(len(amounts) if feature.function is Function.COUNT else len(set(amounts)))
-    if not amounts:
-        return math.nan
-    if feature.function is Function.SINCE_LAST:
-        return (at - found[-1][0]) / 1e6
-    if any(isinstance(amount, float) for amount in amounts):
-        return _of_floats(feature, [float(amount) + 0.0 for amount in amounts])
-    return _of_integers(feature, scale, [int(amount) for amount in amounts])
+    return sorted(found)
 
 
 def _of_floats(feature: Feature, numbers: list[float]) -> float:

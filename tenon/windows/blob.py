@@ -8,7 +8,10 @@ Layout (little endian), version 3:
     arrays   event times, ascending; `until` of the events; then for each column: lateness (known - event time), until,
              value, valid. Of `until`: 0 for ever, else 1 + (until - event time). Last, with flag 1: of each event 0, or
              the key of the row that was pushed and is not in the table yet. Flag 2: nothing of the entity is in the table
-             each: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · unit u56 (0: one) · base i64
+    texts    with flag 4: for each column whose values are places in texts: column u32 · texts u32 · each: bytes u32 and
+             UTF-8, ascending; padded with zeros to a multiple of 8. Then, as the blob's end, the bytes of all this u64
+
+             each array: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · unit u56 (0: one) · base i64
              · (items - base) / unit, padded with zeros to a multiple of 8
 
 Times and values are stored as differences from their smallest, in the narrowest type that holds them, counted in whole
@@ -29,8 +32,10 @@ from tenon.windows.events import FOREVER, Column, Events, IntArray
 _HEADER = struct.Struct("<3sBHHIIqq")
 _ARRAY = struct.Struct("<Qq")
 _MAGIC, _VERSION = b"TNF", 3
-_PUSHED, _ONLY_PUSHED = 1, 2
+_PUSHED, _ONLY_PUSHED, _TEXTS = 1, 2, 4
 _UNITS = (3_600_000_000, 60_000_000, 1_000_000, 1000)
+_TAIL, _PAIR = struct.Struct("<Q"), struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
 _FROM_THE_BEGINNING = -(1 << 63)
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
@@ -58,7 +63,10 @@ class EntityBlob:
 def encode_blob(blob: EntityBlob) -> bytes:
     """The blob as bytes; equal events give equal bytes, whatever order those of one instant are in."""
     events, pushed = _in_order(blob.events, blob.pushed)
-    flags = (_PUSHED if pushed is not None else 0) | (_ONLY_PUSHED if blob.only_pushed else 0)
+    events, texts = _with_own_texts(events)
+    flags = (
+        (_PUSHED if pushed is not None else 0) | (_ONLY_PUSHED if blob.only_pushed else 0) | (_TEXTS if texts else 0)
+    )
     name, first = blob.entity.encode(), events.columns[0]
     parts = [
         _HEADER.pack(
@@ -84,7 +92,7 @@ def encode_blob(blob: EntityBlob) -> bytes:
             _write(parts, column.valid.astype(np.int64))
     if pushed is not None:
         _write(parts, pushed)
-    return b"".join(parts)
+    return b"".join([*parts, texts])
 
 
 def entity_of(data: bytes) -> str:
@@ -108,6 +116,30 @@ def newest_of(data: bytes) -> int | None:
     return int(time[-1]) if count else None
 
 
+def texts_of(data: bytes) -> dict[int, tuple[str, ...]]:
+    """By column, the texts in which its values are places. Raises `BlobCorrupt`."""
+    if not _HEADER.unpack_from(data)[3] & _TEXTS:
+        return {}
+    try:
+        (size,) = _TAIL.unpack_from(data, len(data) - _TAIL.size)
+        offset, end = len(data) - size, len(data) - _TAIL.size
+        found: dict[int, tuple[str, ...]] = {}
+        while 0 <= offset <= end - _PAIR.size:
+            column, count = _PAIR.unpack_from(data, offset)
+            offset += _PAIR.size
+            if not column:
+                break
+            texts = []
+            for _ in range(count):
+                (length,) = _LENGTH.unpack_from(data, offset)
+                texts.append(data[offset + _LENGTH.size : offset + _LENGTH.size + length].decode())
+                offset += _LENGTH.size + length
+            found[column] = tuple(texts)
+    except (struct.error, ValueError) as err:
+        raise BlobCorrupt(f"the blob's texts are damaged: {err}") from err
+    return found
+
+
 def decode_blob(data: bytes) -> EntityBlob:
     """Read a blob. Raises `BlobCorrupt`."""
     try:
@@ -126,11 +158,18 @@ def decode_blob(data: bytes) -> EntityBlob:
         pushed = None
         if flags & _PUSHED:
             pushed, offset = _read(data, offset, count)
+        if flags & _TEXTS:
+            for place, texts in texts_of(data).items():
+                column = replace(read[place], texts=texts)
+                if column.value is None or not (_where(column, column.value) < max(len(texts), 1)).all():
+                    raise BlobCorrupt("a value has no text")
+                read[place] = column
+            offset += _TAIL.unpack_from(data, len(data) - _TAIL.size)[0]
         if offset != len(data):
             raise BlobCorrupt("its length is wrong")
         if (time[1:] < time[:-1]).any():
             raise BlobCorrupt("its events are not in order")
-    except (struct.error, ValueError, KeyError) as err:
+    except (struct.error, ValueError, KeyError, IndexError) as err:
         raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
     return EntityBlob(
         entity, table_version, horizon, Events(time, tuple(read)), pushed, only_pushed=bool(flags & _ONLY_PUSHED)
@@ -144,14 +183,15 @@ def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
     places = np.flatnonzero((old.events.time >= since) | (old_pushed != 0))
     kept = old.events.take(places)
     columns = []
-    for a, b in zip(kept.columns, fresh.events.columns, strict=True):
+    for one, other in zip(kept.columns, fresh.events.columns, strict=True):
+        a, b = _of_same_texts(one, other)
         known = None if a.known is None and b.known is None else _joined(
             kept.time if a.known is None else a.known, fresh.events.time if b.known is None else b.known
         )  # fmt: skip
         valid = _joined(_filled(a.valid, 1, len(kept)), _filled(b.valid, 1, len(fresh.events))).astype(np.bool_)
         until = _joined(_filled(a.until, FOREVER, len(kept)), _filled(b.until, FOREVER, len(fresh.events)))
         value = _joined(_filled(a.value, 0, len(kept)), _filled(b.value, 0, len(fresh.events)))
-        columns.append(Column(known, until, value, valid))
+        columns.append(Column(known, until, value, valid, a.texts))
     events = Events(_joined(kept.time, fresh.events.time), tuple(columns))
     order = np.argsort(events.time, kind="stable")
     pushed = _joined(old_pushed[places], _filled(fresh.pushed, 0, len(fresh.events)))[order]
@@ -182,6 +222,42 @@ def laid_over(below: EntityBlob | None, above: EntityBlob | None) -> EntityBlob 
         return above if below is None else below
     stamped = replace(above, table_version=below.table_version, horizon=below.horizon)
     return with_more(below, stamped, _FROM_THE_BEGINNING)
+
+
+def _of_same_texts(a: Column, b: Column) -> tuple[Column, Column]:
+    """Two columns with the texts of both."""
+    if a.texts == b.texts:
+        return a, b
+    texts = tuple(sorted({*(a.texts or ()), *(b.texts or ())}))
+    place = {text: index for index, text in enumerate(texts)}
+
+    def moved(column: Column) -> Column:
+        if column.value is None or not column.texts:
+            return replace(column, texts=texts)
+        places = np.array([place[text] for text in column.texts], np.int64)
+        return replace(column, value=places[_where(column, column.value)], texts=texts)
+
+    return moved(a), moved(b)
+
+
+def _with_own_texts(events: Events) -> tuple[Events, bytes]:
+    """Events whose columns have no other texts than their own, and those as bytes."""
+    columns, parts = list(events.columns), []
+    for index, column in enumerate(columns):
+        if column.texts is None or column.value is None:
+            continue
+        present = column.value if column.valid is None else column.value[column.valid]
+        used = np.unique(present)
+        value = np.where(np.isin(column.value, used), np.searchsorted(used, column.value), 0)
+        texts = tuple(column.texts[place] for place in used.tolist())
+        columns[index] = replace(column, value=value, texts=texts)
+        parts.append(_PAIR.pack(index, len(texts)))
+        parts += [_LENGTH.pack(len(data)) + data for data in (text.encode() for text in texts)]
+    if not parts:
+        return events, b""
+    whole = b"".join(parts)
+    whole += bytes(-len(whole) % 8)
+    return Events(events.time, tuple(columns)), whole + _TAIL.pack(len(whole) + _TAIL.size)
 
 
 def _joined(a: Any, b: Any) -> IntArray:

@@ -21,13 +21,14 @@ class Column:
 
     `known` is never before the event time; None: known at the event time. `until` is when a correction became known;
     None: never corrected. `value` None: all zeros (what is only counted). `valid` None: no value is missing; where it
-    is false, the other three mean nothing.
+    is false, the other three mean nothing. `texts`: the values are places in these, which ascend.
     """
 
     known: IntArray | None = None
     until: IntArray | None = None
     value: IntArray | None = None
     valid: BoolArray | None = None
+    texts: tuple[str, ...] | None = None
 
     def take(self, order: IntArray | slice) -> Column:
         """The column of some of the events."""
@@ -36,6 +37,7 @@ class Column:
             None if self.until is None else self.until[order],
             None if self.value is None else self.value[order],
             None if self.valid is None else self.valid[order],
+            self.texts,
         )
 
 

@@ -36,7 +36,7 @@ _log = logging.getLogger("tenon.windows")
 @dataclass(frozen=True, slots=True)
 class Window:
     """A feature over a column (0: the events themselves). `share`: a quantile as a fraction; `digits`: the
-    scale, or `floats.FLOATS`."""
+    scale, or `floats.FLOATS`; `texts`: the value is a place in the column's texts."""
 
     column: int
     function: Function
@@ -44,6 +44,7 @@ class Window:
     digits: int = 0
     threshold: int = 0
     share: tuple[int, int] = (1, 1)
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ DATASET = DatasetSpec.model_validate(
             "patient": {"type": "string", "nullable": True},
             "ward": {"type": "integer"},
             "urgent": {"type": "boolean"},
+            "fever": {"type": "float", "nullable": True, "knownAt": "billed"},
+            "doctor": {"type": "string", "nullable": True, "knownAt": "billed"},
+            "building": {"type": "string"},
             "bill": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "billed"},
         },
     }
@@ -67,10 +70,12 @@ WARD = {
         {"column": "bill", "functions": ["mean", "max", "std", "first", "last", "distinct", "quantile", "since_last"],
          "quantiles": [0.5, 0.9], "windows": ["7d", "all"]},
         {"column": "patient", "functions": ["distinct"], "windows": ["7d"]},
+        {"column": "fever", "functions": ["sum", "mean", "std", "max", "quantile"], "quantiles": [0.5], "windows": ["7d", "all"]},
+        {"column": "doctor", "functions": ["first"], "windows": ["7d"]},
         {"column": "bill", "functions": ["sum"], "windows": ["30d"], "as": "dear", "where": {"bill": {"above": 99.99}}},
     ],
-    "latest": [{"column": "bill", "ttl": "2d"}],
-    "static": ["ward"],
+    "latest": [{"column": "bill", "ttl": "2d"}, {"column": "doctor", "ttl": "5d"}],
+    "static": ["ward", "building"],
     "expressions": {"trend": "bill_mean_7d / bill_p50_all"},
 }  # fmt: skip
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -91,6 +96,9 @@ def visits(count: int, seed: int = 1) -> list[dict[str, Any]]:
                 "patient": None if rng.random() < 0.02 else f"p{rng.randrange(25)}",
                 "ward": rng.randrange(4),
                 "urgent": rng.random() < 0.3,
+                "fever": None if number % 7 == 0 else 35 + (number * 2654435761 % 7919) / 1000,
+                "doctor": None if number % 5 == 0 else f"Dr. {'ABÇD'[number % 4]}",
+                "building": f"house {number % 2}",
                 "bill": None if rng.random() < 0.1 else Decimal(rng.randrange(-500, 30_000)) / 100,
             }
         )
@@ -137,6 +145,17 @@ class Client:
             request.rows.add(keys=keys).at.FromDatetime(at)
         return self.stub.GetOnlineFeatures(request, metadata=self.metadata, timeout=10)
 
+    def historical(
+        self, views: list[str], rows: list[tuple[dict[str, str], datetime]]
+    ) -> pb.GetHistoricalFeaturesResponse:
+        """Compute anew by gRPC."""
+        known = {"ward_history": ("ward", "urgent"), "patient_history": ("patient",)}
+        names = {name for view in views for name in known[view]}
+        request = pb.GetHistoricalFeaturesRequest(tenant="north", views=views)
+        for keys, at in rows:
+            request.rows.add(keys={name: text for name, text in keys.items() if name in names}).at.FromDatetime(at)
+        return self.stub.GetHistoricalFeatures(request, metadata=self.metadata, timeout=30)
+
     def training_set(self, columns: list[str], views: list[str]) -> pb.BuildTrainingSetResponse:
         """Build by gRPC."""
         request = pb.BuildTrainingSetRequest(tenant="north", spine="visits", columns=columns, views=views)
@@ -177,8 +196,15 @@ def client(tmp_path: Path, environment: dict[str, str]) -> Iterator[Client]:
         yield Client(service)
 
 
-def bits(value: float | None) -> bytes:
-    """The float's bytes, all missing values alike."""
+def text_or_number(answer: Any, place: int, value: float) -> float | str:
+    """The value of a feature by its place: texts are in the answer's table."""
+    return answer.texts[int(value)] if place in answer.text_features and not math.isnan(value) else value
+
+
+def bits(value: float | str | None) -> bytes:
+    """The float's bytes, all missing values alike; a text's."""
+    if isinstance(value, str):
+        return b"text " + value.encode()
     return struct.pack("<d", math.nan if value is None or math.isnan(value) else value)
 
 
@@ -224,14 +250,30 @@ def test_online_equals_training_set(client: Client, ingest: FakeIngest, redis_se
     wrong = [
         (row, name)
         for row, (offline, answer) in enumerate(zip(frame.iter_rows(named=True), online.rows, strict=True))
-        for name, value in zip(features, answer.values, strict=True)
-        if bits(offline[name]) != bits(value)
+        for place, (name, value) in enumerate(zip(features, answer.values, strict=True))
+        if bits(offline[name]) != bits(text_or_number(online, place, value))
     ]
     assert not wrong
+    assert {features[place] for place in online.text_features} == {
+        f"ward_history.{name}" for name in ("doctor_first_7d", "doctor_latest", "building")
+    }
+    assert frame["ward_history.doctor_latest"].drop_nulls().n_unique() == 4
+    keys = {name: asked[0][0][name] for name in ("ward", "urgent")}
+    shown = client.http.post(
+        "/v1/tenants/north/online-features",
+        json={"views": ["ward_history"], "rows": [{"keys": keys, "at": asked[0][1].isoformat()}]},
+    )
+    assert shown.json()["rows"][0]["values"]["ward_history.building"]["value"] == frame["ward_history.building"][0]
+    historical = client.historical(["ward_history"], asked[:40])
+    recomputed = np.frombuffer(historical.values, "<f8").reshape(len(historical.features), -1)
+    for place, name in enumerate(historical.features):
+        found = [bits(text_or_number(historical, place, value)) for value in recomputed[place].tolist()]
+        assert found == [bits(value) for value in frame[name][:40].to_list()], name
     packed = client.online(["patient_history", "ward_history"], asked, packed=True)
     assert (list(packed.features), list(packed.data_until)) == (list(online.features), list(online.data_until))
     columns = np.frombuffer(packed.columns.values, "<f8").reshape(len(features), -1)
     assert columns.T.tobytes() == np.array([row.values for row in online.rows]).tobytes()
+    assert (list(packed.texts), list(packed.text_features)) == (list(online.texts), list(online.text_features))
     assert list(packed.columns.statuses[:900]) == [row.statuses[0] for row in online.rows]
     known = np.frombuffer(packed.columns.known_until, "<i8")[900:]
     assert np.maximum(known, 0).tolist() == [row.known_until[1].ToMicroseconds() for row in online.rows]

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tenon.core.feature_semantics import FOREVER, Event, Value, expression_at, scaled, value_at
-from tenon.core.specs import Condition, DatasetSpec, Feature, FeatureViewSpec, Function
+from tenon.core.feature_semantics import FOREVER, Event, Value, expression_at, scaled, text_at, value_at
+from tenon.core.specs import Condition, DatasetSpec, Feature, FeatureViewSpec, Function, is_text
 
 Row = Mapping[str, Any]
 """A row's values by column: times in microseconds, decimals as stored integers."""
 
 
 def value_of(view: FeatureViewSpec, dataset: DatasetSpec, rows: Sequence[Row], entity: tuple[Any, ...], feature: Feature,
-             at: int) -> float:  # fmt: skip
-    """One feature of one entity (its key columns' values) at a time, from the table's present rows."""
+             at: int) -> Any:  # fmt: skip
+    """One feature of one entity (its key columns' values) at a time, from the table's present rows: a number, or a text or None."""
     if None in entity:
-        return math.nan
+        return None if is_text(feature, dataset) else math.nan
     if feature.function is Function.EXPRESSION:
         others = [other for other in view.features() if other.function is not Function.EXPRESSION]
         return expression_at(feature, {o.name: value_of(view, dataset, rows, entity, o, at) for o in others})
@@ -31,7 +31,7 @@ def value_of(view: FeatureViewSpec, dataset: DatasetSpec, rows: Sequence[Row], e
     if feature.column is not None and feature.condition is None:
         scale = dataset.columns[feature.column].scale or 0
     # What the filters and conditions leave are events with a value each; a count of events needs no column either.
-    return value_at(feature, scale, events, at)
+    return text_at(feature, events, at) if is_text(feature, dataset) else value_at(feature, scale, events, at)
 
 
 Versions = Mapping[Any, Sequence[tuple[Row, int]]]
@@ -39,7 +39,7 @@ Versions = Mapping[Any, Sequence[tuple[Row, int]]]
 
 
 def believed_value(view: FeatureViewSpec, dataset: DatasetSpec, versions: Versions, entity: tuple[Any, ...],
-                   feature: Feature, at: int) -> float:  # fmt: skip
+                   feature: Feature, at: int) -> Any:  # fmt: skip
     """The same from rows that were corrected: of each, the last version that was known before the time counts."""
     if feature.function is Function.EXPRESSION and None not in entity:
         others = [other for other in view.features() if other.function is not Function.EXPRESSION]
@@ -80,9 +80,9 @@ def _event(dataset: DatasetSpec, feature: Feature, row: Row) -> Event | None:
     if found is None:
         return None
     if feature.condition is not None:
-        amount: int | float = int(holds(dataset, feature.column, feature.condition, found))
+        amount: Any = int(holds(dataset, feature.column, feature.condition, found))
     else:
-        amount = found if isinstance(found, int | float) else hash(found)
+        amount = found
     return Event(time, {feature.column: Value(amount, max(moments), FOREVER)})
 
 

@@ -284,6 +284,7 @@ class MonitorStorageSuite(WindowSuite, ArchiveSuite):
         features = (
             SkewedFeature("v.x", 2, 3, 0.1 + 0.2, 0.3, START),
             SkewedFeature("v.y", 2, 1, float("nan"), 1.0, START),
+            SkewedFeature("v.maker_latest", 2, 1, "boeing", None, START),
         )
         for moment in (START, START + 10):
             check = SkewCheck("cost", 2, moment, {SkewResult.SAME: 7, SkewResult.SKEW: 3}, features)

@@ -16,6 +16,7 @@ from services.features.domain.look_up_online import LookUpOnline, ViewColumns
 from services.features.domain.model import EntityKeys, View
 from services.features.domain.push_events import PushEvents
 from services.features.domain.recompute import Recompute
+from services.features.domain.texts import text_places
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.errors import Invalid, Place
@@ -98,6 +99,8 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
                 for row in answer.rows
             ],
             data_until=[_timestamp(until) for until in answer.data_until],
+            text_features=answer.text_features,
+            texts=answer.texts,
         )
 
     def GetHistoricalFeatures(
@@ -121,6 +124,8 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
             features=found.features,
             values=found.values.astype("<f8", copy=False).tobytes(),
             table_versions=found.table_versions,
+            text_features=found.text_features,
+            texts=found.texts,
         )
 
     def PushEvents(self, request: pb.PushEventsRequest, context: grpc.ServicerContext) -> pb.PushEventsResponse:
@@ -145,6 +150,8 @@ def _packed(views: Sequence[ViewColumns]) -> pb.GetOnlineFeaturesResponse:
     return pb.GetOnlineFeaturesResponse(
         features=[feature.reference for view in views for feature in view.plan.features],
         data_until=[_timestamp(view.newest_event) for view in views],
+        text_features=text_places([view.plan for view in views]),
+        texts=views[0].texts.texts,
         columns=pb.PackedFeatures(
             values=b"".join(view.answer.values.astype("<f8", copy=False).tobytes() for view in views),
             statuses=b"".join(view.answer.statuses.tobytes() for view in views),

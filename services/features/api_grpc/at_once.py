@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from services.features.api_grpc.asked import asked_rows
 from services.features.domain.look_up_online import LookUpOnline, ViewColumns
+from services.features.domain.texts import text_places
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.core.errors import TenonError
 from tenon.core.tenancy import Scope, TenantId
@@ -83,7 +84,8 @@ class LookUpAtOnce:
                 self._heads.clear()
             until = [0 if view.newest_event is None else view.newest_event for view in views]
             message = pb.GetOnlineFeaturesResponse(
-                features=[feature.reference for view in views for feature in view.plan.features]
+                features=[feature.reference for view in views for feature in view.plan.features],
+                text_features=text_places([view.plan for view in views]),
             )
             for moment in until:
                 message.data_until.add().FromMicroseconds(moment)
@@ -99,6 +101,8 @@ class LookUpAtOnce:
                 parts += [tag, _varint(size), *items]
                 whole += size + len(parts[-len(items) - 1]) + 1
         parts[2] = _varint(whole)
+        if texts := views[0].texts.texts:
+            parts.append(pb.GetOnlineFeaturesResponse(texts=texts).SerializeToString())
         return b"".join(parts)
 
 

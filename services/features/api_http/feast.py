@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from services.features.api_http.views import text_of
 from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.lookup import STATUSES, Status
 from services.features.domain.model import AskedRows, EntityKeys
+from services.features.domain.texts import shown
 from tenon.core.errors import Invalid, Place
 from tenon.core.tenancy import Principal, Scope, TenantId
 from tenon.core.timestamps import rfc3339
@@ -90,9 +90,12 @@ def _feast_answer(online: LookUpOnline, tenant: TenantId, body: FeastBody, at: i
     columns: dict[str, dict[str, Any]] = {}
     for view in online.look_up_columns(tenant, views, AskedRows.of(rows)):
         known = [rfc3339(0 if moment == NOTHING_KNOWN else moment) for moment in view.answer.known.tolist()]
+        texts = view.texts.texts
         for place, feature in enumerate(view.plan.features):
             columns[feature.reference] = {
-                "values": [None if math.isnan(value) else value for value in view.answer.values[place].tolist()],
+                "values": [
+                    shown(value, texts if feature.is_text else None) for value in view.answer.values[place].tolist()
+                ],
                 "statuses": [_FEAST_STATUS[STATUSES[status]] for status in view.answer.statuses[place].tolist()],
                 "event_timestamps": known,
             }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -76,8 +75,8 @@ def show_routes(describe: DescribeFeatures, now: Callable[[], int]) -> APIRouter
             "table_version": found.table_version,
             "features": found.references,
             "points": [
-                {"at": rfc3339(at), "values": [None if math.isnan(value) else value for value in values]}
-                for at, values in zip(found.at.tolist(), found.values.T.tolist(), strict=True)
+                {"at": rfc3339(at), "values": list(values)}
+                for at, values in zip(found.at.tolist(), zip(*found.values, strict=True), strict=True)
             ],
         }
 
@@ -93,6 +92,7 @@ def _statistics(one: FeatureStatistics, starts: list[int]) -> dict[str, Any]:
         "minimum": one.minimum,
         "maximum": one.maximum,
         "histogram": {"edges": one.edges, "counts": one.counts},
+        "most_common": [{"value": text, "rows": rows} for text, rows in one.most_common],
         "over_time": over_time,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.features.domain.define_views import DefineViews
 from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.model import EntityKeys, OnlineState, View
+from services.features.domain.texts import shown
 from tenon.core.errors import Invalid, Place
 from tenon.core.specs import FeatureViewSpec, parse_spec
 from tenon.core.tenancy import Scope, TenantId
@@ -97,6 +97,7 @@ def feature_routes(views: DefineViews, online: LookUpOnline, now: Callable[[], i
             for index, row in enumerate(body.rows)
         ]
         answer = online.look_up(tenant, body.views, rows, body.definitions)
+        tables = [answer.texts if place in answer.text_features else None for place in range(len(answer.features))]
         return {
             "features": answer.features,
             "data_until": {
@@ -107,8 +108,10 @@ def feature_routes(views: DefineViews, online: LookUpOnline, now: Callable[[], i
                 {
                     "at": rfc3339(asked.at),
                     "values": {
-                        name: {"value": None if math.isnan(value) else value, "status": status.name}
-                        for name, value, status in zip(answer.features, row.values, row.statuses, strict=True)
+                        name: {"value": shown(value, table), "status": status.name}
+                        for name, value, status, table in zip(
+                            answer.features, row.values, row.statuses, tables, strict=True
+                        )
                     },
                     "known_until": {
                         view: None if known is None else rfc3339(known)

@@ -14,7 +14,7 @@ from time import monotonic
 import polars as pl
 
 from services.features.domain.entity import scaled_integers
-from services.features.domain.frames import codes_of, micros, values_of
+from services.features.domain.frames import codes_of, micros, series_of
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
@@ -133,10 +133,7 @@ class BuildTrainingSet:
 def _features(
     plan: Plan, source: pl.DataFrame, spine: pl.DataFrame, at: IntArray, made: dict[str, Column]
 ) -> list[pl.Series]:
-    values = values_of(plan, source, codes_of(plan, source, spine), at, made)
-    return [
-        pl.Series(feature.reference, value).fill_nan(None) for feature, value in zip(plan.features, values, strict=True)
-    ]
+    return series_of(plan, source, codes_of(plan, source, spine), at, made)
 
 
 def carried_columns(spine: DatasetSpec, asked: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,18 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.entity import entity_text
-from services.features.domain.frames import codes_of, micros, values_of, with_entity
+from services.features.domain.frames import codes_of, micros, series_of, with_entity
 from services.features.domain.model import LakeTable, LoadedFile, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Views
 from services.features.domain.read_events import read_events
+from services.features.domain.texts import Shown
 from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
 from tenon.core.expressions import Op
 from tenon.core.specs import DatasetSpec, Feature, Function
 from tenon.core.specs.feature_view import ALL
 from tenon.core.tenancy import TenantId
-from tenon.windows.events import FloatArray, IntArray
+from tenon.windows.events import BoolArray, FloatArray, IntArray
 
 SAMPLE = 20_000
 PERIODS = 24
@@ -45,7 +47,8 @@ class Spread:
 @dataclass(frozen=True, slots=True)
 class FeatureStatistics:
     """One feature over the rows of its own data set, each at its event time. `low` and `high` are the 10 % and 90 %
-    quantiles; `edges` has one item more than `counts`, whose first and last also hold what lies outside."""
+    quantiles; `edges` has one item more than `counts`, whose first and last also hold what lies outside. Of texts there are
+    none of these but the most common ones, with their rows."""
 
     reference: str
     meaning: str
@@ -55,6 +58,7 @@ class FeatureStatistics:
     edges: list[float]
     counts: list[int]
     over_time: list[Spread]
+    most_common: list[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +99,12 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class EntityHistory:
-    """Values by feature and time of one entity, as a training set would have them; NaN is missing."""
+    """Values by feature and time of one entity, as a training set would have them; None is missing."""
 
     table_version: int
     references: list[str]
     at: IntArray
-    values: FloatArray
+    values: list[list[Shown]]
 
 
 class DescribeFeatures:
@@ -133,7 +137,7 @@ class DescribeFeatures:
         total = spine.height
         spine = spine.gather_every(-(-total // SAMPLE)) if total > SAMPLE else spine
         at = _times(spine, plan)
-        values = values_of(plan, source, codes_of(plan, source, spine), at)
+        values = series_of(plan, source, codes_of(plan, source, spine), at)
         starts = np.linspace(at[0], at[-1] + 1, PERIODS + 1)[:-1].astype(np.int64) if len(at) else at[:0]
         bounds = [*np.searchsorted(at, starts).tolist(), len(at)]
         features = [
@@ -174,8 +178,10 @@ class DescribeFeatures:
         # All of it is one entity's, whatever its name.
         codes = np.zeros(len(source), np.int64)
         asked = np.full(len(at), 0 if text is not None else -1, np.int64)
-        values = values_of(plan, source, (codes, asked, 1), at)
-        return EntityHistory(table.version, [feature.reference for feature in plan.features], at, values)
+        values = series_of(plan, source, (codes, asked, 1), at)
+        return EntityHistory(
+            table.version, [feature.reference for feature in plan.features], at, [column.to_list() for column in values]
+        )
 
     def lineage(self, tenant: TenantId, name: str) -> Lineage:
         """Feature to columns, data set and files. Raises `NotFound`."""
@@ -216,7 +222,22 @@ def meaning(feature: Feature) -> str:
     return f"{what} of {column} {when}" + (f" where {' and '.join(sorted(feature.where))} fit" if feature.where else "")
 
 
-def _described(feature: Feature, values: FloatArray, bounds: Sequence[int]) -> FeatureStatistics:
+def _described(feature: Feature, column: pl.Series, bounds: Sequence[int]) -> FeatureStatistics:
+    if column.dtype == pl.String:
+        missing = column.is_null().to_numpy()
+        counted = column.drop_nulls().value_counts(name="rows").sort(["rows", column.name], descending=[True, False])
+        return FeatureStatistics(
+            reference=feature.reference,
+            meaning=meaning(feature),
+            whole=_missing(missing),
+            minimum=None,
+            maximum=None,
+            edges=[],
+            counts=[],
+            over_time=[_missing(missing[a:b]) for a, b in pairwise(bounds)],
+            most_common=counted.head(BINS).rows(),
+        )
+    values = column.fill_null(math.nan).to_numpy()
     there = values[~np.isnan(values)]
     edges: list[float] = []
     counts: list[int] = []
@@ -241,7 +262,12 @@ def _described(feature: Feature, values: FloatArray, bounds: Sequence[int]) -> F
         edges=edges,
         counts=counts,
         over_time=[_spread(values[a:b]) for a, b in pairwise(bounds)],
+        most_common=[],
     )
+
+
+def _missing(missing: BoolArray) -> Spread:
+    return Spread(len(missing), int(missing.sum()), None, None, None, None)
 
 
 def _spread(values: FloatArray) -> Spread:

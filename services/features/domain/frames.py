@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.entity import entity_expression, scaled_integers
-from services.features.domain.plan import Content, EntityColumn, Plan, ValueColumn
+from services.features.domain.plan import Content, EntityColumn, Plan, PlannedFeature, ValueColumn
 from tenon.core.feature_semantics import scaled, threshold
 from tenon.core.specs import ColumnType, Condition
 from tenon.windows.blob import EntityBlob
 from tenon.windows.events import FOREVER, Column, Events, FloatArray, IntArray
 from tenon.windows.floats import keys_of
+from tenon.windows.program import Window
 
 ENTITY = "__entity"
 _UNTIL = "__until"
@@ -93,6 +94,32 @@ def values_of(
     return values
 
 
+def series_of(
+    plan: Plan,
+    source: pl.DataFrame,
+    codes: tuple[IntArray, IntArray, int],
+    at: IntArray,
+    made: dict[str, Column] | None = None,
+) -> list[pl.Series]:
+    """The same as columns of a training set: float64, or text where the feature's values are texts; null where missing."""
+    made = {} if made is None else made
+    values = values_of(plan, source, codes, at, made)
+    return [named(feature, value, plan, made) for feature, value in zip(plan.features, values, strict=True)]
+
+
+def named(feature: PlannedFeature, values: FloatArray, plan: Plan, made: Mapping[str, Column]) -> pl.Series:
+    """A feature's values as a column. `made` is what its values were computed from."""
+    found = pl.Series(feature.reference, values).fill_nan(None)
+    if not (isinstance(feature.compiled, Window) and feature.compiled.texts):
+        return found
+    texts = pl.Series(feature.reference, made[plan.columns[feature.compiled.column - 1].key].texts, pl.String)
+    return (
+        texts.gather(found.cast(pl.UInt32))
+        if len(texts)
+        else pl.Series(feature.reference, [None] * len(found), pl.String)
+    )
+
+
 def _ints(series: pl.Series) -> IntArray:
     return np.ascontiguousarray(series.to_numpy())
 
@@ -133,8 +160,13 @@ def _column(plan: Plan, rows: pl.DataFrame, column: ValueColumn, time: IntArray)
     if column.known_at:
         moments = rows.select(pl.max_horizontal([micros(name).fill_null(_SMALLEST) for name in column.known_at]))
         known = np.where(mask, np.maximum(moments.to_series().to_numpy(), time), time)
-    until = _until(rows, column.known_at)
-    return Column(known, until, _value(plan, rows, column), None if mask.all() else mask)
+    until, valid = _until(rows, column.known_at), None if mask.all() else mask
+    if column.content is Content.TEXT and column.name is not None:
+        found = rows[column.name]
+        # The place of a text among all of them, in their order.
+        places = found.rank("dense").cast(pl.Int64).fill_null(1) - 1
+        return Column(known, until, _ints(places), valid, tuple(found.drop_nulls().unique().sort().to_list()))
+    return Column(known, until, _value(plan, rows, column), valid)
 
 
 def _until(rows: pl.DataFrame, known_at: tuple[str, ...]) -> IntArray | None:

@@ -9,6 +9,7 @@ from tenon.core.timestamps import rfc3339
 
 MAX_DRAWN = 120
 MAX_FILES = 20
+MAX_TEXTS = 5
 _WIDTH, _HEIGHT = 220, 48
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2330;--soft:#5b6575;--line:#d9dee6;--page:#fff;--bar:#2166c4;--band:#bcd2ee;--gone:#c9772b}
@@ -83,6 +84,15 @@ def _feature(one: FeatureStatistics, columns: list[str], starts: list[int], draw
 
 
 def _histogram(one: FeatureStatistics) -> str:
+    if one.most_common:
+        top = one.most_common[0][1]
+        lines = "".join(
+            f'<div class="soft"><svg width="{max(rows / top * 90, 1):.0f}" height="9" style="display:inline"><rect class="bar" width="90" '
+            f'height="9"/></svg> {escape(text[:40])} · {rows:,}</div>'
+            for text, rows in one.most_common[:MAX_TEXTS]
+        )
+        more = len(one.most_common) - MAX_TEXTS
+        return lines + ('<div class="soft">and others</div>' if more > 0 else "")
     if not one.counts:
         return '<span class="soft">no value</span>'
     top, step = max(*one.counts, 1), _WIDTH / len(one.counts)

@@ -13,6 +13,7 @@ from services.features.domain.lookup import STATUSES, Status, look_up
 from services.features.domain.model import AskedRows, EntityKeys, View, pinned_name
 from services.features.domain.plan import EntityColumn, Plan
 from services.features.domain.ports import EntityNames, Meter, OnlineStore, ServedView, ViewsByName
+from services.features.domain.texts import TextTable, place_texts, text_places
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import IntArray
@@ -37,20 +38,23 @@ class RowValues:
 @dataclass(frozen=True, slots=True)
 class OnlineAnswer:
     """References `view.feature` in the order of the views and their declarations, the rows, and for each view the newest
-    event of any entity in its data (None: there is none)."""
+    event of any entity in its data (None: there is none). Of the features in `text_features`, the values are places in `texts`."""
 
     features: list[str]
     rows: list[RowValues]
     data_until: list[int | None]
+    text_features: list[int]
+    texts: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewColumns:
-    """One view's answer in columns, as it came from the kernel."""
+    """One view's answer in columns. The values of text features are places in `texts`, which is that of the whole answer."""
 
     plan: Plan
     newest_event: int | None
     answer: Answer
+    texts: TextTable
 
 
 class LookUpOnline:
@@ -100,6 +104,8 @@ class LookUpOnline:
             [feature.reference for view in found for feature in view.plan.features],
             answers,
             [view.newest_event for view in found],
+            text_places([view.plan for view in found]),
+            found[0].texts.texts,
         )
 
     def look_up_columns(
@@ -122,10 +128,12 @@ class LookUpOnline:
 
         found = self._served(tenant, views, digests, entities)
         _check_keys([view.plan for view in found], rows)
-        answers = []
+        answers, texts = [], TextTable()
         for view in found:
-            answer = look_up(view.plan, view.blobs, by_columns[view.plan.entity][1], rows.at, view.state.horizon)
-            answers.append(ViewColumns(view.plan, view.state.newest_event, answer))
+            asked = by_columns[view.plan.entity][1]
+            answer = look_up(view.plan, view.blobs, asked, rows.at, view.state.horizon)
+            place_texts(view.plan, answer, view.blobs, asked, texts)
+            answers.append(ViewColumns(view.plan, view.state.newest_event, answer, texts))
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1
         if len(rows) and self._count % _AGED_EVERY == 0:

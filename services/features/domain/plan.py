@@ -21,6 +21,7 @@ from tenon.core.specs import (
     FeatureViewSpec,
     Function,
     check_feature_view,
+    is_text,
     spec_digest,
 )
 from tenon.core.specs.feature_view import quantile_fraction
@@ -37,6 +38,7 @@ class Content(enum.Enum):
     NOTHING = "nothing"  # the events, or values that are only counted
     FLOAT = "float"  # the float's key: an integer of the same order
     AMOUNT = "amount"  # the number times ten to the power of the scale; true is 1
+    TEXT = "text"  # the place among the texts of the column
     CODE = "code"  # equal for equal values: a string's hash, a day, an instant
     CONDITION = "condition"  # whether the condition holds
 
@@ -83,6 +85,11 @@ class PlannedFeature:
     reference: str
     function: Function
     compiled: Window | Arithmetic
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are texts; all others are numbers."""
+        return isinstance(self.compiled, Window) and self.compiled.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,8 @@ def compile_view(view: FeatureViewSpec, dataset: DatasetSpec) -> Plan:
             column = _value_column(feature, dataset)
             place, _ = columns.setdefault(column.key, (len(columns) + 1, column))
             scale = column.scale
-        features.append(PlannedFeature(feature.reference, feature.function, _window(feature, place, scale)))
+        compiled = _window(feature, place, scale, texts=is_text(feature, dataset))
+        features.append(PlannedFeature(feature.reference, feature.function, compiled))
     entity = tuple(
         EntityColumn(name, dataset.columns[name].type, dataset.columns[name].scale or 0) for name in view.entity
     )
@@ -167,7 +175,7 @@ def compile_view(view: FeatureViewSpec, dataset: DatasetSpec) -> Plan:
     )
 
 
-def _window(feature: Feature, place: int, scale: int) -> Window:
+def _window(feature: Feature, place: int, scale: int, *, texts: bool) -> Window:
     share = quantile_fraction(feature.quantile or 1.0)
     return Window(
         column=place,
@@ -176,6 +184,7 @@ def _window(feature: Feature, place: int, scale: int) -> Window:
         digits=scale,
         threshold=_threshold(feature, scale),
         share=(share.numerator, share.denominator),
+        texts=texts,
     )
 
 
@@ -199,6 +208,8 @@ def _value_column(feature: Feature, dataset: DatasetSpec) -> ValueColumn:
             content = Content.AMOUNT
         elif column.type is ColumnType.FLOAT:
             content, scale = Content.FLOAT, FLOATS
+        elif is_text(feature, dataset):
+            content = Content.TEXT
         elif feature.function is Function.DISTINCT:
             content = Content.CODE
     return ValueColumn(feature.column, content, scale, tuple(known_at), where, feature.condition)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.features.domain.entity import entity_texts
-from services.features.domain.frames import values_of, with_entity
+from services.features.domain.frames import series_of, with_entity
 from services.features.domain.lookup import look_up
 from services.features.domain.model import AskedRows, EntityKeys, LakeTable, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Views
 from services.features.domain.read_events import read_events
+from services.features.domain.texts import TextTable, numbers_of, text_places
 from tenon.core.errors import Invalid, Place, TooLarge
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import FloatArray, IntArray
@@ -28,11 +29,14 @@ NO_TABLE = -1
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """Values by feature and row; NaN is missing. By view, the version of the table that was read."""
+    """Values by feature and row; NaN is missing. By view, the version of the table that was read. Of the features in
+    `text_features`, the values are places in `texts`."""
 
     features: list[str]
     values: FloatArray
     table_versions: dict[str, int]
+    text_features: list[int]
+    texts: list[str]
 
 
 class Recompute:
@@ -56,6 +60,7 @@ class Recompute:
         values: list[FloatArray] = []
         versions: dict[str, int] = {}
         asked = AskedRows.of(rows)
+        plans, table_of_texts = list[Plan](), TextTable()
         with self._turn:
             for name in views:
                 digest = digests.get(name)
@@ -66,8 +71,9 @@ class Recompute:
                 versions[name] = NO_TABLE if table is None else table.version
                 texts = entity_texts(plan.entity, asked)
                 features += [feature.reference for feature in plan.features]
-                values.append(self._values(plan, table, texts, asked.at))
-        return Recomputed(features, np.concatenate(values), versions)
+                values.append(self._values(plan, table, texts, asked.at, table_of_texts))
+                plans.append(plan)
+        return Recomputed(features, np.concatenate(values), versions, text_places(plans), table_of_texts.texts)
 
     def _opened(
         self, tenant: TenantId, view: View, as_of: int | None, commits_before: int
@@ -81,7 +87,9 @@ class Recompute:
         wanted = version - commits_before
         return plan, replace(table, version=wanted) if wanted >= 0 else None
 
-    def _values(self, plan: Plan, table: LakeTable | None, texts: Sequence[str | None], at: IntArray) -> FloatArray:
+    def _values(
+        self, plan: Plan, table: LakeTable | None, texts: Sequence[str | None], at: IntArray, told: TextTable
+    ) -> FloatArray:
         if table is None:
             # Nobody was ever seen then.
             return look_up(
@@ -94,7 +102,7 @@ class Recompute:
         entities = with_entity(source, plan.entity)
         kept = entities.is_in(names).fill_null(value=False)
         codes = np.array([places[text] for text in entities.filter(kept).to_list()], np.int64)
-        return values_of(plan, source.filter(kept), (codes, asked, len(names)), at)
+        return numbers_of(plan, series_of(plan, source.filter(kept), (codes, asked, len(names)), at), told)
 
 
 def _check(views: Sequence[str], rows: Sequence[EntityKeys], commits_before: int) -> None:

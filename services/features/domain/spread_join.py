@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from services.features.domain.entity import entity_expression
-from services.features.domain.frames import codes_of, micros, values_of
+from services.features.domain.frames import codes_of, micros, series_of
 from services.features.domain.model import LakeTable
 from services.features.domain.plan import EntityColumn, Plan
 from services.features.domain.ports import Lake
@@ -151,13 +151,7 @@ class SpreadJoin:
         at, made = asked[_AT].to_numpy(), dict[str, Column]()
         codes = codes_of(plans[0], source, asked)
         for plan in plans:
-            values, first = values_of(plan, source, codes, at, made), 0
-            found = pl.DataFrame(
-                [
-                    asked[_ROW],
-                    *(pl.Series(f.reference, v).fill_nan(None) for f, v in zip(plan.features, values, strict=True)),
-                ]
-            )
+            found, first = pl.DataFrame([asked[_ROW], *series_of(plan, source, codes, at, made)]), 0
             for piece, rows in pieces:
                 self._write(found.slice(first, rows), f"values/{plan.view}/{piece}/{part}.parquet")
                 first += rows

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name everybody knows 
 from pyspark.sql import types as T  # noqa: N812
 
 from services.features.domain.build_training_set import carried_columns, check_entity
-from services.features.domain.frames import codes_of, until_name, values_of
+from services.features.domain.frames import codes_of, series_of, until_name
 from services.features.domain.model import LakeTable
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Lake
@@ -73,7 +73,7 @@ class SparkTrainingSets:
         known = self._events(plan, table).select("*", bucket)
         schema = T.StructType(
             [asked.schema[name] for name in spine.primary_key]
-            + [T.StructField(feature.reference, T.DoubleType()) for feature in plan.features]
+            + [T.StructField(f.reference, T.StringType() if f.is_text else T.DoubleType()) for f in plan.features]
         )
         documents = json.dumps([view.canonical(), table.spec.canonical()])
         compute = functools.partial(_compute, documents=documents, keep=list(spine.primary_key))
@@ -126,10 +126,11 @@ def _compute(asked: pa.Table, known: pa.Table, *, documents: str, keep: list[str
     plan = _compiled(documents)
     spine, source = (pl.DataFrame(pl.from_arrow(table)) for table in (asked, known))
     at = np.ascontiguousarray(spine[_ROW].to_numpy())
-    values = values_of(plan, source, codes_of(plan, source, spine), at)
-    features = [pl.Series(f.reference, v).fill_nan(None) for f, v in zip(plan.features, values, strict=True)]
+    features = series_of(plan, source, codes_of(plan, source, spine), at)
     made = spine.select(*(pl.col(name) for name in keep)).with_columns(features).to_arrow()
-    kinds = [asked.schema.field(name) for name in keep] + [pa.field(f.reference, pa.float64()) for f in plan.features]
+    kinds = [asked.schema.field(name) for name in keep] + [
+        pa.field(f.reference, pa.string() if f.is_text else pa.float64()) for f in plan.features
+    ]
     return pa.table(made).cast(pa.schema(kinds))
 
 

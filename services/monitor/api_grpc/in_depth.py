@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,10 @@ def skew_message(report: SkewReport) -> monitor_pb2.SkewReport:
                 feature=one.feature,
                 version=one.version,
                 rows=one.rows,
-                served=one.served,
-                trained=one.trained,
+                served=one.served if isinstance(one.served, float) else math.nan,
+                trained=one.trained if isinstance(one.trained, float) else math.nan,
+                served_text=one.served if isinstance(one.served, str) else "",
+                trained_text=one.trained if isinstance(one.trained, str) else "",
                 answered_at=_timestamp(one.at),
             )
             for one in report.features

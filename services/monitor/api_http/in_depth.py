@@ -16,7 +16,7 @@ from tenon.core.timestamps import parse_rfc3339, rfc3339
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
     from services.monitor.domain.quality.words import QualityReport
-    from services.monitor.domain.skew.words import SkewReport
+    from services.monitor.domain.skew.words import Logged, SkewReport
 
 _MAX_VERSION = 2**31 - 1
 
@@ -119,8 +119,8 @@ def skew_json(report: SkewReport) -> dict[str, Any]:
                 "feature": one.feature,
                 "version": one.version,
                 "rows": one.rows,
-                "served": _number(one.served),
-                "trained": _number(one.trained),
+                "served": _shown(one.served),
+                "trained": _shown(one.trained),
                 "answered_at": rfc3339(one.at),
             }
             for one in report.features
@@ -128,5 +128,5 @@ def skew_json(report: SkewReport) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _shown(value: Logged) -> Logged:
+    return None if isinstance(value, float) and math.isnan(value) else value

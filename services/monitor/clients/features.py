@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import grpc
-    import numpy.typing as npt
 
     from tenon.core.tenancy import TenantId
 
@@ -29,7 +29,7 @@ class FeatureValues:
     def recompute(
         self, tenant: TenantId, digests: Mapping[str, str], views: Sequence[str],
         rows: Sequence[tuple[Mapping[str, str], int]], *, as_of: int | None = None, commits_before: int = 0,
-    ) -> Mapping[str, npt.NDArray[np.float64]]:  # fmt: skip
+    ) -> Mapping[str, Sequence[float | str | None]]:  # fmt: skip
         """One call; not tried again, since the next round does."""
         request = pb.GetHistoricalFeaturesRequest(
             tenant=tenant.value, views=views, commits_before=commits_before,
@@ -42,5 +42,9 @@ class FeatureValues:
         answer = self._stub.GetHistoricalFeatures(request, timeout=self._deadline)
         if len(answer.values) != 8 * len(rows) * len(answer.features):
             raise Unavailable("FEATURES_ANSWER_INVALID", "features did not give one value for each feature and row")
-        values = np.frombuffer(answer.values, "<f8").reshape(len(answer.features), len(rows))
-        return dict(zip(answer.features, values, strict=True))
+        values = np.frombuffer(answer.values, "<f8").reshape(len(answer.features), len(rows)).tolist()
+        found: dict[str, Sequence[float | str | None]] = dict(zip(answer.features, values, strict=True))
+        for place in answer.text_features:
+            name = answer.features[place]
+            found[name] = [None if math.isnan(value) else answer.texts[int(value)] for value in values[place]]
+        return found

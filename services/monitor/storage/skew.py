@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from services.monitor.domain.skew.words import SkewCheck, SkewedFeature, SkewResult
+from services.monitor.domain.skew.words import Logged, SkewCheck, SkewedFeature, SkewResult
 from services.monitor.storage.tables import KEY, metadata
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ class SqlSkewChecks:
 
     def add(self, tenant: TenantId, check: SkewCheck) -> None:
         """Keep one."""
-        # Hexadecimal, so that JSON takes what is missing and every bit of what is not.
-        features = [
-            [one.feature, one.rows, one.served.hex(), one.trained.hex(), one.at] for one in check.features
-        ]  # fmt: skip
+        features = [[one.feature, one.rows, _kept(one.served), _kept(one.trained), one.at] for one in check.features]
         with self._database.session() as session:
             session.execute(
                 sa.insert(skew_checks).values(
@@ -71,7 +68,7 @@ class SqlSkewChecks:
             SkewCheck(
                 model, row.version, row.checked_at, {SkewResult(name): count for name, count in row.counts.items()},
                 tuple(
-                    SkewedFeature(name, row.version, rows, float.fromhex(served), float.fromhex(trained), at)
+                    SkewedFeature(name, row.version, rows, _value(served), _value(trained), at)
                     for name, rows, served, trained, at in row.features
                 ),
             )
@@ -83,3 +80,12 @@ class SqlSkewChecks:
         with self._database.session() as session:
             gone = sa.delete(skew_checks).where(skew_checks.c.checked_at < moment).returning(skew_checks.c.id)
             return len(session.execute(gone).all())
+
+
+def _kept(value: Logged) -> Any:
+    """Numbers in hexadecimal, so that JSON takes what is missing and every bit of what is not; texts in a list of one."""
+    return value.hex() if isinstance(value, float) else [value]
+
+
+def _value(kept: Any) -> Logged:
+    return float.fromhex(kept) if isinstance(kept, str) else kept[0]

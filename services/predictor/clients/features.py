@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,9 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
     values, statuses, known = _columns(answer, query) if answer.HasField("columns") else _rows(answer, query)
     newest = known.max(axis=0, initial=-1)
     age = np.where(newest >= 0, (np.asarray(query.at, np.int64) - newest) / 1e6, np.nan)
+    columns: dict[str, Any] = dict(zip(names, values, strict=True))
+    for place in answer.text_features:
+        columns[names[place]] = _texts(columns[names[place]], answer.texts)
     untold: dict[str, Any] = {}
     told = statuses != _UNTOLD
     if not told.all():
@@ -122,12 +125,23 @@ def _history(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> Histo
                 untold[view] = untold.get(view, False) | rows
     until = [moment.ToMicroseconds() for moment in answer.data_until]
     return History(
-        dict(zip(names, values, strict=True)),
+        columns,
         age,
         dict(zip(query.views, known, strict=True)),
         {view: moment for view, moment in zip(query.views, until, strict=False) if moment},
         untold,
     )
+
+
+def _texts(places: Any, texts: Sequence[str]) -> Any:
+    """A column of text or None. Raises `ValueError` for a place that has no text."""
+    found = np.empty(len(places), object)
+    for row, place in enumerate(places.tolist()):
+        if place == place:  # noqa: PLR0124 - NaN is missing
+            if not 0 <= place < len(texts):
+                raise ValueError("a text is missing from features' answer")
+            found[row] = texts[int(place)]
+    return found
 
 
 def _columns(answer: pb.GetOnlineFeaturesResponse, query: HistoryQuery) -> tuple[Any, Any, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.predictor.domain import columns as clean
 from services.predictor.domain.last_known import LastKnown, Remembered
 from services.predictor.domain.model import FloatArray, Served
 from services.predictor.domain.ports import History, HistoryQuery, Observer
@@ -181,14 +182,15 @@ class _Rows:
         self._views = query.views
         self._max_age = (served.ladder or UNDECLARED).max_age
         self._at = np.array(query.at, np.int64)
-        absent = [column.name for column in served.history if column.name not in columns]
+        missing = {column.name: column for column in served.history if column.name not in columns}
+        absent = list(missing)
         self.names = tuple(absent)
         """Every history feature that had to be looked up."""
         self._names_of = {view: [name for name in absent if name.partition(".")[0] == view] for view in query.views}
         self._lost = [name for name in absent if history is None or name not in history.values]
         for name in absent:
             values = None if history is None else history.values.get(name)
-            columns[name] = np.full(self.count, np.nan) if values is None else values
+            columns[name] = clean.missing(missing[name], self.count) if values is None else values
         if history is None:
             self.fresh = np.zeros((self.count, len(self._views)), np.bool_)
             self._known = np.full(self.fresh.shape, -1, np.int64)
@@ -234,13 +236,13 @@ class _Rows:
             if not gone:
                 self._known[row, place] = -1
                 for name in self._names_of[view]:
-                    self._own(name)[row] = np.nan
+                    self._forget(name, row)
         return tuple(lost)
 
     def empty(self, row: int) -> tuple[str, ...]:
         """Take all history from a row that its model does not answer; gives the names of what it lacks now."""
         for name in self.names:
-            self._own(name)[row] = np.nan
+            self._forget(name, row)
         self._known[row] = -1
         return self.names
 
@@ -319,13 +321,17 @@ class _Rows:
             self._own(name)[row] = memory.values[memory.names.index(name)]
         self._known[row, place] = -1 if memory.known_until is None else memory.known_until
 
-    def _own(self, name: str) -> FloatArray:
+    def _forget(self, name: str, row: int) -> None:
+        column = self._own(name)
+        column[row] = None if column.dtype == object else np.nan
+
+    def _own(self, name: str) -> npt.NDArray[Any]:
         """A column that may be written to."""
         if not self.columns[name].flags.writeable or (
             self._history and self.columns[name] is self._history.values.get(name)
         ):
             self.columns[name] = self.columns[name].copy()
-        found: FloatArray = self.columns[name]
+        found: npt.NDArray[Any] = self.columns[name]
         return found
 
     def _key(self, row: int, view: str) -> tuple[str, ...] | None:

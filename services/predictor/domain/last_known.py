@@ -8,8 +8,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 
@@ -19,7 +19,7 @@ class Remembered:
     process (seconds); `known_until` and `data_until` as features said, None for nothing."""
 
     names: tuple[str, ...]
-    values: npt.NDArray[np.float64]
+    values: npt.NDArray[Any]
     at: int
     fetched: float
     known_until: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class History:
     features cannot tell (absent: none).
     """
 
-    values: Mapping[str, FloatArray]
+    values: Mapping[str, npt.NDArray[Any]]
     age_seconds: FloatArray
     known_until: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     data_until: Mapping[str, int] = field(default_factory=dict)

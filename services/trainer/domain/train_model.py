@@ -88,7 +88,10 @@ class TrainModel:
         known = self.definitions.list_views(tenant)
         views = {name: view.spec for name, view in known.items()}
         check_model(spec, spine, views)
-        signature = model_signature(spec, spine, views)
+        # Data sets say which features are texts.
+        read = {views[name].dataset for name in spec.features.views} - {spine.name}
+        sources = {name: self.definitions.get_dataset(tenant, name) for name in sorted(read)}
+        signature = model_signature(spec, spine, views, sources)
         inputs = model_inputs(signature)
         said = [] if self.corrections is None else self.corrections.known(tenant, spec.name, known_before)
         # Without corrections the training set is the one of before them, to the byte.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tenon.core.errors import Invalid, Place, did_you_mean
+from tenon.core.expressions import names_of, parse_expression
 from tenon.core.specs.condition import Condition
 from tenon.core.specs.dataset import Column, ColumnType, DatasetSpec
-from tenon.core.specs.feature_view import COUNTS, Aggregate, FeatureViewSpec, Function
+from tenon.core.specs.feature_view import COUNTS, ONE_OF_THE_VALUES, Aggregate, Feature, FeatureViewSpec, Function
 from tenon.core.specs.model import ModelSpec, Task
 from tenon.core.specs.monitor import MonitorSpec
 
@@ -40,14 +41,33 @@ def check_feature_view(view: FeatureViewSpec, dataset: DatasetSpec) -> None:
         _check_aggregate(aggregate, dataset, ["aggregates", index])
     for index, latest in enumerate(view.latest):
         path: list[Any] = ["latest", index, "column"]
-        _check_amounts(latest.column, _column(dataset, latest.column, path), dataset, path)
+        _check_values(latest.column, _column(dataset, latest.column, path), dataset, path)
     for index, name in enumerate(view.static):
         path = ["static", index]
         column = _column(dataset, name, path)
-        _check_amounts(name, column, dataset, path)
+        _check_values(name, column, dataset, path)
         if column.known_at:
             _refuse(path, f"{name!r} is known only at {column.known_at}, so it is no fact that always holds",
                     "declare it under `latest`, which respects the time")  # fmt: skip
+    texts = {feature.name for feature in view.features() if is_text(feature, dataset)}
+    for name, expression in view.expressions.items():
+        for read in names_of(parse_expression(expression)):
+            if read in texts:
+                _refuse(["expressions", name], f"{read!r} is text, and expressions are arithmetic")
+
+
+def is_text(feature: Feature, dataset: DatasetSpec) -> bool:
+    """Whether the feature's value is one of the texts of its column; all others are numbers."""
+    return (
+        feature.column is not None
+        and feature.function in ONE_OF_THE_VALUES
+        and dataset.columns[feature.column].type is ColumnType.STRING
+    )
+
+
+def _check_values(name: str, column: Column, dataset: DatasetSpec, path: list[Any]) -> None:
+    if column.type is not ColumnType.STRING:
+        _check_amounts(name, column, dataset, path)
 
 
 def _check_aggregate(aggregate: Aggregate, dataset: DatasetSpec, path: list[Any]) -> None:
@@ -64,6 +84,8 @@ def _check_aggregate(aggregate: Aggregate, dataset: DatasetSpec, path: list[Any]
             _check_filter(aggregate.condition, aggregate.column, column, [*path, "condition"])
         elif aggregate.above is None and column.type is not ColumnType.BOOLEAN:
             _refuse(path, f"the rate of {aggregate.column!r} needs `above` or a `condition`: which values are counted?")
+    if column.type is ColumnType.STRING:
+        functions -= ONE_OF_THE_VALUES
     if not functions <= {Function.COUNT, Function.DISTINCT, Function.SINCE_LAST}:
         _check_amounts(aggregate.column, column, dataset, where)
 
@@ -74,6 +96,7 @@ def _check_amounts(name: str, column: Column, dataset: DatasetSpec, path: list[A
             path,
             f"column {name!r} is {column.type.value}; aggregates need integer, decimal, float or boolean",
             f"`count`, `distinct`, `since_last` and a `rate` with a `condition` go with a {column.type.value} too"
+            + (", and so do `first` and `last`" if column.type is ColumnType.STRING else "")
             if path[0] == "aggregates"
             else f"declare it as one of these in data set {dataset.name!r}",
         )
@@ -154,9 +177,16 @@ def _check_rules(model: ModelSpec, spine: DatasetSpec) -> None:
                 _check_condition(condition, name, _column(spine, name, path), path)
 
 
-def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, FeatureViewSpec]) -> list[Input]:
+def model_signature(
+    model: ModelSpec,
+    spine: DatasetSpec,
+    views: Mapping[str, FeatureViewSpec],
+    sources: Mapping[str, DatasetSpec] | None = None,
+) -> list[Input]:
     """What the model takes, in a fixed order: request columns, history features, then the entity columns and the
-    event time that are needed to fetch the history and are not request columns already."""
+    event time that are needed to fetch the history and are not request columns already. `sources` are the data sets of the
+    views by name, which say what is text."""
+    datasets = {spine.name: spine} | dict(sources or {})
     inputs = [
         Input(name, spine.columns[name].type, "request", spine.columns[name].nullable)
         for name in model.features.request
@@ -166,6 +196,8 @@ def model_signature(model: ModelSpec, spine: DatasetSpec, views: Mapping[str, Fe
         view = views[view_name]
         for feature in view.features():
             kind = ColumnType.INTEGER if feature.function in COUNTS else ColumnType.FLOAT
+            if view.dataset in datasets and is_text(feature, datasets[view.dataset]):
+                kind = ColumnType.STRING
             inputs.append(Input(feature.reference, kind, "history", nullable=True))
         for name in view.entity:
             if name not in model.features.request:

@@ -66,6 +66,8 @@ class Function(enum.StrEnum):
 DECLARED_ELSEWHERE = frozenset({Function.STATIC, Function.EXPRESSION})
 COUNTS = frozenset({Function.COUNT, Function.DISTINCT})
 """What is 0, not missing, where there is nothing."""
+ONE_OF_THE_VALUES = frozenset({Function.FIRST, Function.LAST, Function.STATIC})
+"""What can be said of texts too: which of them it is, not how large."""
 OF_EVENTS = frozenset({Function.COUNT, Function.SINCE_LAST})
 """What can be said of events, without a column."""
 

@@ -4,7 +4,7 @@
 
 #include "evaluate.h"
 
-enum { BLOB_VERSION = 3, BLOB_HEADER = 32, ARRAY_HEADER = 16, BLOB_PUSHED = 1 };
+enum { BLOB_VERSION = 3, BLOB_HEADER = 32, ARRAY_HEADER = 16, BLOB_PUSHED = 1, BLOB_TEXTS = 4 };
 
 typedef struct { const uint8_t *at, *end; } Reader;
 
@@ -82,6 +82,12 @@ static int read_blob(const Program *program, Room *room, History *history, const
     const int64_t name = ((int64_t)read_number(data + 12, 4) + 7) / 8 * 8;
     *horizon = (int64_t)read_number(data + 24, 8);
     if (columns != program->columns - 1 || length - BLOB_HEADER < name) return 1;
+    /* The texts stand at the end; values are places in them, which is all that matters here. */
+    if (read_number(data + 6, 2) & BLOB_TEXTS) {
+        const uint64_t texts = read_number(data + length - 8, 8);
+        if (texts < 8 || texts > (uint64_t)(length - BLOB_HEADER - name)) return 1;
+        reader.end -= texts;
+    }
     reader.at += BLOB_HEADER + name;
     /* An item takes no byte when all are equal, so a short blob could claim many events: not more than fit a sane one. */
     if (events > 50000000) return 1;

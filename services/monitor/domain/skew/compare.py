@@ -13,6 +13,7 @@ from scipy import special
 
 from services.monitor.domain.skew.words import (
     COMPARED,
+    Logged,
     SampledRow,
     Skew,
     SkewCheck,
@@ -25,8 +26,6 @@ from tenon.core.levels import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    import numpy.typing as npt
 
     from services.monitor.domain.model import Window
     from services.monitor.domain.ports import Versions
@@ -141,7 +140,7 @@ class _OneVersion:
             counts[SkewResult.SKEW if unexplained else SkewResult.LATE] += 1
             for name, value in unexplained.items():
                 before = skewed.get(name)
-                served = _number(row.values[name])
+                served = row.values[name]
                 seen = before.rows if before else 0
                 skewed[name] = SkewedFeature(name, row.version, seen + 1, served, value, row.at)
         found = sorted(skewed.values(), key=lambda one: (-one.rows, one.feature))
@@ -160,7 +159,7 @@ class _OneVersion:
 
     def _differing(
         self, ready: Sequence[tuple[SampledRow, dict[str, str]]]
-    ) -> list[tuple[SampledRow, dict[str, str], dict[str, float]]]:
+    ) -> list[tuple[SampledRow, dict[str, str], dict[str, Logged]]]:
         """The rows of which some value is not what the training path gives, with what it gives for those features."""
         if not ready:
             return []
@@ -169,14 +168,14 @@ class _OneVersion:
         values = self._ask([(keys, row.event_time) for row, keys in ready])
         found = []
         for place, (row, keys) in enumerate(ready):
-            others = _others(row, {name: float(column[place]) for name, column in values.items()})
+            others = _others(row, {name: column[place] for name, column in values.items()})
             if others:
                 found.append((row, keys, others))
         return found
 
     def _unexplained(
-        self, row: SampledRow, keys: dict[str, str], trained: Mapping[str, float]
-    ) -> dict[str, float] | None:
+        self, row: SampledRow, keys: dict[str, str], trained: Mapping[str, Logged]
+    ) -> dict[str, Logged] | None:
         """What is left of a difference with the data of the answer's time; None when that cannot be asked."""
         left = dict(trained)
         for commits in range(self._policy.commits_behind):
@@ -185,7 +184,7 @@ class _OneVersion:
             except TenonError:
                 return None
             for name in list(left):
-                if name in values and same_bits(_number(row.values[name]), float(values[name][0])):
+                if name in values and same_value(row.values[name], values[name][0]):
                     del left[name]
             if not left or not self._in_time():
                 break
@@ -193,23 +192,28 @@ class _OneVersion:
 
     def _ask(
         self, rows: Sequence[tuple[Mapping[str, str], int]], *, as_of: int | None = None, commits_before: int = 0
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
+    ) -> Mapping[str, Sequence[Logged]]:
         return self._trained.recompute(
             self._tenant, self._digests, tuple(self._entities), rows, as_of=as_of, commits_before=commits_before
         )
 
 
-def _others(row: SampledRow, trained: Mapping[str, float]) -> dict[str, float]:
+def _others(row: SampledRow, trained: Mapping[str, Logged]) -> dict[str, Logged]:
     """Features that were logged with another value than the training path gives."""
     return {
-        name: value
-        for name, value in trained.items()
-        if name in row.values and not same_bits(_number(row.values[name]), value)
+        name: value for name, value in trained.items() if name in row.values and not same_value(row.values[name], value)
     }
 
 
-def _number(value: float | str | None) -> float:
-    return value if isinstance(value, float) else math.nan
+def same_value(one: Logged, other: Logged) -> bool:
+    """Whether two values are the same text, or the same number to the last bit; all that is missing is alike.
+
+    >>> same_value("a", "a"), same_value(None, float("nan")), same_value("a", None), same_value(0.5, 0.5)
+    (True, True, False, True)
+    """
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return same_bits(math.nan if one is None else one, math.nan if other is None else other)
 
 
 def same_bits(one: float, other: float) -> bool:
@@ -223,7 +227,7 @@ def same_bits(one: float, other: float) -> bool:
     return struct.pack("<d", one) == struct.pack("<d", other)
 
 
-def key_text(value: float | str | None, kind: str) -> str | None:
+def key_text(value: Logged, kind: str) -> str | None:
     """A logged key in the text that features knows entities by; None is missing.
 
     >>> key_text(17.0, "integer"), key_text(1.0, "boolean"), key_text("p1", "string"), key_text(2.5, "decimal")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
     from services.monitor.domain.model import Window
     from tenon.core.tenancy import TenantId
+
+
+Logged = float | str | None
+"""A value as the log has it: a number, NaN where missing, or a text, None where missing."""
 
 
 class SkewResult(enum.StrEnum):
@@ -49,18 +50,18 @@ class SampledRow:
     at: int
     event_time: int
     level: str
-    values: Mapping[str, float | str | None]
+    values: Mapping[str, Logged]
 
 
 @dataclass(frozen=True, slots=True)
 class SkewedFeature:
-    """A feature that was served with another value, with one row as the example. NaN is missing."""
+    """A feature that was served with another value, with one row as the example. NaN and None are missing."""
 
     feature: str
     version: int
     rows: int
-    served: float
-    trained: float
+    served: Logged
+    trained: Logged
     at: int
 
 
@@ -95,7 +96,7 @@ class TrainedValues(Protocol):
     def recompute(
         self, tenant: TenantId, digests: Mapping[str, str], views: Sequence[str],
         rows: Sequence[tuple[Mapping[str, str], int]], *, as_of: int | None = None, commits_before: int = 0,
-    ) -> Mapping[str, npt.NDArray[np.float64]]:  # fmt: skip
+    ) -> Mapping[str, Sequence[Logged]]:  # fmt: skip
         """By feature, one value for each row of (keys, time), with the data of `as_of` (None: all there are), or so many
         commits before. Raises `NotFound` for a view or definition that is gone, `Unavailable`, `DeadlineExceeded`."""
         ...

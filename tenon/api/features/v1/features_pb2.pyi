@@ -176,16 +176,20 @@ class EntityRow(_message.Message):
     def __init__(self, keys: _Optional[_Mapping[str, str]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetOnlineFeaturesResponse(_message.Message):
-    __slots__ = ("features", "rows", "data_until", "columns")
+    __slots__ = ("features", "rows", "data_until", "columns", "text_features", "texts")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     DATA_UNTIL_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedScalarFieldContainer[str]
     rows: _containers.RepeatedCompositeFieldContainer[FeatureRow]
     data_until: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
     columns: PackedFeatures
-    def __init__(self, features: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ..., data_until: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., columns: _Optional[_Union[PackedFeatures, _Mapping]] = ...) -> None: ...
+    text_features: _containers.RepeatedScalarFieldContainer[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ..., data_until: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., columns: _Optional[_Union[PackedFeatures, _Mapping]] = ..., text_features: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PackedFeatures(_message.Message):
     __slots__ = ("values", "statuses", "known_until")
@@ -231,7 +235,7 @@ class GetHistoricalFeaturesRequest(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., views: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[_Union[EntityRow, _Mapping]]] = ..., view_digests: _Optional[_Mapping[str, str]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commits_before: _Optional[int] = ...) -> None: ...
 
 class GetHistoricalFeaturesResponse(_message.Message):
-    __slots__ = ("features", "values", "table_versions")
+    __slots__ = ("features", "values", "table_versions", "text_features", "texts")
     class TableVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -242,7 +246,11 @@ class GetHistoricalFeaturesResponse(_message.Message):
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     TABLE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedScalarFieldContainer[str]
     values: bytes
     table_versions: _containers.ScalarMap[str, int]
-    def __init__(self, features: _Optional[_Iterable[str]] = ..., values: _Optional[bytes] = ..., table_versions: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    text_features: _containers.RepeatedScalarFieldContainer[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., values: _Optional[bytes] = ..., table_versions: _Optional[_Mapping[str, int]] = ..., text_features: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...

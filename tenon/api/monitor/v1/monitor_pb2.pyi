@@ -257,20 +257,24 @@ class SkewReport(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., model: _Optional[str] = ..., window_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skew_verdict: _Optional[str] = ..., rows: _Optional[_Mapping[str, int]] = ..., features: _Optional[_Iterable[_Union[SkewedFeature, _Mapping]]] = ..., highest_share: _Optional[float] = ..., summary: _Optional[str] = ...) -> None: ...
 
 class SkewedFeature(_message.Message):
-    __slots__ = ("feature", "version", "rows", "served", "trained", "answered_at")
+    __slots__ = ("feature", "version", "rows", "served", "trained", "answered_at", "served_text", "trained_text")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     SERVED_FIELD_NUMBER: _ClassVar[int]
     TRAINED_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_AT_FIELD_NUMBER: _ClassVar[int]
+    SERVED_TEXT_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_TEXT_FIELD_NUMBER: _ClassVar[int]
     feature: str
     version: int
     rows: int
     served: float
     trained: float
     answered_at: _timestamp_pb2.Timestamp
-    def __init__(self, feature: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., served: _Optional[float] = ..., trained: _Optional[float] = ..., answered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    served_text: str
+    trained_text: str
+    def __init__(self, feature: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., served: _Optional[float] = ..., trained: _Optional[float] = ..., answered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_text: _Optional[str] = ..., trained_text: _Optional[str] = ...) -> None: ...
 
 class ListCorrectionsRequest(_message.Message):
     __slots__ = ("tenant", "model", "known_before", "after")

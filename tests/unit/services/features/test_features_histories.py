@@ -22,6 +22,7 @@ from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.lookup import Status
 from services.features.domain.model import EntityKeys
 from services.features.domain.push_events import PushEvents
+from services.features.domain.texts import shown
 from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.core.timestamps import rfc3339
@@ -47,6 +48,8 @@ EVENTS = DatasetSpec.model_validate(
             "cost": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "known"},
             "size": {"type": "integer", "nullable": True},
             "load": {"type": "float", "nullable": True, "knownAt": "known"},
+            "note": {"type": "string", "nullable": True, "knownAt": "known"},
+            "tag": {"type": "string", "nullable": True},
         },
     }
 )  # fmt: skip
@@ -70,8 +73,8 @@ VIEW = FeatureViewSpec.model_validate(
             {"column": "load", "functions": ["sum", "mean", "std", "max"], "windows": ["4s", "9s"]},
             {"column": "size", "functions": ["sum"], "windows": ["9s"], "as": "dear", "where": {"cost": {"above": 0}}},
         ],
-        "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}],
-        "static": ["size"],
+        "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}, {"column": "note", "ttl": "9s"}],
+        "static": ["size", "tag"],
         "expressions": {"share": "cost_sum_4s / cost_sum_9s + size"},
     }
 )  # fmt: skip
@@ -81,6 +84,7 @@ ROW = st.fixed_dictionaries(
         "at": MOMENTS, "known": st.none() | MOMENTS, "shop": st.sampled_from([*SHOPS, None]),
         "cost": st.sampled_from([None, -3, 0, 1, 2, 10**17, -(10**17)]), "size": st.sampled_from([None, -1, 0, 1, 7]),
         "load": st.sampled_from([None, 0.1, 0.2, 0.3, -0.1, 1e16, -1e16, 1e308]),
+        "note": st.sampled_from([None, "x", "y", "", "é|"]), "tag": st.sampled_from([None, "round", "square"]),
     }
 )  # fmt: skip
 KEY = st.tuples(st.integers(1, 5), st.sampled_from(["x", "y"]))
@@ -153,7 +157,7 @@ class Life:
             self.built = True
         elif kind == "push":
             rows = {
-                key: row if row["known"] is not None else row | {"cost": None, "load": None}
+                key: row if row["known"] is not None else row | {"cost": None, "load": None, "note": None}
                 for key, row in what.items()
             }
             taken = self.pushes.push(NORTH, "events", [as_json(key, row) for key, row in rows.items()])
@@ -203,7 +207,10 @@ class Life:
                 if fresh:
                     expected = bits(believed_value(VIEW, EVENTS, self.present | fresh, (shop,), feature, at))
                 if online.rows[row].statuses[place] is not Status.BEFORE_HORIZON:
-                    assert bits(online.rows[row].values[place]) == expected, (feature.name, shop, at)
+                    found = shown(
+                        online.rows[row].values[place], online.texts if place in online.text_features else None
+                    )
+                    assert bits(found) == expected, (feature.name, shop, at)
         assert len(self.pushed.all(NORTH, "events")) == len(self.pending)
 
     def training_set(self, memory: int = 1 << 30) -> pl.DataFrame:
@@ -221,8 +228,10 @@ def as_json(key: Any, row: Row) -> dict[str, Any]:
     return {"id": key[0], "part": key[1], **row, **moments, "cost": cost}
 
 
-def bits(value: float | None) -> bytes:
-    """The float's bytes, all missing values alike."""
+def bits(value: float | str | None) -> bytes:
+    """The float's bytes, all missing values alike; a text's."""
+    if isinstance(value, str):
+        return b"text " + value.encode()
     return struct.pack("<d", math.nan if value is None or math.isnan(value) else value)
 
 
@@ -264,7 +273,7 @@ def test_a_correction_changes_nothing_before_it_was_known(first: dict, second: d
         key: row | {"at": max(row["at"], at), "known": None if row["known"] is None else max(row["known"], at)}
         for key, row in second.items()
     }
-    timeless = {"size", "share"}
+    timeless = {"size", "share", "tag"}
     values = []
     for steps in ([first], [first, later]):
         life = Life()

@@ -11,9 +11,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.features.domain.frames import blobs_of, codes_of, events_of
+from services.features.domain.frames import blobs_of, codes_of, series_of
 from services.features.domain.lookup import STATUSES, Status, look_up
 from services.features.domain.plan import Plan, compile_view
+from services.features.domain.texts import TextTable, place_texts, shown
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.windows.blob import encode_blob
 from tenon.windows.held import HeldBlobs
@@ -37,6 +38,7 @@ DATASET = DatasetSpec.model_validate(
             "size": {"type": "integer", "nullable": True},
             "load": {"type": "float", "nullable": True, "knownAt": "seen"},
             "note": {"type": "string", "nullable": True, "knownAt": "seen"},
+            "tag": {"type": "string", "nullable": True},
             "ok": {"type": "boolean", "nullable": True},
         },
     }
@@ -54,8 +56,11 @@ LOADS = (
 )
 
 
-def bits(value: float) -> bytes:
-    """The float's bytes, all NaN alike."""
+def bits(value: float | str | None) -> bytes:
+    """The float's bytes, all that is missing alike; a text's."""
+    if isinstance(value, str):
+        return b"text " + value.encode()
+    value = math.nan if value is None else value
     return struct.pack("<d", math.nan if math.isnan(value) else value)
 
 
@@ -78,7 +83,7 @@ def view_of(windows: list[str], entity: list[str], above: float) -> FeatureViewS
                     "as": "heavy",
                     "where": {"load": {"above": 0}},
                 },
-                {"column": "note", "functions": ["count", "distinct"], "windows": windows},
+                {"column": "note", "functions": ["count", "distinct", "first", "last"], "windows": windows},
                 {"column": "ok", "functions": ["rate", "last", "sum"], "windows": windows},
                 {"column": "note", "functions": ["rate"], "windows": windows, "condition": {"in": ["x"]}},
                 {
@@ -90,8 +95,13 @@ def view_of(windows: list[str], entity: list[str], above: float) -> FeatureViewS
                 },
                 {"functions": ["count"], "windows": windows, "as": "few", "where": {"size": {"in": [1, 2.0, 0.5]}}},
             ],
-            "latest": [{"column": "cost", "ttl": windows[0]}, {"column": "size"}, {"column": "load"}],
-            "static": ["size"],
+            "latest": [
+                {"column": "cost", "ttl": windows[0]},
+                {"column": "size"},
+                {"column": "load"},
+                {"column": "note", "ttl": windows[0]},
+            ],
+            "static": ["size", "tag"],
             "expressions": {
                 "share": f"few_count_{windows[0]} / count_{windows[0]}",
                 "either": "coalesce(cost_latest, -size_latest) if size > 0 else abs(size)",
@@ -104,7 +114,7 @@ def frame_of(rows: list[dict]) -> pl.DataFrame:
     """Rows as the lake holds them."""
     moment = pl.Datetime("us", "UTC")
     schema: dict[str, Any] = {"ts": moment, "seen": moment, "who": pl.String, "group": pl.Int64, "cost": pl.Int64, "size": pl.Int64, "load": pl.Float64,
-              "note": pl.String, "ok": pl.Boolean}  # fmt: skip
+              "note": pl.String, "tag": pl.String, "ok": pl.Boolean}  # fmt: skip
     return pl.DataFrame(
         {
             name: pl.Series(name, [row[name] for row in rows], pl.Int64 if kind == moment else kind).cast(kind)
@@ -116,9 +126,9 @@ def frame_of(rows: list[dict]) -> pl.DataFrame:
 MOMENTS = st.integers(0, 12).map(lambda n: n * SECOND)
 ROWS = st.lists(
     st.builds(
-        lambda ts, late, who, group, cost, size, load, note, ok: {
+        lambda ts, late, who, group, cost, size, load, note, tag, ok: {
             "ts": ts, "seen": None if late is None else ts + late, "who": who, "group": group, "cost": cost,
-            "size": size, "load": load, "note": note, "ok": ok,
+            "size": size, "load": load, "note": note, "tag": tag, "ok": ok,
         },
         ts=MOMENTS,
         late=st.sampled_from([None, *range(-2, 9)]).map(lambda n: None if n is None else n * SECOND),
@@ -127,7 +137,8 @@ ROWS = st.lists(
         cost=AMOUNTS,
         size=AMOUNTS,
         load=LOADS,
-        note=st.sampled_from([None, "x", "y"]),
+        note=st.sampled_from([None, "x", "y", "", "é|"]),
+        tag=st.sampled_from([None, "round", "square"]),
         ok=st.sampled_from([None, True, False]),
     ),
     min_size=1,
@@ -158,7 +169,7 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
         keys[-1] = (99,)
     asked = [(key, at) for key in keys for at in times]
     spine = frame_of(
-        [dict.fromkeys(("ts", "seen", "cost", "size", "load", "note", "ok"), None) | {"who": None, "group": None}
+        [dict.fromkeys(("ts", "seen", "cost", "size", "load", "note", "tag", "ok"), None) | {"who": None, "group": None}
          | dict(zip(entity, key, strict=True)) for key, _ in asked]
     )  # fmt: skip
     offline = offline_of(plan, frame_of(arrived), spine, [at for _, at in asked])
@@ -171,7 +182,13 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
         text = None if None in key else "|".join(str(k).replace("\\", "\\\\").replace("|", "\\|") for k in key)
         lookups.append(-1 if text is None else names.index(text) if text in blobs else len(names))
     held, moments = HeldBlobs.of([*blobs.values(), None]), np.array([at for _, at in asked], np.int64)
-    online = look_up(plan, held, np.array(lookups, np.int64), moments).values
+    places, table = np.array(lookups, np.int64), TextTable()
+    answer = look_up(plan, held, places, moments)
+    place_texts(plan, answer, held, places, table)
+    online = [
+        [shown(value, table.texts if feature.is_text else None) for value in values]
+        for feature, values in zip(plan.features, answer.values.tolist(), strict=True)
+    ]
     for row, (key, at) in enumerate(asked):
         for index, feature in enumerate(view.features()):
             expected = value_of(view, DATASET, rows, key, feature, at)
@@ -179,12 +196,10 @@ def test_offline_online_and_definition_agree(rows, windows, entity, above, seed)
             assert bits(online[index][row]) == bits(expected), (feature.name, key, at)
 
 
-def offline_of(plan: Plan, known: pl.DataFrame, spine: pl.DataFrame, at: list[int]) -> Any:
+def offline_of(plan: Plan, known: pl.DataFrame, spine: pl.DataFrame, at: list[int]) -> list[list[Any]]:
     """The values of a training set by feature and row; all missing where a key is."""
     codes, asked, entities = codes_of(plan, known, spine)
-    values = plan.program.evaluate(events_of(plan, known), codes, asked, np.array(at, np.int64), entities)
-    values[:, asked < 0] = np.nan
-    return values
+    return [column.to_list() for column in series_of(plan, known, (codes, asked, entities), np.array(at, np.int64))]
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -199,7 +214,7 @@ def test_what_is_known_later_never_changes_a_value(rows, at) -> None:
         hidden = row["seen"] is None or max(row["seen"], row["ts"]) >= at
         past.append(row | ({"cost": None, "load": None, "note": None, "seen": None} if hidden else {}))
     # Static facts are outside of time: whoever declares one says that it never changes.
-    timeless = [i for i, f in enumerate(plan.features) if f.reference not in ("v.size", "v.either")]
+    timeless = [i for i, f in enumerate(plan.features) if f.reference not in ("v.size", "v.either", "v.tag")]
     spine = frame_of([row | {"ts": at} for row in rows])
 
     def values(known: list[dict]) -> list[list[bytes]]:
@@ -221,13 +236,14 @@ def test_boundaries() -> None:
         "size": None,
         "load": None,
         "note": None,
+        "tag": None,
         "ok": None,
     }
     at = [12 * SECOND, 12 * SECOND + 1, 15 * SECOND, 15 * SECOND + 1]
     found = offline_of(plan, frame_of([row]), frame_of([row] * 4), at)
     values = dict(zip([f.reference for f in plan.features], found, strict=True))
-    assert values["v.cost_count_5s"].tolist() == [0, 1, 1, 0]
-    assert values["v.count_5s"].tolist() == [1, 1, 1, 0]
+    assert values["v.cost_count_5s"] == [0, 1, 1, 0]
+    assert values["v.count_5s"] == [1, 1, 1, 0]
 
 
 def test_statuses_and_known_until() -> None:
@@ -242,6 +258,7 @@ def test_statuses_and_known_until() -> None:
         "size": None,
         "load": None,
         "note": None,
+        "tag": None,
         "ok": None,
     }
     (blob,) = blobs_of(plan, frame_of([row]), table_version=1, horizon=9 * SECOND)

@@ -58,6 +58,22 @@ def test_columns_say_what_rows_say() -> None:
         _history(answer, query)
 
 
+def test_texts_are_texts_and_missing_ones_none() -> None:
+    """The values of a text feature are places in the answer's texts; a place without one is no answer."""
+    answer = pb.GetOnlineFeaturesResponse(
+        features=["plane.maker_latest", "plane.count"], text_features=[0], texts=["boeing", "airbus"]
+    )
+    answer.columns.values = np.array([[1, np.nan, 0], [3, 0, 0]], "<f8").tobytes()
+    answer.columns.statuses = bytes([1, 2, 1, 1, 3, 1])
+    answer.columns.known_until = np.zeros(3, "<i8").tobytes()
+    query = HistoryQuery(("plane",), [{}] * 3, [NOON] * 3)
+    assert _history(answer, query).values["plane.maker_latest"].tolist() == ["airbus", None, "boeing"]
+    assert _history(answer, query).values["plane.count"].tolist() == [3, 0, 0]
+    del answer.texts[1:]
+    with pytest.raises(ValueError, match="text"):
+        _history(answer, query)
+
+
 def test_a_features_service_of_before_says_less() -> None:
     """Without ends of data and statuses everything it gives is fresh."""
     answer = pb.GetOnlineFeaturesResponse(features=["visits.cost"])

@@ -15,15 +15,18 @@ from services.trainer.domain.ports import Corrections, TrainingSet, View
 from services.trainer.domain.train_model import TrainModel
 from services.trainer.engine.bundling import SigningBundler
 from services.trainer.engine.estimators import InstalledEstimators
-from tenon.core.specs import DatasetSpec, ModelSpec, spec_digest
+from tenon.core.specs import DatasetSpec, FeatureViewSpec, ModelSpec, spec_digest
 from tenon.core.tenancy import TenantId
 from tests.support.trainer_data import history_spec, training_frame, visits_spec
 
 TENANT = TenantId("north")
 
 
+@dataclass
 class FakeDefinitions:
     """One data set and one feature view."""
+
+    view: FeatureViewSpec = field(default_factory=history_spec)
 
     def get_dataset(self, tenant: TenantId, name: str) -> DatasetSpec:
         """The visits."""
@@ -31,7 +34,7 @@ class FakeDefinitions:
 
     def list_views(self, tenant: TenantId) -> Mapping[str, View]:
         """The patients' history."""
-        return {"patient_history": View(history_spec(), spec_digest(history_spec()))}
+        return {"patient_history": View(self.view, spec_digest(self.view))}
 
 
 @dataclass
@@ -92,10 +95,11 @@ class Trainer:
         run_id: str = "run-1",
         training_sets: FakeTrainingSets | None = None,
         corrections: Corrections | None = None,
+        view: FeatureViewSpec | None = None,
     ) -> Trained:
         """Train a model on a frame."""
         use_case = TrainModel(
-            FakeDefinitions(),
+            FakeDefinitions(view or history_spec()),
             training_sets or FakeTrainingSets(training_frame() if frame is None else frame),
             InstalledEstimators(threads=2),
             SigningBundler(self.signing_key),

@@ -21,8 +21,8 @@ from services.trainer.engine.estimators import InstalledEstimators
 from services.trainer.engine.preprocessing import columns_of
 from tenon.bundle import load_evaluator, open_bundle
 from tenon.core.errors import Precondition, Unavailable
-from tenon.core.specs import model_signature
-from tests.support.trainer_data import COST, COSTLY, DAY, history_spec, model_spec, training_frame, visits_spec
+from tenon.core.specs import FeatureViewSpec, model_signature, parse_spec, spec_digest
+from tests.support.trainer_data import COST, COSTLY, DAY, HISTORY, history_spec, model_spec, training_frame, visits_spec
 from tests.unit.services.trainer.conftest import FakeTrainingSets, Trainer
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -227,6 +227,22 @@ def test_a_column_with_no_values_at_all_is_survived(trainer: Trainer) -> None:
     )
     for estimator in ("xgboost", "logistic", "mlp"):
         assert trainer.train(model_spec(estimators=[estimator]), frame).outcome.version
+
+
+def test_a_text_of_history_is_a_category(trainer: Trainer) -> None:
+    """The latest ward that was known teaches as a request's ward does; it is text in the signature and asked for as text."""
+    view = parse_spec(FeatureViewSpec, HISTORY | {"latest": [{"column": "ward"}]})
+    frame = training_frame(1200).with_columns(pl.col("ward").alias("patient_history.ward_latest"))
+    spec = model_spec(features={"request": ["age"], "views": ["patient_history"]}, estimators=["xgboost"])
+    sets = FakeTrainingSets(frame, spec_digest(view))
+    trained = trainer.train(spec, training_sets=sets, view=view)
+    bundle = open_bundle(trained.bundle, trainer.signing_key.public_key())
+    kinds = {item.name: (item.type, item.source) for item in bundle.manifest.signature.inputs}
+    assert kinds["patient_history.ward_latest"] == ("string", "history")
+    row = {name: np.array([40.0, 40.0]) for name, (kind, _) in kinds.items() if kind in ("float", "integer")}
+    wards = np.array(["surgery", None], object)
+    one, other = load_evaluator(bundle).predict(row | {"patient_history.ward_latest": wards}).tolist()
+    assert one != other
 
 
 def inputs() -> list:
