@@ -23,6 +23,7 @@ STATISTICS_SECONDS = 300.0
 _FILES = 5
 _PUSHED_AT_ONCE = 500
 _COLUMNS = 5
+_COMMON = 3
 
 
 class _KeyType(click.ParamType):  # type: ignore[type-arg]
@@ -135,8 +136,9 @@ def _show(output: Output, view: dict[str, Any], lineage: dict[str, Any], statist
     for origin in lineage["features"]:
         one = about.get(origin["feature"], {})
         missing = "—" if not one.get("rows") else f"{one['missing'] / one['rows']:.1%}"
-        rows.append([origin["feature"].partition(".")[2], origin["meaning"], missing,
-                     *(_number(one.get(name)) for name in ("low", "median", "high")), ", ".join(origin["columns"])])  # fmt: skip
+        common = ", ".join(found["value"] for found in one.get("most_common", [])[:_COMMON])
+        rows.append([origin["feature"].partition(".")[2], origin["meaning"] + (f": {common}" if common else ""), missing,
+                     *(_shown(one.get(name)) for name in ("low", "median", "high")), ", ".join(origin["columns"])])  # fmt: skip
     output.table(["feature", "what", "missing", "10 %", "median", "90 %", "made of"], rows,
                  right=("missing", "10 %", "median", "90 %"))  # fmt: skip
     output.line()
@@ -185,7 +187,7 @@ def get(
     output.table(
         ["feature", "value", "status"],
         [
-            [name, _number(one["value"]), one["status"].lower().replace("_", " ")]
+            [name, _shown(one["value"]), one["status"].lower().replace("_", " ")]
             for name, one in answer["values"].items()
         ],
         right=("value",),
@@ -239,7 +241,7 @@ def history(
     shown = places if wanted else places[:_COLUMNS]
     output.table(
         ["at", *(names[place] for place in shown)],
-        [[p["at"][:19].replace("T", " "), *(_number(p["values"][place]) for place in shown)] for p in found["points"]],
+        [[p["at"][:19].replace("T", " "), *(_shown(p["values"][place]) for place in shown)] for p in found["points"]],
         right=tuple(names[place] for place in shown),
     )
     if len(shown) < len(places):
@@ -302,5 +304,5 @@ def _batches(lines: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:
         yield rows
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.6g}"
+def _shown(value: float | str | None) -> str:
+    return "—" if value is None else value if isinstance(value, str) else f"{value:,.6g}"

@@ -249,7 +249,7 @@ def test_one_value_through_a_whole_life(steps: list[tuple[str, Any]], seed: Any)
 @pytest.mark.parametrize("between", [[], [("build", None)]])
 def test_a_pushed_row_is_over_when_its_commit_was_erased(between: list[tuple[str, Any]]) -> None:
     """Also when nothing was built between the commit and the erasure; pushed once more after that, it waits again."""
-    row = {"at": SECOND, "known": None, "shop": "a", "cost": None, "size": None, "load": None}
+    row = {"at": SECOND, "known": None, "shop": "a", "cost": None, "size": None, "load": None, "note": "x", "tag": None}
     life = Life()
     for kind, what in [
         ("commit", {(1, "x"): row}), ("push", {(2, "x"): row}), ("commit", {(2, "x"): row}), *between,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import doctest
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from tenon.core import feature_semantics
-from tenon.core.feature_semantics import Event, Value, threshold, value_at
+from tenon.core.expressions import evaluate_expression, parse_expression
+from tenon.core.feature_semantics import Event, Value, text_at, threshold, value_at
 from tenon.core.specs import Feature, Function
 
 
@@ -51,3 +54,50 @@ def test_the_example_of_the_documentation(at: str, expected: tuple[float, float]
     mean = Feature("v", "delay_mean_5h", "delay", Function.MEAN, "5h", None)
     found = value_at(count, 0, history, moment(at)), value_at(mean, 0, history, moment(at))
     assert found == pytest.approx(expected, nan_ok=True, abs=0)
+
+
+def test_every_function_of_the_documentation() -> None:
+    """The second table's values are what the definition gives for its flights."""
+    day, hour = 86_400_000_000, 3_600_000_000
+
+    def flight(
+        at: int, known: int, delay: int, load: float | None, carrier: str | None, *, until: int = 1 << 62
+    ) -> Event:
+        values = {"delay": Value(delay, known, until)}
+        if load is not None:
+            values["load"] = Value(load, at)
+        if carrier is not None:
+            values["carrier"] = Value(carrier, at)
+            values["early"] = Value(delay, known)
+        return Event(at, values)
+
+    ten, noon, nine = 10 * hour, 12 * hour, 9 * hour
+    history = [
+        flight(ten, noon, 20, 0.1, "OS"), flight(day + ten, day + noon, 5, 0.2, "BA"),
+        flight(2 * day + ten, 2 * day + noon, 5, 0.3, None),
+        flight(3 * day + ten, 3 * day + noon, 40, 0.4, None, until=4 * day + nine),
+        flight(day + ten, 5 * day + nine, 90, None, None),
+    ]  # fmt: skip
+    corrected = Event(3 * day + ten, {"delay": Value(46, 4 * day + nine)}, until=3 * day)
+
+    def value(name: str, at: int) -> float | str | None:
+        column, _, word = name.rpartition("_") if "since_last" not in name else ("delay", "", "since_last")
+        function = {"p50": Function.QUANTILE, "latest": Function.LAST}.get(word) or Function(word)
+        window = "2d" if word == "latest" else "7d"
+        feature = Feature("v", name, column or None, function, window, 15.0, 0.5)
+        events = [*history, corrected]
+        return text_at(feature, events, at) if column == "carrier" else value_at(feature, 0, events, at)
+
+    page = (Path(__file__).resolve().parents[4] / "docs/concepts/feature-semantics.md").read_text()
+    rows = re.findall(
+        r"^\| `([a-z0-9_]+)`[^|]*\| ([^|]+) \| ([^|]+) \|", page.split("## Every function")[1], re.MULTILINE
+    )
+    assert len(rows) == 18
+    for name, *told in rows:
+        for text, at in zip(told, (3 * day + 18 * hour, 4 * day + 18 * hour), strict=True):
+            if name == "peak":
+                parts = {"a": value("delay_max", at), "b": value("delay_mean", at)}
+                found: float | str | None = evaluate_expression(parse_expression("a / b"), parts)  # type: ignore[arg-type]
+            else:
+                found = value(name, at)
+            assert text == "missing" if found is None else str(found) == text or float(text) == found, name
