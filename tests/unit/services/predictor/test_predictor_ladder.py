@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.predictor.domain.last_known import LastKnown
-from services.predictor.domain.model import Answer, Ask, Entry, ModelKey, Served
+from services.predictor.domain.model import Answer, Ask, Column, Entry, ModelKey, Served
 from services.predictor.domain.ports import History, HistoryQuery
 from services.predictor.domain.predict import Predictor
 from services.predictor.domain.rungs import (
@@ -345,3 +345,33 @@ def test_conditions_of_text() -> None:
     """One of the given, never a missing one."""
     values = np.array(["icu", "er", None], object)
     assert Condition("x", one_of=frozenset(["icu"])).holds(values).tolist() == [True, False, False]
+
+
+def test_texts_walk_down_the_ladder_too() -> None:
+    """A text of history is remembered as a number is; where nothing is known it is None, in the answer's columns and the log."""
+
+    class Words(Features):
+        def fetch(self, tenant: TenantId, query: HistoryQuery) -> History | None:
+            found = super().fetch(tenant, query)
+            if found is None:
+                return None
+            words = np.array(["surgery" if "patient_id" in keys else None for keys in query.keys], object)
+            return replace(found, values={**found.values, "visits.ward_latest": words})
+
+    class Reads(SumEvaluator):
+        def predict(self, columns: Any) -> np.ndarray:
+            seen.append(columns["visits.ward_latest"].tolist())
+            return super().predict(columns)
+
+    seen: list[list[str | None]] = []
+    story = Story((Stale(60), Missing()), features=Words({"p1": 100.0}))
+    ward = Column("visits.ward_latest", "string", "history", nullable=True)
+    version = replace(
+        served(1, (*WITH_HISTORY, ward), evaluator=Reads(1000.0)), ladder=Ladder((Stale(60), Missing()), {})
+    )
+    story.world.table.put(ModelKey(ACME, "stay"), Entry(2, version))
+    assert story.ask("p1").scores.tolist() == [1140.0]
+    story.features.down = True
+    answer = story.ask("p1", "p2")
+    assert levels(answer) == ["stale", "missing"]
+    assert seen == [["surgery"], ["surgery", None]]
