@@ -32,7 +32,9 @@ def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitorProcess
     server, port = registry.start()
     try:
         with running_redis() as own:
-            process = MonitorProcess(tmp_path_factory.mktemp("pages"), own.url, port)
+            process = MonitorProcess(
+                tmp_path_factory.mktemp("pages"), own.url, port, TENON_MONITOR_INCIDENT_SECONDS="1"
+            )
             for running_process in running(process):
                 with redis.Redis.from_url(own.url) as client:
                     labels = pages_traffic(client, time.time_ns() // 1000, registry)
