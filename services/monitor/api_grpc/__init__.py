@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from services.monitor import metrics
 from services.monitor.api_grpc.documents import DocumentCalls
 from services.monitor.api_grpc.in_depth import quality_message, skew_message
 from services.monitor.api_grpc.incidents import IncidentCalls
+from services.monitor.api_grpc.times import micros_of, timestamp
 from services.monitor.domain.model import Label, Report
 from services.monitor.domain.window import role_from, window_from
 from tenon.api.monitor.v1 import monitor_pb2, monitor_pb2_grpc
@@ -59,7 +58,7 @@ class MonitorServicer(IncidentCalls, DocumentCalls, monitor_pb2_grpc.MonitorServ
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
         now = self.now()
         labels = [
-            Label(item.prediction_id, item.value, _micros(item.known_at) if item.HasField("known_at") else now)
+            Label(item.prediction_id, item.value, micros_of(item.known_at) if item.HasField("known_at") else now)
             for item in request.labels
         ]
         recorded = self.record_labels(tenant, request.model, labels)
@@ -71,16 +70,16 @@ class MonitorServicer(IncidentCalls, DocumentCalls, monitor_pb2_grpc.MonitorServ
     ) -> monitor_pb2.ListCorrectionsResponse:  # fmt: skip
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
-        before = _micros(request.known_before) if request.HasField("known_before") else self.now()
+        before = micros_of(request.known_before) if request.HasField("known_before") else self.now()
         found = self.review.corrections(tenant, request.model, before, after=request.after, limit=_CORRECTIONS)
         return monitor_pb2.ListCorrectionsResponse(
             corrections=[
                 monitor_pb2.LabelCorrection(
                     prediction_id=one.prediction_id,
                     value=one.value,
-                    known_at=_timestamp(one.known_at),
+                    known_at=timestamp(one.known_at),
                     expert=one.expert,
-                    event_time=_timestamp(one.event_time),
+                    event_time=timestamp(one.event_time),
                     key_json=json.dumps(dict(one.key), ensure_ascii=False).encode(),
                 )
                 for one in found
@@ -107,10 +106,10 @@ class MonitorServicer(IncidentCalls, DocumentCalls, monitor_pb2_grpc.MonitorServ
         if request.version < 0:
             raise Invalid("REQUEST_INVALID", "version must not be negative", place=Place(field="version"))
         start, end = (
-            _micros(getattr(request, field)) if request.HasField(field) else None
+            micros_of(getattr(request, field)) if request.HasField(field) else None
             for field in ("window_start", "window_end")
         )
-        known_at = _micros(request.known_at) if request.HasField("known_at") else None
+        known_at = micros_of(request.known_at) if request.HasField("known_at") else None
         return tenant, window_from(start, end, request.by or "at", now=self.now(), length=self.window), known_at
 
     def GetSkew(
@@ -119,7 +118,7 @@ class MonitorServicer(IncidentCalls, DocumentCalls, monitor_pb2_grpc.MonitorServ
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.READ)
         start, end = (
-            _micros(getattr(request, field)) if request.HasField(field) else None
+            micros_of(getattr(request, field)) if request.HasField(field) else None
             for field in ("window_start", "window_end")
         )
         window = window_from(start, end, "at", now=self.now(), length=self.window)
@@ -142,8 +141,8 @@ def report_message(report: Report) -> monitor_pb2.Report:
     return monitor_pb2.Report(
         tenant=report.tenant,
         model=report.model,
-        window_start=_timestamp(report.window.start),
-        window_end=_timestamp(report.window.end),
+        window_start=timestamp(report.window.start),
+        window_end=timestamp(report.window.end),
         predictions=report.predictions,
         labels=report.labels,
         drift_verdict=report.drift.value,
@@ -215,18 +214,3 @@ def report_message(report: Report) -> monitor_pb2.Report:
         summary=report.summary,
         levels=dict(report.levels),
     )
-
-
-def _micros(moment: Timestamp) -> int:
-    """Microseconds of a timestamp. Raises `Invalid` outside the calendar's range."""
-    if not -62_135_596_800 <= moment.seconds <= 253_402_300_799:
-        raise Invalid("TIME_INVALID", "a timestamp must lie between the years 1 and 9999")
-    if not 0 <= moment.nanos <= 999_999_999:
-        raise Invalid("TIME_INVALID", f"a timestamp's nanos must lie between 0 and 999,999,999, not {moment.nanos}")
-    return moment.ToMicroseconds()
-
-
-def _timestamp(micros: int) -> Timestamp:
-    moment = Timestamp()
-    moment.FromMicroseconds(micros)
-    return moment

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from services.monitor.api_grpc.times import timestamp
 from tenon.api.monitor.v1 import monitor_pb2
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ def quality_message(report: QualityReport) -> monitor_pb2.QualityReport:
     return monitor_pb2.QualityReport(
         tenant=report.tenant,
         model=report.model,
-        window_start=_timestamp(report.window.start),
-        window_end=_timestamp(report.window.end),
+        window_start=timestamp(report.window.start),
+        window_end=timestamp(report.window.end),
         rows=report.rows,
         examined=report.examined,
         estimates=[monitor_pb2.QualityEstimate(**_fields(one)) for one in report.estimates],
@@ -39,8 +38,8 @@ def skew_message(report: SkewReport) -> monitor_pb2.SkewReport:
     return monitor_pb2.SkewReport(
         tenant=report.tenant,
         model=report.model,
-        window_start=_timestamp(report.window.start),
-        window_end=_timestamp(report.window.end),
+        window_start=timestamp(report.window.start),
+        window_end=timestamp(report.window.end),
         skew_verdict=report.verdict.value,
         rows={result.value: count for result, count in report.counts.items()},
         features=[
@@ -52,7 +51,7 @@ def skew_message(report: SkewReport) -> monitor_pb2.SkewReport:
                 trained=one.trained if isinstance(one.trained, float) else math.nan,
                 served_text=one.served if isinstance(one.served, str) else "",
                 trained_text=one.trained if isinstance(one.trained, str) else "",
-                answered_at=_timestamp(one.at),
+                answered_at=timestamp(one.at),
             )
             for one in report.features
         ],
@@ -70,16 +69,10 @@ def _value(name: str, value: Any) -> Any:
         case StrEnum():
             return value.value
         case int() if name == "known_at":
-            return _timestamp(value)
+            return timestamp(value)
         case dict():
             return {inner: _value(inner, one) for inner, one in value.items() if one is not None}
         case list() | tuple():
             return [_value(name, one) for one in value]
         case _:
             return value
-
-
-def _timestamp(micros: int) -> Timestamp:
-    moment = Timestamp()
-    moment.FromMicroseconds(micros)
-    return moment

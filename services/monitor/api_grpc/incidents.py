@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from services.monitor.api_grpc.times import length_of, micros_of, timestamp
 from services.monitor.domain.incidents.handle import MOST
 from tenon.api.monitor.v1 import monitor_pb2 as pb
 from tenon.core.errors import Invalid, Place
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from services.monitor.domain.incidents.handle import HandleIncidents
     from tenon.core.tenancy import TenantId
@@ -83,9 +83,9 @@ def _whose(name: str, scope: Scope) -> TenantId | None:
 def _end(request: pb.SnoozeIncidentRequest, now: int) -> int:
     match request.WhichOneof("end"):
         case "length":
-            return now + request.length.ToMicroseconds()
+            return now + length_of(request.length)
         case "until":
-            return request.until.ToMicroseconds()
+            return micros_of(request.until)
     raise Invalid("SNOOZE_INVALID", "give either `length` or `until`", place=Place(field="until"))
 
 
@@ -123,8 +123,4 @@ def _evidence(one: dict[str, Any]) -> pb.IncidentEvidence:
 
 
 def _timestamp(text: str | None) -> Timestamp | None:
-    if text is None:
-        return None
-    moment = Timestamp()
-    moment.FromMicroseconds(parse_rfc3339(text))
-    return moment
+    return None if text is None else timestamp(parse_rfc3339(text))
