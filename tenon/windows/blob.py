@@ -10,6 +10,7 @@ Layout (little endian), version 3:
              the key of the row that was pushed and is not in the table yet. Flag 2: nothing of the entity is in the table
     texts    with flag 4: for each column whose values are places in texts: column u32 · texts u32 · each: bytes u32 and
              UTF-8, ascending; padded with zeros to a multiple of 8. Then, as the blob's end, the bytes of all this u64
+    chunks   with flag 8, in place of texts: what `chunks.py` describes; then, as the blob's end, the bytes of all this u64
 
              each array: type u8 (item size 1, 2, 4, 8; 0: all items are equal) · unit u56 (0: one) · base i64
              · (items - base) / unit, padded with zeros to a multiple of 8
@@ -27,12 +28,13 @@ from typing import Any
 
 import numpy as np
 
+from tenon.windows.chunks import Chunks
 from tenon.windows.events import FOREVER, Column, Events, IntArray
 
 _HEADER = struct.Struct("<3sBHHIIqq")
 _ARRAY = struct.Struct("<Qq")
 _MAGIC, _VERSION = b"TNF", 3
-_PUSHED, _ONLY_PUSHED, _TEXTS = 1, 2, 4
+_PUSHED, _ONLY_PUSHED, _TEXTS, _CHUNKS = 1, 2, 4, 8
 _UNITS = (3_600_000_000, 60_000_000, 1_000_000, 1000)
 _TAIL, _PAIR = struct.Struct("<Q"), struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
@@ -49,7 +51,7 @@ class EntityBlob:
     """An entity's events, ascending by event time. Values for times before `horizon` cannot be told from it.
 
     `pushed`: of each event 0, or the key of the pushed row it is of, which the table has not; None: none was pushed.
-    `only_pushed`: the table has no row of the entity at all.
+    `only_pushed`: the table has no row of the entity at all. `chunks`: where most events are, if not here.
     """
 
     entity: str
@@ -58,15 +60,18 @@ class EntityBlob:
     events: Events
     pushed: IntArray | None = None
     only_pushed: bool = False
+    chunks: Chunks | None = None
 
 
 def encode_blob(blob: EntityBlob) -> bytes:
     """The blob as bytes; equal events give equal bytes, whatever order those of one instant are in."""
     events, pushed = _in_order(blob.events, blob.pushed)
     events, texts = _with_own_texts(events)
-    flags = (
-        (_PUSHED if pushed is not None else 0) | (_ONLY_PUSHED if blob.only_pushed else 0) | (_TEXTS if texts else 0)
-    )
+    flags = (_TEXTS if texts else 0) | (_CHUNKS if blob.chunks else 0)
+    if flags == _TEXTS | _CHUNKS:
+        raise ValueError("entities with texts are not in pieces")
+    flags |= (_PUSHED if pushed is not None else 0) | (_ONLY_PUSHED if blob.only_pushed else 0)
+    tail = texts if blob.chunks is None else _with_length(blob.chunks.to_bytes())
     name, first = blob.entity.encode(), events.columns[0]
     parts = [
         _HEADER.pack(
@@ -92,7 +97,7 @@ def encode_blob(blob: EntityBlob) -> bytes:
             _write(parts, column.valid.astype(np.int64))
     if pushed is not None:
         _write(parts, pushed)
-    return b"".join([*parts, texts])
+    return b"".join([*parts, tail])
 
 
 def entity_of(data: bytes) -> str:
@@ -114,6 +119,25 @@ def newest_of(data: bytes) -> int | None:
     except (struct.error, ValueError, KeyError) as err:
         raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
     return int(time[-1]) if count else None
+
+
+def chunks_of(data: bytes) -> Chunks | None:
+    """What it says of its entity's chunks; None where it has all events itself. Raises `BlobCorrupt`."""
+    try:
+        if not _HEADER.unpack_from(data)[3] & _CHUNKS:
+            return None
+        (size,) = _TAIL.unpack_from(data, len(data) - _TAIL.size)
+        return Chunks.from_bytes(data[max(len(data) - size, 0) : len(data) - _TAIL.size])
+    except (struct.error, ValueError) as err:
+        raise BlobCorrupt(f"what it says of its chunks is damaged: {err}") from err
+
+
+def events_in(data: bytes) -> int:
+    """How many events it has itself. Raises `BlobCorrupt`."""
+    try:
+        return int(_HEADER.unpack_from(data)[4])
+    except struct.error as err:
+        raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
 
 
 def texts_of(data: bytes) -> dict[int, tuple[str, ...]]:
@@ -164,6 +188,8 @@ def decode_blob(data: bytes) -> EntityBlob:
                 if column.value is None or not (_where(column, column.value) < max(len(texts), 1)).all():
                     raise BlobCorrupt("a value has no text")
                 read[place] = column
+        chunks = chunks_of(data)
+        if flags & (_TEXTS | _CHUNKS):
             offset += _TAIL.unpack_from(data, len(data) - _TAIL.size)[0]
         if offset != len(data):
             raise BlobCorrupt("its length is wrong")
@@ -171,9 +197,8 @@ def decode_blob(data: bytes) -> EntityBlob:
             raise BlobCorrupt("its events are not in order")
     except (struct.error, ValueError, KeyError, IndexError) as err:
         raise BlobCorrupt(f"the blob is cut short or damaged: {err}") from err
-    return EntityBlob(
-        entity, table_version, horizon, Events(time, tuple(read)), pushed, only_pushed=bool(flags & _ONLY_PUSHED)
-    )
+    events, only = Events(time, tuple(read)), bool(flags & _ONLY_PUSHED)
+    return EntityBlob(entity, table_version, horizon, events, pushed, only_pushed=only, chunks=chunks)
 
 
 def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
@@ -200,6 +225,7 @@ def with_more(old: EntityBlob, fresh: EntityBlob, since: int) -> EntityBlob:
         events=events.take(order),
         pushed=pushed if pushed.any() else None,
         only_pushed=old.only_pushed and fresh.only_pushed,
+        chunks=old.chunks and old.chunks.since(since),
     )
 
 
@@ -257,7 +283,11 @@ def _with_own_texts(events: Events) -> tuple[Events, bytes]:
         return events, b""
     whole = b"".join(parts)
     whole += bytes(-len(whole) % 8)
-    return Events(events.time, tuple(columns)), whole + _TAIL.pack(len(whole) + _TAIL.size)
+    return Events(events.time, tuple(columns)), _with_length(whole)
+
+
+def _with_length(whole: bytes) -> bytes:
+    return whole + _TAIL.pack(len(whole) + _TAIL.size)
 
 
 def _joined(a: Any, b: Any) -> IntArray:

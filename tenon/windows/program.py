@@ -19,6 +19,7 @@ from tenon.core.expressions import Op, Step
 from tenon.core.specs import Function
 from tenon.native.build import digest_of_sources
 from tenon.windows.events import Events, FloatArray, IntArray
+from tenon.windows.floats import FLOATS
 from tenon.windows.held import HeldBlobs
 from tenon.windows.reference import Reference
 
@@ -29,6 +30,10 @@ CODES = {
 }  # fmt: skip
 NOTHING_KNOWN = np.iinfo(np.int64).min
 """In `Answer.known`: nothing counts."""
+IN_PIECES = 5
+"""In `Answer.statuses`: of this row there is only a head, whose chunks have to be read too (`pieces.look_up`)."""
+_WHOLE = {Function.DISTINCT, Function.QUANTILE, Function.STATIC}
+_EXACT = {Function.SUM, Function.MEAN, Function.STD}
 _SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _log = logging.getLogger("tenon.windows")
 
@@ -56,11 +61,13 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """By feature and row: values (NaN is missing) and statuses; by row: when the newest value that counts was known."""
+    """By feature and row: values (NaN is missing) and statuses; by row: when the newest value that counts was known. `heads`:
+    how many rows are `IN_PIECES`."""
 
     values: FloatArray
     statuses: Any
     known: IntArray
+    heads: int = 0
 
 
 @functools.cache
@@ -86,6 +93,11 @@ class Windows:
         self._module = compiled_module() if compiled else None
         self._program = None if self._module is None else self._module.Program(*_arrays(columns, self.features))
         self._reference = Reference(columns, self.features) if self._program is None else None
+        of_windows = [feature for feature in self.features if isinstance(feature, Window)]
+        self.spans = np.array(sorted({f.window for f in of_windows if f.function is not Function.STATIC}), np.int64)
+        self.in_pieces = self._program is not None and len(self.spans) > 0 and not any(map(_is_of_events, of_windows))
+        """Whether an entity of many events may be cut into pieces: values are then put together from those of parts."""
+        self.tile_numbers: int = self._program.tile_numbers() if self._program is not None else 0
 
     def evaluate(self, events: Events, entity: IntArray, asked: IntArray, at: IntArray, entities: int) -> FloatArray:
         """Values by feature and request. `entity` holds a code per event and `asked` one per request, 0 …
@@ -106,15 +118,34 @@ class Windows:
         Raises `ValueError` for bytes that are no blob of this view.
         """
         shape = len(self.features), len(rows)
-        answer = Answer(np.empty(shape), np.empty(shape, np.uint8), np.empty(len(rows), np.int64))
-        values, statuses, known = answer.values, answer.statuses, answer.known
+        values, statuses, known = np.empty(shape), np.empty(shape, np.uint8), np.empty(len(rows), np.int64)
         if self._reference is not None:
-            self._reference.look_up(
+            heads = self._reference.look_up(
                 [b"" if row < 0 else blobs[row] for row in rows.tolist()], at, values, statuses, known
             )
         else:
-            self._program.look_up(blobs.data, blobs.spans, rows, at, values, statuses, known)  # type: ignore[union-attr]
+            heads = self._program.look_up(blobs.data, blobs.spans, rows, at, values, statuses, known)  # type: ignore[union-attr]
+        return Answer(values, statuses, known, heads)
+
+    def look_up_pieces(self, pieces: HeldBlobs, tiles: IntArray, firsts: IntArray, at: int) -> Answer:
+        """Values of one row, from the head of its entity and some chunks, and the tiles of others, whose first events are
+        at `firsts`. Without `in_pieces` there are no tiles. Raises `ValueError` as `look_up` does."""
+        count, moment = len(self.features), np.array([at])
+        answer = Answer(np.empty((count, 1)), np.empty((count, 1), np.uint8), np.empty(1, np.int64))
+        rest = answer.values, answer.statuses, answer.known
+        if self._reference is not None:
+            self._reference.look_up_pieces(list(pieces), moment, *rest)
+        else:
+            given = np.ascontiguousarray(tiles).reshape(-1), np.ascontiguousarray(firsts)
+            self._program.look_up_pieces(pieces.data, pieces.spans, *given, moment, *rest)  # type: ignore[union-attr]
         return answer
+
+    def tile(self, data: bytes) -> bytes:
+        """What all events of a blob add up to. Raises `ValueError`, also without `in_pieces`."""
+        if self._program is None:
+            raise ValueError("only the compiled kernel adds up")
+        made: bytes = self._program.tile(data)
+        return made
 
     def group(self, codes: IntArray, times: IntArray, groups: int) -> tuple[IntArray, IntArray]:
         """The order of items by code, then time; and where each code begins in it."""
@@ -125,6 +156,11 @@ class Windows:
         order, starts = np.empty(len(codes), np.int64), np.empty(groups + 1, np.int64)
         self._module.group(codes, times, groups, order, starts)
         return order, starts
+
+
+def _is_of_events(feature: Window) -> bool:
+    """Whether its value cannot be put together from values of parts."""
+    return feature.function in _WHOLE or feature.texts or (feature.digits == FLOATS and feature.function in _EXACT)
 
 
 def _arrays(columns: int, features: Sequence[Window | Arithmetic]) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from tenon.core.exact import exact_deviation, exact_sum
 from tenon.core.expressions import evaluate_expression
 from tenon.core.specs import Function
 from tenon.core.specs.feature_view import COUNTS
-from tenon.windows.blob import decode_blob
+from tenon.windows.blob import chunks_of, decode_blob, encode_blob, laid_over
 from tenon.windows.events import FOREVER, Events, FloatArray, IntArray
 from tenon.windows.floats import FLOATS, number_of
 
-_PRESENT, _MISSING, _UNKNOWN, _BEFORE = 1, 2, 3, 4
+_PRESENT, _MISSING, _UNKNOWN, _BEFORE, _IN_PIECES = 1, 2, 3, 4, 5
 
 
 class Reference:
@@ -44,13 +45,19 @@ class Reference:
         for row in range(len(at)):
             self._finish(out[:, row])
 
-    def look_up(self, blobs: list[Any], at: IntArray, out: FloatArray, statuses: Any, known: IntArray) -> None:
-        """Fill the arrays from blobs, one a row; None: the entity was never seen; empty: a key is missing."""
+    def look_up(self, blobs: list[Any], at: IntArray, out: FloatArray, statuses: Any, known: IntArray) -> int:
+        """Fill the arrays from blobs, one a row; None: the entity was never seen; empty: a key is missing. Gives how many
+        are heads only."""
+        heads = 0
         for row, data in enumerate(blobs):
             values, moment = out[:, row], int(at[row])
             known[row], values[:] = np.iinfo(np.int64).min, np.nan
             if data is not None and not data:
                 statuses[:, row] = _MISSING
+                continue
+            if data is not None and chunks_of(data) is not None:
+                statuses[:, row] = _IN_PIECES
+                heads += 1
                 continue
             for place, feature in self._windows:
                 if feature.function in COUNTS:
@@ -65,6 +72,16 @@ class Reference:
                 known[row] = self._answer(blob.events, moment, values)
             self._finish(values)
             statuses[:, row] = _UNKNOWN if data is None else np.where(np.isnan(values), _MISSING, _PRESENT)
+        return heads
+
+    def look_up_pieces(
+        self, pieces: list[Any], at: IntArray, out: FloatArray, statuses: Any, known: IntArray
+    ) -> None:  # fmt: skip
+        """The same of one row, whose entity has a head and chunks."""
+        whole = replace(decode_blob(pieces[0]), chunks=None)
+        for data in pieces[1:]:
+            whole = laid_over(whole, decode_blob(data)) or whole
+        self.look_up([encode_blob(whole)], at, out, statuses, known)
 
     def _answer(self, events: Events, at: int, values: FloatArray) -> int:
         newest = int(np.iinfo(np.int64).min)

@@ -4,7 +4,7 @@
 
 #include "evaluate.h"
 
-enum { BLOB_VERSION = 3, BLOB_HEADER = 32, ARRAY_HEADER = 16, BLOB_PUSHED = 1, BLOB_TEXTS = 4 };
+enum { BLOB_VERSION = 3, BLOB_HEADER = 32, ARRAY_HEADER = 16, BLOB_PUSHED = 1, BLOB_TEXTS = 4, BLOB_CHUNKS = 8 };
 
 typedef struct { const uint8_t *at, *end; } Reader;
 
@@ -70,10 +70,15 @@ static const int64_t *read_until(Reader *reader, int64_t *into, const History *h
     return into;
 }
 
-/* Fills the history with the blob's events, of other columns than the times only what can count at `at`. 0: fine, 1: the
- * bytes are no blob of this view, -1: no memory. */
+/* From when on events can count at `at`. */
+INLINE int64_t earliest(const Program *program, int64_t at) {
+    return program->statics || !program->windows ? INT64_MIN : at - program->window[program->windows - 1];
+}
+
+/* Fills the history with the blob's events, of other columns than the times only what is at or after `from` and before `to`
+ * (all, where `from` is int64's smallest). 0: fine, 1: the bytes are no blob of this view, -1: no memory. */
 static int read_blob(const Program *program, Room *room, History *history, const uint8_t *data, int64_t length,
-                     int64_t at, int64_t *horizon) {
+                     int64_t from, int64_t to, int64_t *horizon) {
     Reader reader = {data, data + length};
     int64_t base, first = 0, last, falling = 0;
     int same, fine;
@@ -82,8 +87,8 @@ static int read_blob(const Program *program, Room *room, History *history, const
     const int64_t name = ((int64_t)read_number(data + 12, 4) + 7) / 8 * 8;
     *horizon = (int64_t)read_number(data + 24, 8);
     if (columns != program->columns - 1 || length - BLOB_HEADER < name) return 1;
-    /* The texts stand at the end; values are places in them, which is all that matters here. */
-    if (read_number(data + 6, 2) & BLOB_TEXTS) {
+    /* The texts stand at the end; values are places in them, which is all that matters here. So does what is said of chunks. */
+    if (read_number(data + 6, 2) & (BLOB_TEXTS | BLOB_CHUNKS)) {
         const uint64_t texts = read_number(data + length - 8, 8);
         if (texts < 8 || texts > (uint64_t)(length - BLOB_HEADER - name)) return 1;
         reader.end -= texts;
@@ -101,9 +106,9 @@ static int read_blob(const Program *program, Room *room, History *history, const
     for (int64_t i = 1; i < events; i++) falling |= room->time[i] < room->time[i - 1];
     if (falling) return 1;
     last = events;
-    if (!program->statics && program->windows) {
-        first = first_from(room->time, events, at - program->window[program->windows - 1]);
-        last = first_from(room->time, events, at);
+    if (from != INT64_MIN) {
+        first = first_from(room->time, events, from);
+        last = first_from(room->time, events, to);
     }
     room->values[0].until = read_until(&reader, room_for(room, 0, 1), history, first, last, &fine);
     if (!fine) return 1;

@@ -188,6 +188,7 @@ failed:
 
 #include "offline.h"
 #include "online.h"
+#include "pieces.h"
 #include "reply.h"
 
 /* ---- the module -------------------------------------------------------------------------------------------------- */
@@ -195,6 +196,9 @@ failed:
 static PyMethodDef methods[] = {
     {"evaluate", evaluate, METH_VARARGS, "Answer requests from arrays of events."},
     {"look_up", look_up, METH_VARARGS, "Answer requests from entities' blobs."},
+    {"look_up_pieces", look_up_pieces, METH_VARARGS, "Answer one request from the pieces of an entity."},
+    {"tile_numbers", tile_numbers_of, METH_VARARGS, "How many numbers a tile has."},
+    {"tile", tile, METH_VARARGS, "What all events of a chunk add up to."},
     {NULL, NULL, 0, NULL},
 };
 

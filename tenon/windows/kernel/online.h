@@ -1,9 +1,9 @@
 /* Included by module.c: one request after the other, each from its entity's blob. */
 
-enum { PRESENT = 1, MISSING = 2, UNKNOWN_ENTITY = 3, BEFORE_HORIZON = 4 };
+enum { PRESENT = 1, MISSING = 2, UNKNOWN_ENTITY = 3, BEFORE_HORIZON = 4, IN_PIECES = 5 };
 
 /* One row's values, statuses and the moment up to which its history is known. `blob`: NULL when the entity was never
- * seen. 0: fine, 1: no blob of this view, -1: no memory. */
+ * seen. 0: fine, 1: no blob of this view, -1: no memory, -2: only a head, which tells nothing alone. */
 static int answer_row(const Program *program, Room *room, const uint8_t *blob, int64_t length, int64_t at, double *out,
                       uint8_t *status, int64_t *known, int64_t stride, int64_t row) {
     History history;
@@ -11,7 +11,12 @@ static int answer_row(const Program *program, Room *room, const uint8_t *blob, i
     int problem = 0;
     known[row] = INT64_MIN;
     answer_nothing(program, out, stride, row);
-    if (blob && (problem = read_blob(program, room, &history, blob, length, at, &horizon))) return problem;
+    if (blob && length >= BLOB_HEADER && read_number(blob + 6, 2) & BLOB_CHUNKS) {
+        for (int32_t place = 0; place < program->places; place++) status[place * stride + row] = IN_PIECES;
+        return -2;
+    }
+    if (blob && (problem = read_blob(program, room, &history, blob, length, earliest(program, at), at, &horizon)))
+        return problem;
     if (at < horizon) {
         for (int32_t place = 0; place < program->places; place++) {
             out[place * stride + row] = NAN;
@@ -28,8 +33,8 @@ static int answer_row(const Program *program, Room *room, const uint8_t *blob, i
 
 /* look_up(data, spans, rows, at, out, statuses, known): of each blob, `spans` has where in the data it begins and how long it
  * is, or -1 as its length: the entity was never seen. `rows` has which blob each row is of; -1: a key is missing. Values go to
- * out[place][row], statuses likewise, and known[row] is int64's smallest where nothing counts. Raises ValueError for bytes
- * that are no blob of this view. */
+ * out[place][row], statuses likewise, and known[row] is int64's smallest where nothing counts. Gives how many rows have
+ * the status IN_PIECES, for `look_up_pieces`. Raises ValueError for bytes that are no blob of this view. */
 static PyObject *look_up(PyObject *object, PyObject *args) {
     enum { DATA, SPANS, ROWS_OF, AT, OUT, STATUSES, KNOWN, PARTS };
     const Program *program = &((Object *)object)->program;
@@ -37,7 +42,7 @@ static PyObject *look_up(PyObject *object, PyObject *args) {
     Py_buffer view[PARTS];
     Room room;
     int held = 0, status = -1;
-    Py_ssize_t rows = 0;
+    Py_ssize_t rows = 0, heads = 0;
     if (!PyArg_ParseTuple(args, "OOOOOOO", &part[0], &part[1], &part[2], &part[3], &part[4], &part[5], &part[6])) return NULL;
     for (; held < PARTS; held++) {
         if (held > ROWS_OF) rows = view[ROWS_OF].len / 8;
@@ -72,6 +77,7 @@ static PyObject *look_up(PyObject *object, PyObject *args) {
             else
                 status = answer_row(program, &room, span[2 * blob + 1] < 0 ? NULL : data + span[2 * blob], span[2 * blob + 1],
                                     at[row], out, statuses, known, rows, row);
+            if (status == -2) heads++, status = 0;
         }
         free_room(&room);
         if (status == 1) refuse("the bytes are no blob of this view");
@@ -80,7 +86,5 @@ static PyObject *look_up(PyObject *object, PyObject *args) {
     }
 done:
     while (held) PyBuffer_Release(&view[--held]);
-    if (status) return NULL;
-    Py_INCREF(Py_None);
-    return Py_None;
+    return status ? NULL : PyLong_FromSize_t((size_t)heads);
 }

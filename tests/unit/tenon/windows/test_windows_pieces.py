@@ -1,0 +1,191 @@
+"""Entities in pieces: however their events are cut, late ones, corrected ones and pushed ones, their values are the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenon.core.expressions import Op, Step
+from tenon.core.feature_semantics import FOREVER
+from tenon.core.specs import Function
+from tenon.windows.blob import BlobCorrupt, EntityBlob, chunks_of, decode_blob, encode_blob, with_more, without_pushed
+from tenon.windows.events import Column, Events
+from tenon.windows.floats import FLOATS
+from tenon.windows.held import HeldBlobs
+from tenon.windows.pieces import ChunksGoneError, Sizes, cut, look_up, names_in
+from tenon.windows.program import IN_PIECES, Arithmetic, Window, Windows, compiled_module
+from tests.support.properties import examples
+from tests.unit.tenon.windows.test_windows import COMPILED, SPANS, Row, bits, events_of, histories, truth
+
+pytestmark = pytest.mark.skipif(compiled_module() is None, reason="the kernel is not built")
+
+EVER = -(10**18)
+SIZES = st.builds(Sizes, most=st.integers(1, 6), newest=st.integers(1, 3), chunk=st.integers(1, 3))
+
+
+def _can_be_cut(window: Window) -> bool:
+    exact = {Function.SUM, Function.MEAN, Function.STD} if window.digits == FLOATS else set()
+    return window.function not in {Function.DISTINCT, Function.QUANTILE, Function.STATIC} | exact
+
+
+CHOSEN = [[place for place, window in enumerate(some) if _can_be_cut(window)] for some in COMPILED]
+SHARE = Arithmetic((Step(Op.FEATURE, "0"), Step(Op.FEATURE, "3"), Step(Op.DIVIDE)))
+ENGINES = {
+    name: [Windows(2, [*(all_of[p] for p in chosen), SHARE], compiled=name == "kernel")
+           for all_of, chosen in zip(COMPILED, CHOSEN, strict=True)]
+    for name in ("kernel", "numpy")
+}  # fmt: skip
+
+
+class Store:
+    """An entity as it is held: a head and its chunks."""
+
+    def __init__(self, windows: Windows, sizes: Sizes) -> None:
+        self.windows, self.sizes = windows, sizes
+        self.head: bytes | None = None
+        self.chunks: dict[bytes, bytes] = {}
+        self.reads = 0
+
+    def add(self, events: Events, keys: Sequence[int] | None = None) -> None:
+        """Some more; with keys: pushed ones."""
+        fresh = EntityBlob("e", 1, EVER, events, None if keys is None else np.array(keys, np.int64))
+        self.put(fresh if self.head is None else with_more(decode_blob(self.head), fresh, EVER))
+
+    def put(self, blob: EntityBlob | None) -> None:
+        """What is held from now on."""
+        assert blob is not None
+        left, made = cut(decode_blob(encode_blob(blob)), self.windows, self.read, self.sizes)
+        self.head = encode_blob(left)
+        assert encode_blob(decode_blob(self.head)) == self.head
+        self.chunks = {name: data for name, data in (self.chunks | made).items() if name in names_in(self.head)}
+        assert names_in(self.head) == set(self.chunks)
+        if (chunks := chunks_of(self.head)) is not None:
+            assert chunks.size.tolist() == [len(self.chunks[name]) for name in chunks.names]
+            assert (np.diff(chunks.last) >= 0).all()
+
+    def read(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Chunks."""
+        self.reads += len(names)
+        return [self.chunks.get(name) for name in names]
+
+    def values(self, windows: Windows, times: list[int]) -> Any:
+        """What is answered at some times."""
+        return look_up(windows, HeldBlobs.of([self.head]), np.zeros(len(times), np.int64), np.array(times), self.read)
+
+
+def in_order(rows: list[Row], floats: bool) -> Events:
+    """Rows as a blob has them."""
+    events = events_of(rows, floats)
+    return events.take(np.argsort(events.time, kind="stable"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=examples(12), deadline=None)
+@given(drawn=st.booleans().flatmap(lambda floats: st.tuples(st.just(floats), st.lists(histories(floats), min_size=1, max_size=4))),
+       sizes=SIZES, pushed=st.sets(st.integers(0, 3)), seed=st.randoms(use_true_random=False))  # fmt: skip
+def test_pieces_have_the_values_of_the_whole(
+    engine: str, drawn: tuple[bool, list[list[Row]]], sizes: Sizes, pushed: set[int], seed: Any
+) -> None:
+    """Events that come in any order, some of them pushed first and then committed, in pieces, in one and by the definition."""
+    floats, batches = drawn
+    store = Store(ENGINES["kernel"][floats], sizes)
+    here: list[Row] = []
+    for number, batch in enumerate(batches):
+        events = in_order(batch, floats)
+        if number in pushed and batch:
+            store.add(events, [7 + number] * len(batch))
+            if seed.random() < 0.7:
+                store.put(without_pushed(decode_blob(store.head or b""), {7 + number}))
+                store.add(events)
+        else:
+            store.add(events)
+        here += batch
+    edges = [0, 5_000_000]
+    for time, known, until, _, _ in here:
+        edges += [
+            time,
+            known,
+            *([until] if until != FOREVER else []),
+            *(time + span for span in list(SPANS.values())[:3]),
+        ]
+    times = sorted({edge + more for edge in seed.sample(edges, min(len(edges), 6)) for more in (0, 1)})
+    whole = encode_blob(EntityBlob("e", 1, EVER, in_order(here, floats)))
+    windows = ENGINES[engine][floats]
+    alone = windows.look_up(HeldBlobs.of([whole]), np.zeros(len(times), np.int64), np.array(times))
+    found = store.values(windows, times)
+    assert found.values.tobytes() == alone.values.tobytes()
+    assert (found.statuses == alone.statuses).all()
+    assert (found.known == alone.known).all()
+    for row, at in enumerate(times):
+        by_definition = truth(here, at, floats)
+        wanted = [by_definition[place] for place in CHOSEN[floats]]
+        assert [bits(value) for value in found.values[:-1, row]] == wanted
+
+
+def hot(count: int, sizes: Sizes) -> tuple[Store, int]:
+    """An entity with an event a second, known a minute late, and a time after all of them."""
+    windows = Windows(2, [Window(1, function, span * 1_000_000) for function in (Function.SUM, Function.STD, Function.MAX)
+                          for span in (60, 600, 10**6)])  # fmt: skip
+    time = np.arange(count) * 1_000_000
+    store = Store(windows, sizes)
+    store.add(Events(time, (Column(), Column(time + 60_000_000, None, np.arange(count) % 97))))
+    return store, count * 1_000_000
+
+
+def test_few_chunks_are_read() -> None:
+    """Where windows cover a chunk wholly or not at all, and all of it is known, it is not read."""
+    store, now = hot(5_000, Sizes(200, 50, 100))
+    assert len(store.chunks) == 49
+    store.reads = 0
+    store.values(store.windows, [now])
+    assert store.reads == 2  # one has values that are not known yet, one the edge of ten minutes
+    store.values(store.windows, [now + 10**9])
+    assert store.reads == 2  # all is known, and only the longest window still has anything
+    store.values(store.windows, [10**12 + 2_450_500_000])
+    assert store.reads == 3  # its edge
+
+
+def test_a_late_event_rewrites_one_chunk() -> None:
+    """What comes late leaves all chunks but its own as they were, and old ones go with their time."""
+    store, _ = hot(1_000, Sizes(60, 50, 100))
+    before = dict(store.chunks)
+    for _ in range(4):
+        one = np.array([150_500_000] * 5)
+        store.add(Events(one, (Column(), Column(one, None, one))))
+    assert len(before.keys() - store.chunks.keys()) == 1
+    assert len(store.chunks.keys() - before.keys()) == 1
+    more = EntityBlob("e", 2, EVER, Events(one, (Column(), Column(one, None, one))))
+    later = with_more(decode_blob(store.head or b""), more, 500_000_000)
+    assert later.chunks is not None
+    assert 0 < len(later.chunks) < len(store.chunks)
+
+
+def test_what_is_damaged_or_gone_is_refused() -> None:
+    """A head whose chunks are not there is read again; damaged ones and those of other views are refused."""
+    store, now = hot(500, Sizes(100, 50, 50))
+    head, kept = store.head or b"", dict(store.chunks)
+    assert (
+        store.windows.look_up(HeldBlobs.of([head]), np.zeros(1, np.int64), np.array([now])).statuses == IN_PIECES
+    ).all()
+    store.chunks.clear()
+    with pytest.raises(ChunksGoneError):
+        store.values(store.windows, [now])
+    late = np.zeros(90, np.int64)
+    with pytest.raises(BlobCorrupt):
+        store.add(Events(late, (Column(), Column(late, None, late))))
+    store.chunks = dict.fromkeys(kept, b"TNF")
+    with pytest.raises(ValueError, match="no blob of this view"):
+        store.values(store.windows, [now])
+    store.chunks = kept
+    other = Windows(2, [Window(1, Function.SUM, 60)])
+    with pytest.raises(ValueError, match="none of this view"):
+        store.values(other, [now])
+    for end in range(0, len(head), 7):
+        store.head = head[:end]
+        with pytest.raises(ValueError, match=r"blob|chunks|head"):
+            store.values(store.windows, [now])
