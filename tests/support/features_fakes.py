@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from services.features.domain.lookup import nothing_in_pieces
 from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View, with_sizes
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, Pending, ServedView
@@ -175,7 +176,7 @@ class FakeOnlineStore:
             plan = self.plans[key]
             names = entities(plan)
             served[view] = ServedView(
-                plan, self.states[key], HeldBlobs.of([self.blobs[key].get(name) for name in names])
+                plan, self.states[key], HeldBlobs.of([self.blobs[key].get(name) for name in names]), nothing_in_pieces
             )
         return served
 

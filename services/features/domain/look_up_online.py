@@ -17,6 +17,7 @@ from services.features.domain.texts import TextTable, place_texts, text_places
 from tenon.core.errors import Invalid, Place, TooLarge, Unavailable, did_you_mean
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import IntArray
+from tenon.windows.pieces import ChunksGoneError
 from tenon.windows.program import NOTHING_KNOWN, Answer
 
 MAX_ROWS = 10_000
@@ -24,6 +25,7 @@ MAX_VIEWS = 50
 _NOTED_EVERY = 60_000_000
 _AGED_EVERY = 16
 _REMEMBERED = 100_000
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class ViewColumns:
 
 
 class LookUpOnline:
-    """Answers from one round trip to the store; the database is asked only when a view is not there."""
+    """Answers from one round trip to the store, and one more for a view of whose entities some are in pieces; the database
+    is asked only when a view is not there."""
 
     def __init__(
         self,
@@ -126,14 +129,18 @@ class LookUpOnline:
                 found = by_columns[plan.entity] = _each_once(entity_texts(plan.entity, rows))
             return found[0]
 
-        found = self._served(tenant, views, digests, entities)
-        _check_keys([view.plan for view in found], rows)
-        answers, texts = [], TextTable()
-        for view in found:
-            asked = by_columns[view.plan.entity][1]
-            answer = look_up(view.plan, view.blobs, asked, rows.at, view.state.horizon)
-            place_texts(view.plan, answer, view.blobs, asked, texts)
-            answers.append(ViewColumns(view.plan, view.state.newest_event, answer, texts))
+        for number in range(_TRIES):
+            found = self._served(tenant, views, digests, entities)
+            if not number:
+                _check_keys([view.plan for view in found], rows)
+            try:
+                answers = _answers(found, rows, {columns: asked for columns, (_, asked) in by_columns.items()})
+                break
+            except ChunksGoneError:
+                # Somebody has written the entity between the two round trips.
+                continue
+        else:
+            raise Unavailable("VIEW_CHANGING", "an entity's values are changing all the time; try again")
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1
         if len(rows) and self._count % _AGED_EVERY == 0:
@@ -207,6 +214,18 @@ class LookUpOnline:
             self._noted.clear()
         self._online.note_asked(tenant, view, digest, now)
         self._noted[tenant, view, digest] = now
+
+
+def _answers(
+    views: Sequence[ServedView], rows: AskedRows, asked: Mapping[tuple[EntityColumn, ...], IntArray]
+) -> list[ViewColumns]:
+    answers, texts = [], TextTable()
+    for view in views:
+        of_rows = asked[view.plan.entity]
+        answer = look_up(view.plan, view.blobs, of_rows, rows.at, view.state.horizon, view.chunks)
+        place_texts(view.plan, answer, view.blobs, of_rows, texts)
+        answers.append(ViewColumns(view.plan, view.state.newest_event, answer, texts))
+    return answers
 
 
 def _each_once(texts: list[str | None]) -> tuple[list[str], IntArray]:

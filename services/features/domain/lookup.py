@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import numpy as np
 
 from services.features.domain.plan import Plan
 from tenon.core.errors import Unavailable
+from tenon.windows import pieces
 from tenon.windows.events import IntArray
 from tenon.windows.held import HeldBlobs
+from tenon.windows.pieces import ReadChunks
 from tenon.windows.program import Answer
 
 
@@ -27,14 +30,22 @@ STATUSES = (Status.MISSING, *Status)
 _EVER = -(1 << 63)
 
 
-def look_up(plan: Plan, blobs: HeldBlobs, rows: IntArray, at: IntArray, horizon: int = _EVER) -> Answer:
+def nothing_in_pieces(names: Sequence[bytes]) -> list[bytes | None]:
+    """Where no entity has chunks."""
+    return [None] * len(names)
+
+
+def look_up(
+    plan: Plan, blobs: HeldBlobs, rows: IntArray, at: IntArray, horizon: int = _EVER,
+    chunks: ReadChunks = nothing_in_pieces,
+) -> Answer:  # fmt: skip
     """The view's values for each row, of which `rows` says whose blob it asks (-1: a key is missing). An entity has a blob
     as long as any time from the horizon on can see an event of it; of earlier times, nothing is told of one without.
 
-    Raises `Unavailable` for a blob that cannot be read.
+    Raises `Unavailable` for a blob that cannot be read, and `ChunksGoneError`.
     """
     try:
-        answer = plan.program.look_up(blobs, rows, at)
+        answer = pieces.look_up(plan.program, blobs, rows, at, chunks)
     except ValueError as err:
         raise Unavailable("BLOB_CORRUPT", "an online value cannot be read; the view has to be built again") from err
     if (at < horizon).any():

@@ -28,7 +28,7 @@ from tenon.core.specs.feature_view import quantile_fraction
 from tenon.windows.floats import FLOATS, key_of
 from tenon.windows.program import Arithmetic, Window, Windows
 
-LAYOUT = 6
+LAYOUT = 7
 """Counted up when the meaning or the form of stored values changes: it is part of every plan's digest."""
 
 

@@ -14,6 +14,7 @@ from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
 from tenon.windows.held import HeldBlobs
+from tenon.windows.pieces import ReadChunks
 
 REPLACED_IN, REPLACED_AT = "__replaced_in", "__replaced_at"
 """Beside the columns of rows that were corrected: the table's version (an integer) and the time at which they were."""
@@ -114,11 +115,12 @@ class Lake(Protocol):
 @dataclass(frozen=True, slots=True)
 class ServedView:
     """A view as the online store serves it now, with the blobs of the entities that were named, in their order (none:
-    never seen)."""
+    never seen). `chunks` reads those of entities in pieces."""
 
     plan: Plan
     state: OnlineState
     blobs: HeldBlobs
+    chunks: ReadChunks
 
 
 class PushedRows(Protocol):

@@ -6,17 +6,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import redis
 
 from tenon.core.errors import Unavailable
-from tenon.windows.blob import EntityBlob, encode_blob, newest_of
+from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, events_in, newest_of
+from tenon.windows.pieces import USUAL, Sizes, cut, names_in, written_bytes
+from tenon.windows.program import Windows
 
 _TRIES_OF_MANY, _TRIES = 3, 100
+_CHUNK_STAYS_SECONDS = 60
+_SOME_CHUNKS = 1000
 
-Make = Callable[[Sequence[bytes | None]], Sequence[bytes | None]]
-"""From what is held of some entities to what is to be held; None: nothing."""
+Make = Callable[[Sequence[bytes | None]], list[bytes | None]]
+"""From what is held of some entities to what is to be held, as a new list; None: nothing."""
 
 
 class Moved(Exception):
@@ -25,10 +30,16 @@ class Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BlobChanges:
-    """Of one plan's blobs, whose keys begin with `base`. How many bytes they are is counted beside them."""
+    """Of one plan's blobs, whose keys begin with `base`. How many bytes they are is counted beside them.
+
+    With the plan's `windows`, a blob that has grown too large is cut. Its chunks are written in one transaction with the
+    head that names them; those that no head names any more stay for a minute, for lookups that have read the head before.
+    """
 
     client: redis.Redis
     base: bytes
+    windows: Windows | None = None
+    cut_at: Sizes = USUAL
 
     @property
     def index(self) -> bytes:
@@ -39,6 +50,16 @@ class BlobChanges:
     def size(self) -> bytes:
         """How many bytes all blobs have."""
         return self.base + b":bytes"
+
+    @property
+    def heads(self) -> bytes:
+        """The last parts of the keys of those blobs that are heads."""
+        return self.base + b":heads"
+
+    @property
+    def chunks(self) -> bytes:
+        """What the keys of chunks begin with."""
+        return self.base + b"~"
 
     def change(
         self,
@@ -56,10 +77,16 @@ class BlobChanges:
                 pipe.watch(*keys, *([relying[0]] if relying else []))
                 if relying and pipe.get(relying[0]) != relying[1]:
                     raise Moved
-                held: Any = [None] * len(keys) if blind else pipe.mget(keys)
+                held: Any = self._held_heads(pipe, parts) if blind else pipe.mget(keys)
                 made = make(held)
+                chunks = self._cut(pipe, made)
+                gone = set().union(*map(names_in, held)) - set().union(*map(names_in, made))
                 pipe.multi()
                 try:
+                    if chunks:
+                        pipe.mset({self.chunks + name: data for name, data in chunks.items()})
+                    for name in gone:
+                        pipe.expire(self.chunks + name, _CHUNK_STAYS_SECONDS)
                     return self._write(pipe, keys, parts, held, made, blind=blind)
                 except redis.WatchError:
                     continue
@@ -74,19 +101,66 @@ class BlobChanges:
     def _write(
         self, pipe: Any, keys: Sequence[bytes], parts: Sequence[bytes], held: Any, made: Any, *, blind: bool
     ) -> int:  # fmt: skip
-        written = sum(len(data) for data in made if data is not None)
+        written = sum(written_bytes(data) for data in made if data is not None)
         gone = [(key, part) for key, part, data in zip(keys, parts, made, strict=True) if data is None]
         kept = [(key, part, data) for key, part, data in zip(keys, parts, made, strict=True) if data is not None]
         if kept:
             pipe.mset({key: data for key, _, data in kept})
             pipe.zadd(self.index, {part: _score(data) for _, part, data in kept})
+        heads = {part for _, part, data in kept if names_in(data)}
+        if heads:
+            pipe.sadd(self.heads, *heads)
+        if were := {part for part, data in zip(parts, held, strict=True) if names_in(data)} - heads:
+            pipe.srem(self.heads, *were)
         if gone:
             pipe.delete(*[key for key, _ in gone])
             pipe.zrem(self.index, *[part for _, part in gone])
         if not blind:
-            pipe.incrby(self.size, written - sum(len(data) for data in held if data is not None))
+            pipe.incrby(self.size, written - sum(written_bytes(data) for data in held if data is not None))
         pipe.execute()
         return written
+
+    def _cut(self, pipe: Any, made: list[bytes | None]) -> dict[bytes, bytes]:
+        """Put heads in the place of blobs that are too large; gives the new chunks."""
+        chunks = dict[bytes, bytes]()
+        for place, data in enumerate(made):
+            if data is None or self.windows is None or events_in(data) <= self.cut_at.most:
+                continue
+            if self.windows.in_pieces:
+                blob, some = cut(decode_blob(data), self.windows, partial(self._read, pipe), self.cut_at)
+                made[place] = encode_blob(blob)
+                chunks |= some
+        return chunks
+
+    def _read(self, pipe: Any, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        found: Sequence[bytes | None] = pipe.mget([self.chunks + name for name in names]) if names else []
+        return found
+
+    def _held_heads(self, client: Any, parts: Sequence[bytes]) -> list[bytes | None]:
+        """Of these blobs, those that are heads."""
+        heads = client.smembers(self.heads)
+        wanted = [part for part in parts if part in heads]
+        found = dict(zip(wanted, client.mget([self.base + part for part in wanted]) if wanted else (), strict=True))
+        return [found.get(part) for part in parts]
+
+    def sizes(self, parts: Sequence[bytes]) -> list[int]:
+        """How many bytes these entities have, their chunks included."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for part in parts:
+                pipe.strlen(self.base + part)
+            alone = pipe.execute()
+        heads = self._held_heads(self.client, parts)
+        return [size if head is None else written_bytes(head) for size, head in zip(alone, heads, strict=True)]
+
+    def remove_chunks(self) -> None:
+        """Of all entities; nobody reads or writes them any more."""
+        heads: Any = self.client.smembers(self.heads)
+        for part in heads:
+            head: Any = self.client.get(self.base + part)
+            names = sorted(names_in(head))
+            for first in range(0, len(names), _SOME_CHUNKS):
+                self.client.delete(*[self.chunks + name for name in names[first : first + _SOME_CHUNKS]])
+        self.client.delete(self.heads)
 
 
 def _score(data: bytes) -> float:
@@ -95,7 +169,7 @@ def _score(data: bytes) -> float:
 
 
 def _some_of(make: Make, some: slice, count: int) -> Make:
-    def made(held: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    def made(held: Sequence[bytes | None]) -> list[bytes | None]:
         whole: list[bytes | None] = [None] * count
         whole[some] = held
         return make(whole)[some]

@@ -8,9 +8,12 @@ Keys, all under `tenon:features:<tenant>:<view>:`, and for a definition that a m
     <plan>:newest      all blob keys' last parts, by the time of the entity's newest event
     <plan>:bytes       how many bytes the blobs have
     <plan>=<entity>    an entity's blob (`#` and a hash instead of `=` and the text when it is long)
+    <plan>:heads       the last parts of the keys of those blobs that are heads of entities in pieces
+    <plan>~<name>      a chunk of such an entity; it never changes
 
 A lookup reads `serving` and the blobs of the plan that it believes to be served in one MGET, which Redis answers at
-one moment; when another plan turns out to be served, it asks again under that one. So nobody sees a mix.
+one moment; when another plan turns out to be served, it asks again under that one. So nobody sees a mix. Chunks are read
+after their head; where one is gone by then, the head has changed and is read again.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any
 import redis
 
 from services.features.domain.model import OnlineState, with_sizes
-from services.features.domain.plan import Plan
+from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Pending
 from services.features.storage.blob_changes import BlobChanges, Moved, encoded
 from services.features.storage.lock import RedisLock
@@ -56,7 +59,7 @@ class RedisOnlineStore(OnlineReads):
     ) -> OnlineState:
         """See `ports.OnlineStore`."""
         digest = state.plan_digest
-        of_plan = BlobChanges(self._writer, base(tenant, view, digest))
+        of_plan = BlobChanges(self._writer, base(tenant, view, digest), compile_view(*source).program, self._cut_at)
         documents = json.dumps([source[0].canonical(), source[1].canonical()])
         laid: dict[str, bytes] = {}
 
@@ -121,7 +124,9 @@ class RedisOnlineStore(OnlineReads):
         pending: Pending | None = None,
     ) -> OnlineState | None:
         """See `ports.OnlineStore`. Each blob says the version it is of, so that none gets an event twice."""
-        of_plan = BlobChanges(self._writer, base(tenant, view, state.plan_digest))
+        plan = self._plan(tenant, view, state.plan_digest)
+        windows = None if plan is None else plan.program
+        of_plan = BlobChanges(self._writer, base(tenant, view, state.plan_digest), windows, self._cut_at)
         key, done = serving_key(tenant, view), dict[str, frozenset[int]]()
 
         def settled(entity: str, data: bytes | None) -> EntityBlob | None:
@@ -196,7 +201,7 @@ class RedisOnlineStore(OnlineReads):
                 if state.table_version > version:
                     return False
                 lay = partial(_laid, of=(plan, state, keys, version), events=events)
-                of_plan = BlobChanges(self._writer, base(tenant, view, plan.digest))
+                of_plan = BlobChanges(self._writer, base(tenant, view, plan.digest), plan.program, self._cut_at)
                 try:
                     for names in chunks(touched(plan)):
                         parts = [entity_part(name) for name in names]
@@ -227,10 +232,7 @@ class RedisOnlineStore(OnlineReads):
         size: Any = self._writer.get(of_plan.size)
         # Names that are there, each once: all of them where they are not more.
         some: Any = self._writer.zrandmember(of_plan.index, _MEASURED) or []
-        with self._writer.pipeline(transaction=False) as pipe:
-            for name in some:
-                pipe.strlen(of_plan.base + name)
-            return with_sizes(state, entities, int(size or 0), pipe.execute())
+        return with_sizes(state, entities, int(size or 0), of_plan.sizes(some))
 
     def _without_old(self, of_plan: BlobChanges, key: str, state: OnlineState, since: int) -> OnlineState:
         """Forget the entities all of whose events are from before `since`, unless some were pushed and wait."""
@@ -264,6 +266,7 @@ class RedisOnlineStore(OnlineReads):
             if digest == serving:
                 continue
             of_plan = f"{prefix(tenant, view)}{digest[:16]}"
+            BlobChanges(self._writer, of_plan.encode()).remove_chunks()
             names = (name for name, _ in self._writer.zscan_iter(f"{of_plan}:newest", count=CHUNK))
             # Before 2026-11-21 a set had the names.
             for part in chunks([*names, *self._writer.sscan_iter(f"{of_plan}:entities", count=CHUNK)]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -20,6 +21,7 @@ from tenon.kit.redis import reaching_redis
 from tenon.kit.telemetry import get_logger
 from tenon.windows.blob import BlobCorrupt, entity_of
 from tenon.windows.held import HeldBlobs
+from tenon.windows.pieces import USUAL, Sizes
 
 log = get_logger(__name__)
 
@@ -30,8 +32,8 @@ _SURELY_SHORT = LONG_ENTITY // 4
 class OnlineReads:
     """What a lookup needs of `ports.OnlineStore`."""
 
-    def __init__(self, reader: redis.Redis, writer: redis.Redis) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, reader: redis.Redis, writer: redis.Redis, cut_at: Sizes = USUAL) -> None:
+        self._reader, self._writer, self._cut_at = reader, writer, cut_at
         self.mget = BlobMget(reader)
         self._plans: dict[tuple[TenantId, str, str], Plan] = {}
         self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
@@ -86,9 +88,15 @@ class OnlineReads:
                 held = found.part(offset, len(names))
                 if by_entity[plan.entity][1] is not names:
                     held = HeldBlobs.of([_checked(data, name) for name, data in zip(names, held, strict=True)])
-                served[view] = ServedView(plan, state, held)
+                served[view] = ServedView(
+                    plan, state, held, partial(self._chunks, base(tenant, view, plan.digest) + b"~")
+                )
             offset += len(wanted[view][1]) if view in wanted else 0
         return served if agreed else None
+
+    def _chunks(self, before: bytes, names: Sequence[bytes]) -> list[bytes | None]:
+        with reaching_redis("read online values"):
+            return list(self.mget([(before, list(names))]))
 
     def state(self, tenant: TenantId, view: str) -> OnlineState | None:
         """See `ports.OnlineStore`."""

@@ -26,6 +26,7 @@ from services.features.domain.texts import shown
 from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.core.timestamps import rfc3339
+from tenon.windows.pieces import Sizes
 from tests.support.feature_oracle import Row, believed_value
 from tests.support.features_fakes import (
     FakeLake,
@@ -35,6 +36,7 @@ from tests.support.features_fakes import (
     FakeTrainingFiles,
     FakeViews,
 )
+from tests.support.features_in_pieces import CuttingOnlineStore
 
 NORTH = TenantId("north")
 SECOND = 1_000_000
@@ -76,6 +78,21 @@ VIEW = FeatureViewSpec.model_validate(
         "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}, {"column": "note", "ttl": "9s"}],
         "static": ["size", "tag"],
         "expressions": {"share": "cost_sum_4s / cost_sum_9s + size"},
+    }
+)  # fmt: skip
+# The same without what keeps entities in one piece.
+CUTTABLE = FeatureViewSpec.model_validate(
+    {
+        "name": "v", "dataset": "events", "entity": ["shop"],
+        "aggregates": [
+            {"functions": ["count", "since_last"], "windows": ["4s", "all"]},
+            {"column": "cost", "functions": ["count", "sum", "mean", "std", "min", "max", "first", "last", "rate"],
+             "windows": ["4s", "9s"], "above": 0.01},
+            {"column": "load", "functions": ["min", "max", "last", "count"], "windows": ["4s", "9s"]},
+            {"column": "size", "functions": ["sum"], "windows": ["9s"], "as": "dear", "where": {"cost": {"above": 0}}},
+        ],
+        "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}],
+        "expressions": {"share": "cost_sum_4s / cost_sum_9s"},
     }
 )  # fmt: skip
 MOMENTS = st.integers(0, 14).map(lambda n: n * SECOND)
@@ -123,11 +140,12 @@ def frame_of(spec: DatasetSpec, rows: list[dict[str, Any]]) -> pl.DataFrame:
 class Life:
     """A table and everything that was ever said about its rows."""
 
-    def __init__(self) -> None:
-        self.views, self.lake, self.online, self.meter = FakeViews(), FakeLake(), FakeOnlineStore(), FakeMeter()
+    def __init__(self, view: FeatureViewSpec = VIEW, online: FakeOnlineStore | None = None) -> None:
+        self.views, self.lake, self.meter, self.view = FakeViews(), FakeLake(), FakeMeter(), view
+        self.online = FakeOnlineStore() if online is None else online
         self.lake.specs[NORTH, "events"], self.lake.specs[NORTH, "questions"] = EVENTS, QUESTIONS
         self.now, self.present = 0, dict[Any, list[tuple[Row, int]]]()
-        self.views.apply(NORTH, VIEW, dry_run=False)
+        self.views.apply(NORTH, view, dry_run=False)
         # Rows that were pushed and did not come with a commit yet.
         self.pending = dict[Any, Row]()
         rows, known = FakePushedRows(), KnownKeys(self.lake)
@@ -200,12 +218,12 @@ class Life:
             key: [({"id": key[0], "part": key[1], **row}, self.now)] for key, row in self.pending.items()
         }
         for row, (shop, at) in enumerate(asked):
-            for place, feature in enumerate(VIEW.features()):
-                expected = bits(believed_value(VIEW, EVENTS, self.present, (shop,), feature, at))
+            for place, feature in enumerate(self.view.features()):
+                expected = bits(believed_value(self.view, EVENTS, self.present, (shop,), feature, at))
                 if offline is not None:
                     assert bits(offline[feature.reference][row]) == expected, (feature.name, shop, at)
                 if fresh:
-                    expected = bits(believed_value(VIEW, EVENTS, self.present | fresh, (shop,), feature, at))
+                    expected = bits(believed_value(self.view, EVENTS, self.present | fresh, (shop,), feature, at))
                 if online.rows[row].statuses[place] is not Status.BEFORE_HORIZON:
                     found = shown(
                         online.rows[row].values[place], online.texts if place in online.text_features else None
@@ -242,6 +260,28 @@ def test_one_value_through_a_whole_life(steps: list[tuple[str, Any]], seed: Any)
     life = Life()
     for kind, what in steps:
         life.step(kind, what)
+    edges = [at + after for at in range(0, 26 * SECOND, SECOND) for after in (0, 1)]
+    life.check(sorted(seed.sample(edges, 5)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    first=st.dictionaries(KEY, ROW, min_size=5, max_size=10), steps=STEPS, seed=st.randoms(use_true_random=False),
+    sizes=st.builds(Sizes, most=st.integers(1, 3), newest=st.integers(1, 2), chunk=st.integers(1, 2)),
+)  # fmt: skip
+def test_one_value_of_entities_in_pieces(first: Any, steps: list[tuple[str, Any]], seed: Any, sizes: Sizes) -> None:
+    """The same where entities are cut into pieces after a few events: nothing that happens to a table changes a value."""
+    life = Life(CUTTABLE, CuttingOnlineStore(sizes=sizes))
+    for kind, what in [("commit", first), ("build", None), *steps]:
+        # Most of what happens is one entity's.
+        crowded = (
+            {key: row if row["size"] == 1 else row | {"shop": "a"} for key, row in what.items()}
+            if isinstance(what, dict)
+            else what
+        )
+        life.step(kind, crowded)
+        if seed.random() < 0.5:
+            life.step("build", None)
     edges = [at + after for at in range(0, 26 * SECOND, SECOND) for after in (0, 1)]
     life.check(sorted(seed.sample(edges, 5)))
 
