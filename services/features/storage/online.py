@@ -98,7 +98,10 @@ class RedisOnlineStore(OnlineReads):
                     def anew(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
                         return [encoded(laid_over(_bare(d), above(e))) for e, d in zip(of, held, strict=True)]
 
-                    of_plan.change([entity_part(entity) for entity in entities], anew)
+                    try:
+                        of_plan.change([entity_part(entity) for entity in entities], anew)
+                    except BlobCorrupt as err:
+                        raise corrupt() from err
                 laid = {entity: data for entity, data in laid.items() if entity in fresh}
                 state = self._counted(of_plan, state)
                 final.multi()

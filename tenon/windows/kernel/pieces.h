@@ -89,7 +89,7 @@ static void join_gathered(Gathered *into, const Column *column, const Gathered *
         if (!into->count || earlier(&more->oldest, &into->oldest)) into->oldest = more->oldest;
         if (!into->count || earlier(&into->newest, &more->newest)) into->newest = more->newest;
     }
-    into->count += more->count;
+    into->count = plus(into->count, more->count);
     if (more->known > into->known) into->known = more->known;
     if (needs & TOTAL) into->total = (i128)((u128)into->total + (u128)more->total);
     if (needs & SQUARES) add_squares(&into->squares, &more->squares);
@@ -97,7 +97,7 @@ static void join_gathered(Gathered *into, const Column *column, const Gathered *
         if (more->low < into->low) into->low = more->low;
         if (more->high > into->high) into->high = more->high;
     }
-    for (int32_t i = 0; i < column->thresholds; i++) into->above[i] += more->above[i];
+    for (int32_t i = 0; i < column->thresholds; i++) into->above[i] = plus(into->above[i], more->above[i]);
 }
 
 /* tile_numbers(): how many numbers a tile has. */
@@ -176,18 +176,24 @@ static void gather_piece(Rings *rings, const Program *program, const History *hi
     }
 }
 
-/* The tile of a chunk whose first event is at `first` goes to the shortest window that has it. */
-static void gather_tile(Rings *rings, const Program *program, const int64_t *tile, int64_t first, int64_t at) {
+/* The tile of a chunk whose first event is at `first` goes to the shortest window that has it. 0: it tells of events that no
+ * window has. */
+static int gather_tile(Rings *rings, const Program *program, const int64_t *tile, int64_t first, int64_t at) {
     int32_t w = 0;
     while (w < program->windows && first < at - program->window[w]) w++;
-    if (w == program->windows) return;
+    if (w == program->windows) return 0;
     for (int32_t c = 0; c < program->columns; c++) {
         Gathered more;
         if (!program->column[c].features) continue;
         memset(&more, 0, sizeof more);
         tile = take_tile(tile, &program->column[c], &more);
+        if (more.count < 0) return 0;
+        if (more.count && program->column[c].needs & (OLDEST | NEWEST) &&
+            (more.oldest.time < first || more.newest.time < more.oldest.time || more.newest.time >= at))
+            return 0;
         join_gathered(&rings->ring[(int64_t)c * program->windows + w], &program->column[c], &more);
     }
+    return 1;
 }
 
 static void finish_rings(const Rings *rings, const Program *program, Gathered *whole, int64_t at, double *out, int64_t *known) {
@@ -251,7 +257,8 @@ static PyObject *look_up_pieces(PyObject *object, PyObject *args) {
             if (!status) gather_piece(&rings, program, &history, at);
         }
         if (!status && at >= horizon) {
-            for (int64_t i = 0; i < view[FIRSTS].len / 8; i++) gather_tile(&rings, program, tiles + i * width, first[i], at);
+            for (int64_t i = 0; i < view[FIRSTS].len / 8 && !status; i++)
+                if (!gather_tile(&rings, program, tiles + i * width, first[i], at)) status = 3;
             finish_rings(&rings, program, &room.gathered, at, out, known);
             finish_expressions(program, out, 1, 0);
         }
@@ -261,6 +268,7 @@ static PyObject *look_up_pieces(PyObject *object, PyObject *args) {
         }
         if (status == 1) refuse("the bytes are no blob of this view");
         if (status == 2) refuse("a blob is not in the data");
+        if (status == 3) refuse("a tile tells of events that no window has");
         if (status == -1) refuse("");
     }
 done:

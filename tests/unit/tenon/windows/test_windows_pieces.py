@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_pieces_have_the_values_of_the_whole(
 
 def hot(count: int, sizes: Sizes) -> tuple[Store, int]:
     """An entity with an event a second, known a minute late, and a time after all of them."""
-    windows = Windows(2, [Window(1, function, span * 1_000_000) for function in (Function.SUM, Function.STD, Function.MAX)
+    windows = Windows(2, [Window(1, function, span * 1_000_000) for function in (Function.SUM, Function.STD, Function.MAX, Function.SINCE_LAST)
                           for span in (60, 600, 10**6)])  # fmt: skip
     time = np.arange(count) * 1_000_000
     store = Store(windows, sizes)
@@ -163,6 +164,24 @@ def test_a_late_event_rewrites_one_chunk() -> None:
     later = with_more(decode_blob(store.head or b""), more, 500_000_000)
     assert later.chunks is not None
     assert 0 < len(later.chunks) < len(store.chunks)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=6), st.booleans())
+def test_hostile_pieces_are_refused_or_answered(flips: list[tuple[int, int]], of_chunks: bool) -> None:
+    """Whatever a head and its chunks say, there is an answer or a refusal."""
+    store, now = hot(300, Sizes(60, 30, 30))
+    for place, change in flips:
+        name = sorted(store.chunks)[place % len(store.chunks)] if of_chunks else None
+        data = bytearray(store.head or b"" if name is None else store.chunks[name])
+        data[place % len(data)] ^= change
+        if name is None:
+            store.head = bytes(data)
+        else:
+            store.chunks[name] = bytes(data)
+    for times in ([now], [now + 500_000_000], [150_000_000]):
+        with contextlib.suppress(ValueError, ChunksGoneError):
+            store.values(store.windows, times)
 
 
 def test_what_is_damaged_or_gone_is_refused() -> None:
