@@ -208,3 +208,21 @@ def test_what_is_damaged_or_gone_is_refused() -> None:
         store.head = head[:end]
         with pytest.raises(ValueError, match=r"blob|chunks|head"):
             store.values(store.windows, [now])
+
+
+@pytest.mark.parametrize(
+    ("window", "in_pieces"),
+    [
+        (Window(1, Function.SUM, 60, 2), True), (Window(1, Function.MAX, 60, FLOATS), True),
+        (Window(1, Function.RATE, 60, FLOATS), True), (Window(1, Function.DISTINCT, 60), False),
+        (Window(1, Function.QUANTILE, 60, 2), False), (Window(1, Function.STATIC, 60), False),
+        (Window(1, Function.LAST, 60, texts=True), False), (Window(1, Function.MEAN, 60, FLOATS), False),
+    ],
+)  # fmt: skip
+def test_who_stays_in_one_piece(window: Window, in_pieces: bool) -> None:
+    """An entity is cut only where every value can be put together from those of parts, and by the compiled kernel alone."""
+    windows = Windows(2, [Window(0, Function.COUNT, 60), window])
+    blob = EntityBlob("e", 1, EVER, events_of([(n, n, FOREVER, n, True) for n in range(40)]))
+    left, made = cut(blob, windows, lambda _: [], Sizes(20, 10, 10))
+    assert (windows.in_pieces, bool(made), left.chunks is not None) == (in_pieces,) * 3
+    assert not Windows(2, windows.features, compiled=False).in_pieces
