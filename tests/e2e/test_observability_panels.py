@@ -42,6 +42,8 @@ services = json.loads(pathlib.Path(sys.argv[1], "platform.json").read_text())["s
 os.kill(services[sys.argv[2]]["pid"], signal.SIGKILL)
 """
 
+_STEP = 5
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -66,7 +68,9 @@ class Watched:
         if instant:
             shown = [one["value"][1] for one in self.prometheus.series(expression)]
         else:
-            times = {"start": str(self.began), "end": str(self.ended), "step": "5s"}
+            # The last step is the end: what was shown a moment ago is seen as well.
+            steps = math.ceil((self.ended - self.began) / _STEP)
+            times = {"start": str(self.ended - steps * _STEP), "end": str(self.ended), "step": f"{_STEP}s"}
             found = self.prometheus.get("query_range", query=expression, **times)["result"]
             shown = [value for one in found for _, value in one["values"]]
         return [value for value in map(float, shown) if not math.isnan(value)]
