@@ -36,14 +36,14 @@ class BlobMget:
 
     def __call__(self, groups: list[Group]) -> HeldBlobs:
         """The values of all keys, in order. Raises the library's errors."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None and self._module is not None:
+        connection, module = getattr(self._local, "connection", None), self._module
+        if connection is None and module is not None:
             connection = self._local.connection = self._connected()
-        if connection is not None and self._module is not None:
-            command = self._module.question(groups)
+        if connection is not None and module is not None:
+            command = module.question(groups)
             began = time.perf_counter()
             try:
-                found = self._ask(connection._sock, command, sum([len(names) for _, names in groups]))
+                found = self._ask(module, connection._sock, command, sum([len(names) for _, names in groups]))
             except TimeoutError as err:
                 self._drop(connection)
                 raise redis.TimeoutError("Timeout reading from socket") from err
@@ -59,13 +59,13 @@ class BlobMget:
         found_slowly: Any = self._client.mget(keys) if keys else []
         return HeldBlobs.of(found_slowly)
 
-    def _ask(self, sock: Any, command: bytes, count: int) -> HeldBlobs:
+    def _ask(self, module: Any, sock: Any, command: bytes, count: int) -> HeldBlobs:
         sock.sendall(command)
         # As much room as was needed last, not zeroed; nobody else ever writes into it.
         data: Any = np.empty(getattr(self._local, "room", _FIRST_READ), np.uint8)
         filled = sock.recv_into(data)
         state, spans = np.array([0, -1]), np.empty((count, 2), np.int64)
-        while missing := self._module.read_reply(data, filled, state, spans):  # type: ignore[union-attr]
+        while missing := module.read_reply(data, filled, state, spans):
             if len(data) - filled < missing + _FIRST_READ // 2:
                 grown = np.empty(max(2 * len(data), filled + missing + _FIRST_READ), np.uint8)
                 grown[:filled] = data[:filled]
