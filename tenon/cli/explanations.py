@@ -95,6 +95,7 @@ ENTITIES_UNEVEN | The columns under `entities` have different numbers of values.
 ENTITY_KEY_INVALID | The value of a key column is not of the column's type. | Send it as the data set declares it.
 ENTITY_KEY_UNKNOWN | A key is named that no feature view uses. | Use the columns under `entity` of the view.
 ENTITY_MISMATCH | A view's entity column does not fit the model's data set. | Choose another view, or add the column to the data set with the same type.
+ENTITY_NOT_FOUND | The history of an entity was asked for that has no event. | Is the key spelled as in the data? With --from and --to its values are shown anyway: counts of 0, the rest missing.
 EXPLAIN_TOO_MANY_ROWS | More rows than the predictor explains at once. | Ask in several calls, or without explain.
 EXPLANATION_UNAVAILABLE | The version that answers cannot say what each input contributed. | Train and release a new version; ask without explain meanwhile.
 EXPORT_NOT_INSTALLED | `tenon export` verifies bundles, for which the command alone has not all packages. | pip install 'tenon[export]'

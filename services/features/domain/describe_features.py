@@ -18,9 +18,9 @@ from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Views
 from services.features.domain.read_events import read_events
 from services.features.domain.texts import Shown
-from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
+from tenon.core.errors import Invalid, NotFound, Place, Precondition, did_you_mean
 from tenon.core.expressions import Op
-from tenon.core.specs import DatasetSpec, Feature, Function
+from tenon.core.specs import Condition, DatasetSpec, Feature, FeatureViewSpec, Function
 from tenon.core.specs.feature_view import ALL
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import BoolArray, FloatArray, IntArray
@@ -29,7 +29,9 @@ SAMPLE = 20_000
 PERIODS = 24
 BINS = 20
 MAX_POINTS = 1_000
+_WHOLE, _HUGE, _LARGEST = 2.0**40, 1e290, float(np.finfo(np.float64).max)
 _KEPT = 64
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,9 @@ class DescribeFeatures:
         starts = np.linspace(at[0], at[-1] + 1, PERIODS + 1)[:-1].astype(np.int64) if len(at) else at[:0]
         bounds = [*np.searchsorted(at, starts).tolist(), len(at)]
         features = [
-            _described(feature, values[place], bounds) for place, feature in enumerate(view.spec.features())
-        ]  # fmt: skip
+            _described(feature, meaning(view.spec, feature), values[place], bounds)
+            for place, feature in enumerate(view.spec.features())
+        ]
         return ViewStatistics(
             view.name, view.revision, table.spec.name, table.version, total, spine.height, starts.tolist(), features
         )
@@ -170,6 +173,13 @@ class DescribeFeatures:
             source = read_events(self._lake, table, [plan])
             source = source.filter(with_entity(source, plan.entity) == text) if text is not None else source.clear()
         times = _times(source, plan)
+        if not len(times) and start is None and end is None:
+            raise NotFound(
+                "ENTITY_NOT_FOUND",
+                f"{table.spec.name!r} has no event of this entity",
+                place=Place(field="keys"),
+                hint="keys are compared as they are, case and spaces included; asked for a range of time, the entity nobody knows has values too",
+            )
         first = start if start is not None else (int(times.min()) if len(times) else 0)
         last = end if end is not None else (int(times.max()) + 1 if len(times) else first)
         if first > last:
@@ -208,27 +218,46 @@ def _times(rows: pl.DataFrame, plan: Plan) -> IntArray:
     return np.ascontiguousarray(rows.select(micros(plan.event_time)).to_series().to_numpy())
 
 
-def meaning(feature: Feature) -> str:
+def meaning(view: FeatureViewSpec, feature: Feature) -> str:
     """A feature in a few words."""
     if feature.steps:
-        return "expression"
+        return view.expressions[feature.name]
     function, column = feature.function, feature.column or "events"
     if function is Function.STATIC:
         return f"{column}, the newest there is"
     what = f"{feature.quantile:g} quantile" if feature.quantile is not None else function.value.replace("_", " ")
     if feature.above is not None and function is Function.RATE:
         what = f"rate above {feature.above:g}"
+    elif feature.condition is not None:
+        what = f"rate {_words(feature.condition)}"
     when = "ever" if feature.window == ALL else f"in {feature.window}"
-    return f"{what} of {column} {when}" + (f" where {' and '.join(sorted(feature.where))} fit" if feature.where else "")
+    only = " and ".join(f"{name} is {_words(condition)}" for name, condition in (feature.where or {}).items())
+    return f"{what} of {column} {when}" + (f" where {only}" if only else "")
 
 
-def _described(feature: Feature, column: pl.Series, bounds: Sequence[int]) -> FeatureStatistics:
+def _words(condition: Condition) -> str:
+    """`above 1 and below 7`, `one of LHR, VIE`."""
+    found = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", condition.above), ("below", condition.below))
+        if bound is not None
+    ]
+    if condition.one_of is not None:
+        named = [
+            str(one).lower() if isinstance(one, bool) else f"{one:g}" if isinstance(one, float) else one
+            for one in condition.one_of
+        ]
+        found.append(", ".join(named[:_NAMED]) + (f" or {len(named) - _NAMED} more" if len(named) > _NAMED else ""))
+    return " and ".join(found)
+
+
+def _described(feature: Feature, said: str, column: pl.Series, bounds: Sequence[int]) -> FeatureStatistics:
     if column.dtype == pl.String:
         missing = column.is_null().to_numpy()
         counted = column.drop_nulls().value_counts(name="rows").sort(["rows", column.name], descending=[True, False])
         return FeatureStatistics(
             reference=feature.reference,
-            meaning=meaning(feature),
+            meaning=said,
             whole=_missing(missing),
             minimum=None,
             maximum=None,
@@ -239,23 +268,10 @@ def _described(feature: Feature, column: pl.Series, bounds: Sequence[int]) -> Fe
         )
     values = column.fill_null(math.nan).to_numpy()
     there = values[~np.isnan(values)]
-    edges: list[float] = []
-    counts: list[int] = []
-    if len(there):
-        low, high = (float(edge) for edge in np.quantile(there, [0.01, 0.99]))
-        if low == high:
-            low, high = float(there.min()), float(there.max())
-        high = high if high > low else low + 1.0
-        made = np.linspace(low, high, BINS + 1)
-        if (there == np.floor(there)).all() and high - low < 2**40:
-            # Whole numbers: every bar holds as many of them as the next.
-            made = np.arange(low, high + (wide := max(1.0, np.ceil((high - low + 1) / BINS))) + 0.5, wide) - 0.5
-            low, high = float(made[0]), float(made[-1])
-        counts = np.histogram(np.clip(there, low, high), made)[0].tolist()
-        edges = made.tolist()
+    edges, counts = _bars(there)
     return FeatureStatistics(
         reference=feature.reference,
-        meaning=meaning(feature),
+        meaning=said,
         whole=_spread(values),
         minimum=float(there.min()) if len(there) else None,
         maximum=float(there.max()) if len(there) else None,
@@ -266,6 +282,31 @@ def _described(feature: Feature, column: pl.Series, bounds: Sequence[int]) -> Fe
     )
 
 
+def _bars(there: FloatArray) -> tuple[list[float], list[int]]:
+    if not len(there):
+        return [], []
+    unit = _unit(there)
+    there = there * unit
+    low, high = (float(edge) for edge in np.quantile(there, [0.01, 0.99]))
+    if low == high:
+        low, high = float(there.min()), float(there.max())
+    if (there == np.floor(there)).all() and max(abs(low), abs(high)) < _WHOLE:
+        # Whole numbers: every bar holds as many of them as the next.
+        high = max(high, low + 1.0)
+        wide = max(1.0, np.ceil((high - low + 1) / BINS))
+        made = np.arange(low, high + wide + 0.5, wide) - 0.5
+    else:
+        # One value alone gets bars that are wide enough to be told from each other.
+        made = np.linspace(low, high if high > low else low + max(1.0, abs(low) * 1e-9), BINS + 1)
+    counts = np.histogram(np.clip(there, made[0], made[-1]), made)[0]
+    return (made.clip(-_LARGEST * unit, _LARGEST * unit) / unit).tolist(), counts.tolist()
+
+
+def _unit(there: FloatArray) -> float:
+    """Sums and differences of the values times this are finite, however large they are."""
+    return 2.0**-40 if float(np.abs(there).max()) > _HUGE else 1.0
+
+
 def _missing(missing: BoolArray) -> Spread:
     return Spread(len(missing), int(missing.sum()), None, None, None, None)
 
@@ -274,8 +315,9 @@ def _spread(values: FloatArray) -> Spread:
     there = values[~np.isnan(values)]
     if not len(there):
         return Spread(len(values), len(values), None, None, None, None)
-    low, median, high = (float(value) for value in np.quantile(there, [0.1, 0.5, 0.9]))
-    return Spread(len(values), len(values) - len(there), float(there.mean()), low, median, high)
+    unit = _unit(there)
+    low, median, high = (float(value) / unit for value in np.quantile(there * unit, [0.1, 0.5, 0.9]))
+    return Spread(len(values), len(values) - len(there), float((there * unit).mean()) / unit, low, median, high)
 
 
 def _origins(view: View, dataset: DatasetSpec) -> list[Origin]:
@@ -287,5 +329,5 @@ def _origins(view: View, dataset: DatasetSpec) -> list[Origin]:
             columns += origins[name].columns if name in origins else []
         columns = list(dict.fromkeys(columns))
         known = dict.fromkeys(found for name in columns if (found := dataset.columns[name].known_at))
-        origins[feature.name] = Origin(feature.reference, meaning(feature), columns, list(known), list(dict.fromkeys(used)))  # fmt: skip
+        origins[feature.name] = Origin(feature.reference, meaning(view.spec, feature), columns, list(known), list(dict.fromkeys(used)))  # fmt: skip
     return list(origins.values())

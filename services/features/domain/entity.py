@@ -106,7 +106,7 @@ def _fixed_point(scaled: int, scale: int) -> str:
 def _refuse(place: str, column: EntityColumn, hint: str) -> None:
     raise Invalid(
         "ENTITY_KEY_INVALID",
-        f"{place}: this is not a {column.type.value} (column {column.name!r} identifies the entity)",
+        f"{place}: this is no {column.type.value} (column {column.name!r} identifies the entity)",
         place=Place(field=place),
         hint=hint,
     )

@@ -119,7 +119,7 @@ def read_value(value: Any, kind: ColumnType, scale: int) -> _Value:
             if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
                 raise ValueError("is not a date; write it as 2024-03-01")
             return (date.fromisoformat(value) - _EPOCH).days
-    raise ValueError(f"is not a {kind.value}")
+    raise ValueError(f"is no {kind.value}")
 
 
 def _within(number: int) -> int:
@@ -163,7 +163,7 @@ def _check_row(spec: DatasetSpec, row: Mapping[str, Any], place: str) -> None:
             value = read_value(given, column.type, column.scale or 0)
             problem = _broken(value, column)
         except (ValueError, OverflowError) as err:
-            problem = str(err) if len(str(err)) < 80 else f"is not a {column.type.value}"
+            problem = str(err) if len(str(err)) < 80 else f"is no {column.type.value}"
         if problem is None and given is not None and column.known_at is not None and row.get(column.known_at) is None:
             problem = f"has no {column.known_at!r}, which says when it was known"
         if problem is not None:

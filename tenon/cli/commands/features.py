@@ -119,8 +119,10 @@ def _show(output: Output, view: dict[str, Any], lineage: dict[str, Any], statist
     output.line(f"{view['name']}, revision {view['revision']}: {', '.join(spec['entity'])} in {spec['dataset']}")
     if online is None:
         output.line("online: not built yet")
+    elif online["newest_event"] is None:
+        output.line("online: no events yet")
     else:
-        newest = online["newest_event"] or "nothing"
+        newest = online["newest_event"]
         size = online["blob_bytes"] / max(online["entities"], 1)
         behind = "" if online["serves_this_revision"] else f", still revision {online['revision']}"
         version = lineage["dataset"]["table_version"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 
+import polars as pl
 import pytest
 
-from services.features.domain.describe_features import SAMPLE, DescribeFeatures
+from services.features.domain.describe_features import SAMPLE, DescribeFeatures, FeatureStatistics, _described, meaning
 from services.features.domain.html_features import render_features
-from tenon.core.errors import Invalid, Precondition
+from tenon.core.errors import Invalid, NotFound, Precondition
 from tenon.core.specs import FeatureViewSpec
 from tests.unit.services.features.test_features_use_cases import DAY, NORTH, VIEW, World, micros, sale
 
@@ -81,6 +82,46 @@ def test_an_entity_s_history(world: World) -> None:
         with pytest.raises(Invalid) as refused:
             describe.history(NORTH, "shop_history", keys, start, end, points)
         assert refused.value.reason == reason
+
+
+def test_nobody_has_no_spell_of_time(world: World) -> None:
+    """An entity without events, asked for without a range, is not found; its name is not repeated in the error."""
+    world.commit(sale(1, 90, "a", "1.50"))
+    with pytest.raises(NotFound, match="no event of this entity") as refused:
+        describing(world).history(NORTH, "shop_history", {"shop": "Mrs Smith"}, None, None, 2)
+    assert "Smith" not in str(refused.value)
+
+
+def series(values: list[float | None]) -> FeatureStatistics:
+    """What is said of these values."""
+    feature = VIEW.features()[0]
+    return _described(feature, "x", pl.Series("x", values, pl.Float64), [0, len(values)])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1e308, -1e308, 1.7e308, None], [2.0**63] * 3, [2.0**63, -(2.0**63), 2.0**53 - 1], [5e-324, 0.0], [1.797e308], [5e-324, 1e308], [0.1], [-1e17]],
+)  # fmt: skip
+def test_the_largest_numbers_are_drawn(values: list[float | None]) -> None:
+    """Bars rise, hold every value, and nothing is infinite, at the ends of float64 and of 64-bit integers."""
+    found = series(values)
+    there = [value for value in values if value is not None]
+    assert sum(found.counts) == len(there)
+    assert found.edges == sorted(found.edges)
+    told = [*found.edges, found.whole.mean, found.whole.low, found.whole.median, found.whole.high]
+    assert all(number is not None and math.isfinite(number) for number in told)
+    assert found.whole.mean == pytest.approx(math.fsum(value / len(there) for value in there), rel=1e-9)
+
+
+def test_a_feature_is_said_in_words() -> None:
+    """Conditions, filters and expressions are told as they are declared."""
+    view = FeatureViewSpec.model_validate(
+        {"name": "v", "dataset": "sales", "entity": ["shop"], "expressions": {"twice": "dear_rate_1d * 2"},
+         "aggregates": [{"column": "price", "functions": ["rate"], "windows": ["1d"], "as": "dear", "condition": {"above": 1, "below": 7.5},
+                         "where": {"shop": {"in": ["a", "b"]}, "open": {"in": [True]}}}]}
+    )  # fmt: skip
+    said = [meaning(view, feature) for feature in view.features()]
+    assert said == ["rate above 1 and below 7.5 of price in 1d where shop is a, b and open is true", "dear_rate_1d * 2"]
 
 
 def test_lineage_goes_from_feature_to_file(world: World) -> None:
