@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from tenon.cli.failures import ServiceFailed, Unreachable
+from tenon.cli.failures import BadUsage, ServiceFailed, Unreachable
 from tenon.cli.locate import Platform, is_running
 from tenon.core.errors import Kind, Place, TenonError, error_class
 
@@ -76,7 +76,7 @@ class Client:
             sent["authorization"] = f"Bearer {self.platform.api_key}"
         payload: bytes | IO[bytes] | None = stream
         if body is not None:
-            payload = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+            payload = _json(body)
             sent["content-type"] = "application/json"
         with self._first_word(f"waiting for {service} at {base} …"):
             answer = self._send(service, base, method, url, payload, sent, seconds, patient=patient)
@@ -217,6 +217,18 @@ class _Answer(dict[str, Any]):
             f"{self._service} at {self._base} answered without {key!r}; is it of another version than this command?",
             hint=f"check TENON_{self._service.upper()}_URL; `tenon doctor` shows what is used",
         )
+
+
+def _json(body: Any) -> bytes:
+    """The body as it is sent. Python reads texts such as 1e999, NaN and a lone `\\ud800` that JSON has no bytes for."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise BadUsage("a text to be sent holds half of a surrogate pair, which is no character") from None
+    except ValueError:
+        raise BadUsage(
+            "a number to be sent is not finite or too large to be one", hint="use null for a missing number"
+        ) from None
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.tenon.cli.conftest import Run
 from tests.unit.tenon.cli.fake_platform import FakePlatform
 
@@ -64,3 +66,13 @@ def test_fresh_rows_are_pushed(run: Run, example: FakePlatform, clean: Path) -> 
     wrong = run("features", "push", "orders", "--row", "7")
     assert wrong.code == 2
     assert "line 1 is not a JSON object" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("NaN", "not finite"), ("1e999", "not finite"), ('"\\ud800"', "surrogate")]
+)
+def test_what_json_has_no_bytes_for_is_a_usage_error(run: Run, example: FakePlatform, value: str, said: str) -> None:
+    """Python's reader takes more than JSON can say; that is told, and is no crash."""
+    found = run("features", "push", "orders", "--row", f'{{"order": 1, "amount": {value}}}')
+    assert found.code == 2
+    assert said in found.err
