@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import redis
 
+from services.monitor.storage.incidents.incidents import SqlIncidents
+from services.monitor.storage.incidents.outbox import SqlOutbox
 from tests.support.fakes_monitor import FakeRegistry, MonitorProcess, wait_for
+from tests.support.incident_history_suite import IncidentHistorySuite, Kept
 from tests.support.incident_storage_suite import IncidentStorageSuite
 from tests.support.monitor_data import batch_document, manifest, numeric_baseline
 from tests.support.monitor_storage_suite import MonitorStorageSuite, Store
@@ -29,6 +32,17 @@ def store(postgres_server: PostgresServer) -> Iterator[Store]:
 
 class TestPostgresIncidents(IncidentStorageSuite):
     """The suite of incidents."""
+
+
+class TestPostgresHistory(IncidentHistorySuite):
+    """The suite of histories."""
+
+    @pytest.fixture
+    def kept(self, store: Store) -> Kept:
+        """Emptied."""
+        store.clear()
+        incidents = SqlIncidents(store.database)
+        return Kept(incidents, incidents, SqlOutbox(store.database))
 
 
 class TestPostgres(MonitorStorageSuite):

@@ -6,8 +6,9 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.monitor.domain.incidents.history import of_delivery, of_note
 from services.monitor.domain.incidents.ports import Delivery, Message, Outcome, Round, RoundResult
-from services.monitor.domain.incidents.words import Cell, Incident, IncidentKind, Note, State
+from services.monitor.domain.incidents.words import Cell, Deed, Incident, IncidentKind, Moment, Note, State
 from services.monitor.domain.model import Role, Window
 from services.monitor.domain.releases import Known, Release
 from tenon.core.specs import MonitorSpec
@@ -28,6 +29,7 @@ class MemoryRounds:
     told: dict[tuple[str, str], int] = field(default_factory=dict)
     all_notes: dict[tuple[str, str], Note] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
     lose: bool = False
     """Another replica is always faster."""
 
@@ -55,6 +57,7 @@ class MemoryRounds:
         self.cursors |= result.cursors
         self.incidents |= {one.id: copy.deepcopy(one) for one in result.incidents}
         self.messages += result.messages
+        self.moments += result.history
         self.told |= {
             (one, message.tenant): result.told_at for message in result.messages for one in message.incident_ids
         }
@@ -90,10 +93,22 @@ class MemoryRounds:
     def put_note(self, note: Note) -> None:
         """See the port."""
         self.all_notes[note.incident_id, note.tenant] = note
+        self.moments.append(of_note(note))
 
-    def drop_note(self, tenant: str, incident_id: str) -> None:
+    def drop_note(self, note: Note) -> None:
         """See the port."""
-        self.all_notes.pop((incident_id, tenant), None)
+        self.all_notes.pop((note.incident_id, note.tenant), None)
+        self.moments.append(of_note(note, taken_back=True))
+
+    def history(self, tenant: str, incident_id: str, limit: int) -> list[Moment]:
+        """See the port."""
+        found = [
+            one
+            for one in self.moments
+            if one.incident_id == incident_id
+            and (one.tenant == tenant or (not tenant and one.event in (Deed.ACKNOWLEDGED, Deed.SNOOZED, Deed.WOKEN)))
+        ]
+        return sorted(found, key=lambda one: one.at)[-limit:]
 
     def _mine(self, incident: Incident, tenant: TenantId) -> Incident:
         mine = copy.deepcopy(incident)
@@ -170,6 +185,8 @@ class MemoryOutbox:
 
     waiting: list[tuple[int, Delivery]] = field(default_factory=list)
     settled: list[Outcome] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
+    """A `MemoryRounds`' own, to be read there."""
 
     def claim(self, now: int, lease: int, limit: int) -> list[Delivery]:
         """See the port."""
@@ -180,6 +197,7 @@ class MemoryOutbox:
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """See the port."""
         self.settled.append(outcome)
+        self.moments += of_delivery(delivery, outcome)
         if outcome.again_at is not None:
             again = Delivery(
                 delivery.id,

@@ -101,7 +101,7 @@ class IncidentStorageSuite:
         assert incidents.notes("north", ["a"]) == {"a": Note("a", "north", "Eva", 6, 99)}
         assert incidents.notes("", ["a"]) == {}
         assert list(incidents.begin(0).notes) == [Note("a", "north", "Eva", 6, 99)]
-        incidents.drop_note("north", "a")
+        incidents.drop_note(Note("a", "north", "Eva", 7, None))
         assert incidents.notes("north", ["a"]) == {}
 
     def test_a_message_is_sent_by_one_and_lost_by_none(self, store: Store) -> None:

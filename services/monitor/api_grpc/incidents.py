@@ -69,7 +69,9 @@ class IncidentCalls:
 
     def WakeIncident(self, request: pb.WakeIncidentRequest, context: grpc.ServicerContext) -> pb.WakeIncidentResponse:
         """See the proto."""
-        found = self.incidents.wake(_whose(request.tenant, Scope.WRITE), request.incident)
+        tenant = _whose(request.tenant, Scope.WRITE)
+        who = request.who or current_principal().name
+        found = self.incidents.wake(tenant, request.incident, who, request.text)
         return pb.WakeIncidentResponse(incident=incident_message(found))
 
 
@@ -112,6 +114,14 @@ def incident_message(shown: dict[str, Any]) -> pb.Incident:
         docs=shown["docs"],
         tenants=shown.get("tenants", []),
         tenants_looked_at=shown.get("tenants_looked_at", 0),
+        history=[_moment(one) for one in shown.get("history", [])],
+    )  # fmt: skip
+
+
+def _moment(one: dict[str, Any]) -> pb.IncidentMoment:
+    return pb.IncidentMoment(
+        at=_timestamp(one["at"]), event=one["event"], who=one["who"], text=one["text"], until=_timestamp(one["until"]),
+        tenant=one.get("tenant") or "",
     )  # fmt: skip
 
 

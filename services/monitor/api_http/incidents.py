@@ -68,8 +68,9 @@ def add_incident_routes(app: FastAPI, use: UseCases) -> None:
         return use.incidents.snooze(tenant, incident, who, body.ends(use.now()), body.text)
 
     @app.post(base + "/{incident}:wake", summary="Take an acknowledgement or a snooze back")
-    def wake(tenant: Writer, incident: str) -> dict[str, Any]:
-        return use.incidents.wake(tenant, incident)
+    def wake(tenant: Writer, incident: str, request: Request, body: Acknowledgement | None = None) -> dict[str, Any]:
+        said = body or Acknowledgement()
+        return use.incidents.wake(tenant, incident, said.who or principal_of(request).name, said.text)
 
     @app.get("/v1/incidents", summary="All tenants' incidents, for the operator")
     def list_all(_: Operator, state: State = "open", limit: Limit = 100) -> dict[str, Any]:
@@ -88,5 +89,6 @@ def add_incident_routes(app: FastAPI, use: UseCases) -> None:
         return use.incidents.snooze(None, incident, body.who or who.name, body.ends(use.now()), body.text)
 
     @app.post("/v1/incidents/{incident}:wake", summary="Take the operator's acknowledgement or snooze back")
-    def wake_any(_: Operator, incident: str) -> dict[str, Any]:
-        return use.incidents.wake(None, incident)
+    def wake_any(who: Operator, incident: str, body: Acknowledgement | None = None) -> dict[str, Any]:
+        said = body or Acknowledgement()
+        return use.incidents.wake(None, incident, said.who or who.name, said.text)

@@ -9,6 +9,7 @@ from services.monitor.domain.alerts.routes import compose
 from services.monitor.domain.incidents.causes import suspects
 from services.monitor.domain.incidents.discovery import round_level
 from services.monitor.domain.incidents.from_operations import TICK
+from services.monitor.domain.incidents.history import of_round
 from services.monitor.domain.incidents.ledger import Ledger
 from services.monitor.domain.incidents.ports import RoundResult
 from services.monitor.domain.incidents.words import IncidentPolicy, State
@@ -101,7 +102,8 @@ class WatchFleet:
             # Without a test no level was spent: the time goes on to the next round.
             tested = any(cell.p_value is not None for cell in cells)
             at = now if tested or before.at is None else before.at
-            result = RoundResult(at, cursors, list(ledger.changed.values()), messages, now)
+            changed = list(ledger.changed.values())
+            result = RoundResult(at, cursors, changed, messages, now, of_round(news, changed, now))
             if not self._rounds.commit(before, result):
                 return 0
         self._show(ledger, news)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenon.cli.client import Client
 
 _SHOWN = 10
+_PEOPLES = ("acknowledged", "snoozed", "woken")
 
 
 def _whose(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,14 +118,19 @@ def snooze(
 
 @incidents.command()
 @click.argument("incident")
+@click.option("--text", default="", metavar="TEXT", help="Why.")
+@click.option("--by", default="", metavar="NAME", help="Who you are; left out: the name of the API key.")
 @_whose
 @data_option()
 @json_option
 @click.pass_obj
-def wake(output: Output, incident: str, everyone: bool, tenant: str | None, data: str | None) -> None:
+def wake(
+    output: Output, incident: str, text: str, by: str, everyone: bool, tenant: str | None, data: str | None
+) -> None:  # fmt: skip
     """Take an acknowledgement or a snooze back."""
     client = open_client(data, output)
-    _noted(output, client.post("monitor", f"{_path(client, tenant, everyone, incident)}:wake"))
+    path = _path(client, tenant, everyone, incident)
+    _noted(output, client.post("monitor", f"{path}:wake", {"text": text, "who": by}))
 
 
 def _path(client: Client, tenant: str | None, everyone: bool, *incident: str) -> str:
@@ -174,7 +180,22 @@ def _show(output: Output, one: dict[str, Any]) -> None:
     left = len(one["evidence"]) - _SHOWN + one["evidence_left_out"]
     if left > 0:
         output.line(f"… and {left} more (--json)")
+    if one["history"]:
+        output.line("\nwhat happened:")
+    for moment in one["history"]:
+        output.line(f"- {moment['at'][:16].replace('T', ' ')}  {_moment(moment)}")
     output.say(f"more: {one['docs']}")
+
+
+def _moment(one: dict[str, Any]) -> str:
+    by = "by " if one["event"] in _PEOPLES else ""
+    words = [
+        str(one["event"]).replace("_", " "),
+        by + one["who"] if one["who"] else "",
+        f"of {one['tenant']}" if one.get("tenant") else "",
+        f"until {one['until'][:16].replace('T', ' ')}" if one["until"] else "",
+    ]
+    return " ".join(word for word in words if word) + (f": {one['text']}" if one["text"] else "")
 
 
 def _noted(output: Output, one: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from services.monitor.api_http.pages.addresses import incident_url, incidents_url, model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit, posted_form
 from services.monitor.api_http.pages.html import join, tag
+from services.monitor.api_http.pages.incident_history import history_section
 from services.monitor.api_http.pages.incident_list import severity_mark, whose
 from services.monitor.api_http.pages.words import facts, marked, minute, named, table, when
 from tenon.core.errors import Invalid, Place
@@ -19,8 +20,6 @@ from tenon.core.tenancy import Scope
 from tenon.core.timestamps import parse_duration, parse_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from services.monitor.api_http.pages.layout import Trail
     from services.monitor.api_http.use_cases import UseCases
     from tenon.core.tenancy import TenantId
@@ -139,7 +138,7 @@ def _one(use: UseCases, visit: Visit, tenant: TenantId | None, incident: str, sa
         body.append(tag("p", "It is part of ", tag("a", found["merged_into"], href=incident_url(_name(tenant), found["merged_into"]))))  # fmt: skip
     if found["state"] == "open":
         body.append(_controls(visit, here, found["note"]))
-    body += [_evidence(found), _history(found), tag("p", "More: ", tag("code", found["docs"]), class_="facts")]
+    body += [_evidence(found), history_section(found), tag("p", "More: ", tag("code", found["docs"]), class_="facts")]
     trail = [*_trail(tenant), (found["id"], here)]
     return visit.page(f"Incident {found['id']}", *body, trail=trail)
 
@@ -198,41 +197,6 @@ def _evidence(found: dict[str, Any]) -> Markup:
     )
 
 
-def _history(found: dict[str, Any]) -> Markup:
-    moments = sorted(found.get("history") or _told(found), key=lambda one: one["at"])
-    items = [
-        tag("li", tag("time", minute(parse_rfc3339(one["at"])), datetime=one["at"]), " ", one["text"])
-        for one in moments
-    ]
-    return tag("section", tag("h2", "What happened"), tag("ul", items))
-
-
-def _told(found: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """What can be said of its course: who joined when, who took it, when it was over."""
-    joined: dict[tuple[str, str, str], list[str]] = {}
-    for row in found["evidence"]:
-        joined.setdefault((row["since"][:16], row["tenant"], row["model"]), []).append(row["feature"])
-        if row["over"]:
-            yield {
-                "at": row["seen_until"],
-                "text": f"{row['feature']} of {row['tenant']}/{row['model']} was seen for the last time",
-            }
-    for (since, tenant, model), features in joined.items():
-        shown = ", ".join(features[:4]) + (f" and {len(features) - 4} more" if len(features) > 4 else "")
-        yield {"at": f"{since}:00Z", "text": f"the first window that shows it of {tenant}/{model} begins: {shown}"}
-    yield {"at": found["opened_at"], "text": "the incident was opened"}
-    note = found["note"]
-    if note is not None:
-        yield {
-            "at": note["at"],
-            "text": f"{note['action']} by {note['who']}" + (f": {note['text']}" if note["text"] else ""),
-        }
-    if found["reopened"]:
-        yield {"at": found["updated_at"], "text": f"opened again {found['reopened']} times so far"}
-    if found["closed_at"]:
-        yield {"at": found["closed_at"], "text": f"over: {found['close_reason']}"}
-
-
 def _noted(use: UseCases, visit: Visit, tenant: TenantId | None, incident: str, form: dict[str, str]) -> Response:
     action, text = form.get("action", ""), form.get("text", "").strip()
     if action == "acknowledge":
@@ -243,7 +207,7 @@ def _noted(use: UseCases, visit: Visit, tenant: TenantId | None, incident: str, 
         use.incidents.snooze(tenant, incident, visit.person, use.now() + parse_duration(length, "for"), text)
         said = f"Nothing more of it for {SNOOZES.get(length, length)}."
     elif action == "wake":
-        use.incidents.wake(tenant, incident)
+        use.incidents.wake(tenant, incident, visit.person)
         said = "Taken back."
     else:
         raise Invalid("FORM_INVALID", f"there is no action {action[:40]!r}", place=Place(field="action"))

@@ -254,7 +254,10 @@ class ExamineOperations:
                 place = _Place(tenant, model, newest.get((tenant, model), 0), Role.STABLE, Window(start, tick), words)
                 cell = place.cell(
                     "traffic", min(1.0, usual.tail(count) * len(SPANS)), effect, count,
-                    f"{count:,} requests in the last {words}; at this time of the week {usual.least:,.0f} are usual at least",
+                    f"{count:,} requests in the last {words}; " + (
+                        f"at this time of the week {usual.least:,.0f} are usual at least" if usual.known
+                        else "not enough history to say how many are usual"
+                    ),
                     change="lower", enough=usual.least >= _FEW,
                 )  # fmt: skip
                 if cell.enough and effect < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from services.monitor.domain.incidents.history import moment_json
 from services.monitor.domain.incidents.view import view
 from services.monitor.domain.incidents.words import Incident, Note, State
 from tenon.core.errors import Invalid, NotFound, Place, Precondition
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_SNOOZE = 90 * 86_400_000_000
 MOST = 500
+MOMENTS = 200
+"""The newest of an incident's history."""
 STATES: dict[str, tuple[State, ...]] = {
     "open": (State.OPEN,),
     "closed": (State.CLOSED, State.MERGED),
@@ -52,7 +55,7 @@ class HandleIncidents:
         """One. Raises `NotFound`, for another tenant's as well."""
         found = self._find(tenant, incident_id)
         note = self._incidents.notes(_name(tenant), [found.id]).get(found.id)
-        return view(found, self._holding(note), tenant=_name(tenant), docs_url=self._docs_url)
+        return self._whole(tenant, found, self._holding(note))
 
     def acknowledge(self, tenant: TenantId | None, incident_id: str, who: str, text: str = "") -> dict[str, Any]:
         """Somebody is at it: no reminders, only when it gets worse and when it is over."""
@@ -70,11 +73,13 @@ class HandleIncidents:
             )  # fmt: skip
         return self._note(tenant, incident_id, who, until, text)
 
-    def wake(self, tenant: TenantId | None, incident_id: str) -> dict[str, Any]:
+    def wake(self, tenant: TenantId | None, incident_id: str, who: str, text: str = "") -> dict[str, Any]:
         """Take an acknowledgement or a snooze back."""
         found = self._find(tenant, incident_id)
-        self._incidents.drop_note(_name(tenant), found.id)
-        return view(found, tenant=_name(tenant), docs_url=self._docs_url)
+        note = self._incidents.notes(_name(tenant), [found.id]).get(found.id)
+        if note is not None:
+            self._incidents.drop_note(Note(found.id, _name(tenant), who[:200], self._now(), None, text[:2000]))
+        return self._whole(tenant, found, None)
 
     def _note(
         self, tenant: TenantId | None, incident_id: str, who: str, until: int | None, text: str
@@ -87,7 +92,13 @@ class HandleIncidents:
             )  # fmt: skip
         note = Note(found.id, _name(tenant), who[:200], self._now(), until, text[:2000])
         self._incidents.put_note(note)
-        return view(found, note, tenant=_name(tenant), docs_url=self._docs_url)
+        return self._whole(tenant, found, note)
+
+    def _whole(self, tenant: TenantId | None, found: Incident, note: Note | None) -> dict[str, Any]:
+        """With its history."""
+        kept = self._incidents.history(_name(tenant), found.id, MOMENTS)
+        shown = view(found, note, tenant=_name(tenant), docs_url=self._docs_url)
+        return shown | {"history": [moment_json(one, _name(tenant)) for one in kept]}
 
     def _find(self, tenant: TenantId | None, incident_id: str) -> Incident:
         found = self._incidents.get(tenant, incident_id[:32])

@@ -48,6 +48,7 @@ class Ledger:
         self._all = {one.id: one for one in incidents}
         self.changed: dict[str, Incident] = {}
         self._news: dict[tuple[str, Event], set[str]] = defaultdict(set)
+        self._joined: dict[str, set[Key]] = defaultdict(set)
         self._recent: dict[tuple[IncidentKind, str], list[tuple[Incident, Member]]] = {}
         """Members of single tenants' incidents of a short while ago, by what moved."""
 
@@ -63,7 +64,8 @@ class Ledger:
         for (key, event), tenants in self._news.items():
             told = self._news.get((key, Event.OPENED), set()) if event in (Event.GREW, Event.WORSENED) else set()
             if left := tenants - told:
-                found.append(Happened(event, self._all[key], tuple(sorted(left))))
+                joined = sorted(self._joined[key]) if event is Event.GREW else ()
+                found.append(Happened(event, self._all[key], tuple(sorted(left)), tuple(joined)))
         return found
 
     def step(self, cells: Sequence[Cell], level: float) -> None:
@@ -273,10 +275,11 @@ class Ledger:
         before = {key for key, one in incident.members.items() if not one.over}
         for cell in cells:
             self._take(incident, cell)
-        joined = {cell.tenant for cell in cells if cell.key not in before}
+        joined = {cell.key for cell in cells if cell.key not in before}
         incident.tenants_looked_at = max(incident.tenants_looked_at, len(incident.tenants))
         if joined:
-            self._tell(Event.GREW, incident, joined)
+            self._joined[incident.id] |= joined
+            self._tell(Event.GREW, incident, {tenant for tenant, _, _ in joined})
 
     def _take(self, incident: Incident, cell: Cell) -> None:
         incident.members[cell.key] = Member(

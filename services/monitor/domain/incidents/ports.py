@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.monitor.domain.incidents.words import Cell, Incident, Note, State
+    from services.monitor.domain.incidents.words import Cell, Incident, Moment, Note, State
     from services.monitor.domain.log.operations import Operated
     from services.monitor.domain.model import Role, Window
     from tenon.core.tenancy import TenantId
@@ -49,6 +49,7 @@ class RoundResult:
     incidents: Sequence[Incident]
     messages: Sequence[Message] = ()
     told_at: int = 0
+    history: Sequence[Moment] = ()
 
 
 class Rounds(Protocol):
@@ -85,11 +86,16 @@ class Incidents(Protocol):
         ...
 
     def put_note(self, note: Note) -> None:
-        """Acknowledge or snooze, instead of what held before."""
+        """Acknowledge or snooze, instead of what held before; the history keeps both."""
         ...
 
-    def drop_note(self, tenant: str, incident_id: str) -> None:
-        """As if it never had been."""
+    def drop_note(self, note: Note) -> None:
+        """Nothing holds any more of what `note.tenant` noted; the history keeps who took it back and when."""
+        ...
+
+    def history(self, tenant: str, incident_id: str, limit: int) -> list[Moment]:
+        """The newest moments of one incident, the oldest first. A tenant gets its own; the operator (`tenant` empty) its
+        own and what tenants' people did."""
         ...
 
 
@@ -179,5 +185,5 @@ class Outbox(Protocol):
         ...
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Note what became of one."""
+        """Note what became of one. Told, or given up, is a moment of each incident in it."""
         ...

@@ -6,7 +6,8 @@ towards a value that is typical while there are few hours, and never below a flo
 out, so that a trouble of yesterday is not what is usual today. A window's p-value is the beta-binomial's tail.
 
 Requests. How many are usual in an hour is the least of the same hour of the week (an hour sooner or later as well: clocks change twice a
-year) in up to four weeks. Around it counts are negative binomial; how irregular they are is estimated from hours a week apart.
+year) in two to four weeks. With one week behind it, it is the least of that hour on every day so far: a model that is asked on each day of the week
+can be told to have stopped, and of one that rests on some day nothing can be said yet. Within the first week nothing can be said of any. Around it counts are negative binomial; how irregular they are is estimated from hours a week apart.
 
 Williams, D. A. (1975). The analysis of binary responses from toxicological experiments. Biometrics 31.
 Griffiths, D. A. (1973). Maximum likelihood estimation for the beta-binomial distribution. Biometrics 29.
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 DAY = 24 * HOUR
 WEEK = 7 * DAY
 WEEKS = 4
+_ENOUGH_WEEKS = 2
+"""From which on the same hour of the week says what is usual by itself: the first week of a tenant is rarely like the others."""
 _TERMS, _NO_MORE = 512, 1e-6
 _PRIOR_ROWS = 100.0
 _PRIOR_HOURS = 24.0
@@ -108,6 +111,8 @@ class Requests:
 
     least: float
     irregular: float
+    known: bool = True
+    """Whether there is history enough to say it of any part of the window."""
 
     def tail(self, count: int) -> float:
         """How likely so few are.
@@ -125,19 +130,24 @@ class Requests:
 
 def usual_requests(counts: Mapping[int, int], first: int, start: int, end: int) -> Requests:
     """What [start, end) should have, from counts by the hour they began in; `first` is the first hour that was looked at."""
-    least = 0.0
+    least, known = 0.0, False
     hour = start // HOUR * HOUR
     while hour < end:
         share = (min(end, hour + HOUR) - max(start, hour)) / HOUR
-        least += share * _least_of_hour(counts, first, hour)
+        of_hour = _least_of_hour(counts, first, hour)
+        if of_hour is not None:
+            least, known = least + share * of_hour, True
         hour += HOUR
-    return Requests(least, _irregular(counts, first, start))
+    return Requests(least, _irregular(counts, first, start), known)
 
 
-def _least_of_hour(counts: Mapping[int, int], first: int, hour: int) -> float:
+def _least_of_hour(counts: Mapping[int, int], first: int, hour: int) -> float | None:
+    """None while nothing is known of this hour of the week."""
     lags = [weeks * WEEK for weeks in range(1, WEEKS + 1) if hour - weeks * WEEK - HOUR >= first]
-    if not lags:  # in the first week the days before must do
-        lags = [days * DAY for days in range(1, 7) if hour - days * DAY - HOUR >= first]
+    if not lags:
+        return None
+    if len(lags) < _ENOUGH_WEEKS:
+        lags = [days * DAY for days in range(1, 2 * 7) if hour - days * DAY - HOUR >= first]
     near = (hour - lag + away for lag in lags for away in (-HOUR, 0, HOUR))
     return float(min((counts.get(one, 0) for one in near), default=0))
 

@@ -148,6 +148,34 @@ class Happened:
     event: Event
     incident: Incident
     tenants: tuple[str, ...]
+    joined: tuple[Key, ...] = ()
+    """Of an incident that grew: what is new in it."""
+
+
+class Deed(enum.StrEnum):
+    """What people did about an incident, and what became of the messages about it."""
+
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    WOKEN = "woken"
+    TOLD = "told"
+    NOT_TOLD = "not_told"  # given up
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of an incident's history, as one reader may know it: a tenant, or with `tenant` empty the operator."""
+
+    incident_id: str
+    tenant: str
+    at: int
+    event: str
+    """An `Event` or a `Deed`."""
+    who: str = ""
+    """The person, or the webhook."""
+    text: str = ""
+    until: int | None = None
+    """Snoozed until then."""
 
 
 @dataclass(frozen=True, slots=True)

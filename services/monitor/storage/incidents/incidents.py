@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from services.monitor.domain.incidents.history import of_note
 from services.monitor.domain.incidents.ports import Round, RoundResult
-from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Note, Severity, State
+from services.monitor.domain.incidents.words import Incident, IncidentKind, Member, Moment, Note, Severity, State
+from services.monitor.storage.incidents.history import add_history, read_history
 from services.monitor.storage.incidents.tables import cursors, incidents, members, messages, notes, rounds, told
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class SqlIncidents:
                 key = sa.and_(told.c.incident_id == incident_id, told.c.tenant == tenant)
                 session.execute(told.delete().where(key))
                 session.execute(told.insert().values(incident_id=incident_id, tenant=tenant, at=result.told_at))
+            add_history(session, result.history)
         return True
 
     # --- looking at them
@@ -127,11 +130,18 @@ class SqlIncidents:
         with self._database.session() as session:
             _drop_note(session, note.tenant, note.incident_id)
             session.execute(notes.insert().values(**dataclasses.asdict(note)))
+            add_history(session, [of_note(note)])
 
-    def drop_note(self, tenant: str, incident_id: str) -> None:
+    def drop_note(self, note: Note) -> None:
         """See the port."""
         with self._database.session() as session:
-            _drop_note(session, tenant, incident_id)
+            _drop_note(session, note.tenant, note.incident_id)
+            add_history(session, [of_note(note, taken_back=True)])
+
+    def history(self, tenant: str, incident_id: str, limit: int) -> list[Moment]:
+        """See the port."""
+        with self._database.session() as session:
+            return read_history(session, tenant, incident_id, limit)
 
 
 def _take_turn(session: Session, before: Round, at: int) -> bool:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from services.monitor.domain.incidents.history import of_delivery
 from services.monitor.domain.incidents.ports import Delivery, Outcome
+from services.monitor.storage.incidents.history import add_history
 from services.monitor.storage.incidents.tables import messages
 
 if TYPE_CHECKING:
@@ -49,3 +51,4 @@ class SqlOutbox:
                     due_at=outcome.again_at, sent_at=outcome.at if outcome.sent else None, problem=outcome.problem[:500]
                 )
             )
+            add_history(session, of_delivery(delivery, outcome))

@@ -80,6 +80,21 @@ notes = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
+# Only added to. `tenant` is whose reader a line is for: a tenant, or empty for the operator.
+history = sa.Table(
+    "incident_history",
+    metadata,
+    sa.Column("id", _KEY, primary_key=True, autoincrement=True),
+    sa.Column("incident_id", sa.String(32), sa.ForeignKey("incidents.id"), nullable=False),
+    sa.Column("tenant", sa.String(40), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("event", sa.String(20), nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=True),
+    sa.Index(None, "incident_id", "tenant"),
+)
+
 # When somebody was last told of an incident; `tenant` is empty for the operator.
 told = sa.Table(
     "incident_told",

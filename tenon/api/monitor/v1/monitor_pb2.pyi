@@ -615,12 +615,16 @@ class SnoozeIncidentResponse(_message.Message):
     def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
 
 class WakeIncidentRequest(_message.Message):
-    __slots__ = ("tenant", "incident")
+    __slots__ = ("tenant", "incident", "who", "text")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     incident: str
-    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ...) -> None: ...
+    who: str
+    text: str
+    def __init__(self, tenant: _Optional[str] = ..., incident: _Optional[str] = ..., who: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class WakeIncidentResponse(_message.Message):
     __slots__ = ("incident",)
@@ -629,7 +633,7 @@ class WakeIncidentResponse(_message.Message):
     def __init__(self, incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
 
 class Incident(_message.Message):
-    __slots__ = ("id", "title", "state", "severity", "kind", "common", "tenant", "models", "features", "since", "opened_at", "updated_at", "closed_at", "close_reason", "merged_into", "reopened", "causes", "advice", "evidence", "evidence_left_out", "note", "docs", "tenants", "tenants_looked_at")
+    __slots__ = ("id", "title", "state", "severity", "kind", "common", "tenant", "models", "features", "since", "opened_at", "updated_at", "closed_at", "close_reason", "merged_into", "reopened", "causes", "advice", "evidence", "evidence_left_out", "note", "docs", "tenants", "tenants_looked_at", "history")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -654,6 +658,7 @@ class Incident(_message.Message):
     DOCS_FIELD_NUMBER: _ClassVar[int]
     TENANTS_FIELD_NUMBER: _ClassVar[int]
     TENANTS_LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     state: str
@@ -678,7 +683,24 @@ class Incident(_message.Message):
     docs: str
     tenants: _containers.RepeatedScalarFieldContainer[str]
     tenants_looked_at: int
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., state: _Optional[str] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., common: _Optional[bool] = ..., tenant: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., closed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_reason: _Optional[str] = ..., merged_into: _Optional[str] = ..., reopened: _Optional[int] = ..., causes: _Optional[_Iterable[str]] = ..., advice: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[IncidentEvidence, _Mapping]]] = ..., evidence_left_out: _Optional[int] = ..., note: _Optional[_Union[IncidentNote, _Mapping]] = ..., docs: _Optional[str] = ..., tenants: _Optional[_Iterable[str]] = ..., tenants_looked_at: _Optional[int] = ...) -> None: ...
+    history: _containers.RepeatedCompositeFieldContainer[IncidentMoment]
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., state: _Optional[str] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., common: _Optional[bool] = ..., tenant: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., closed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_reason: _Optional[str] = ..., merged_into: _Optional[str] = ..., reopened: _Optional[int] = ..., causes: _Optional[_Iterable[str]] = ..., advice: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[IncidentEvidence, _Mapping]]] = ..., evidence_left_out: _Optional[int] = ..., note: _Optional[_Union[IncidentNote, _Mapping]] = ..., docs: _Optional[str] = ..., tenants: _Optional[_Iterable[str]] = ..., tenants_looked_at: _Optional[int] = ..., history: _Optional[_Iterable[_Union[IncidentMoment, _Mapping]]] = ...) -> None: ...
+
+class IncidentMoment(_message.Message):
+    __slots__ = ("at", "event", "who", "text", "until", "tenant")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    event: str
+    who: str
+    text: str
+    until: _timestamp_pb2.Timestamp
+    tenant: str
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., who: _Optional[str] = ..., text: _Optional[str] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class IncidentEvidence(_message.Message):
     __slots__ = ("tenant", "model", "version", "feature", "change", "since", "seen_until", "rows", "p_value", "effect", "sentence", "hint", "over")

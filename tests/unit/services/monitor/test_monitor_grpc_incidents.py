@@ -113,6 +113,14 @@ def test_people_answer_for_themselves(door: Door) -> None:
         door.SnoozeIncident(pb.SnoozeIncidentRequest(tenant="north", incident=own.id), NOBODY)
     woken = door.WakeIncident(pb.WakeIncidentRequest(tenant="north", incident=own.id), NOBODY)
     assert not woken.incident.HasField("note")
+    told = [(one.event, one.who, one.until.seconds > 0) for one in woken.incident.history]
+    assert told[1:] == [
+        ("acknowledged", "key of north", False),
+        ("snoozed", "Ida", True),
+        ("snoozed", "Ida", True),
+        ("woken", "key of north", False),
+    ]
+    assert told[0] == ("opened", "", False)
     come_in("north", Scope.READ)
     with pytest.raises(Forbidden):
         door.WakeIncident(pb.WakeIncidentRequest(tenant="north", incident=own.id), NOBODY)

@@ -11,6 +11,7 @@ import pytest
 from services.monitor.api_http.pages.depth import depth_body
 from services.monitor.api_http.pages.history_plots import history_plots, retraining_marks
 from services.monitor.api_http.pages.html import tag
+from services.monitor.api_http.pages.incident_history import history_section
 from services.monitor.api_http.pages.incident_list import incidents_section
 from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
 from services.monitor.api_http.pages.model_tables import mistakes_table
@@ -299,6 +300,34 @@ def test_incidents_are_told_with_what_to_do() -> None:
     assert "Ada has acknowledged it" in told
     assert "and 4 more" in told
     assert 'href="/pages/incidents"' in str(incidents_section([], NOW))
+
+
+def test_the_course_of_an_incident_is_told_in_order() -> None:
+    """What was kept, what was seen, and of an incident of before histories what it knows itself; texts of people are escaped."""
+    row = {
+        "tenant": "north",
+        "model": "cost",
+        "feature": "age",
+        "since": "2026-01-01T00:00:00Z",
+        "seen_until": "2026-01-04T00:00:00Z",
+        "over": True,
+    }
+    kept = [
+        {"at": "2026-01-01T01:00:00Z", "event": "opened", "who": "", "text": "age of cost", "until": None},
+        {"at": "2026-01-02T00:00:00Z", "event": "snoozed", "who": "Ada", "text": "<b>", "until": "2026-01-03T00:00:00Z", "tenant": "north"},
+        {"at": "2026-01-02T00:00:01Z", "event": "not_told", "who": "chat", "text": "opened: answered 410", "until": None},
+    ]  # fmt: skip
+    shown = {"evidence": [row], "history": kept, "opened_at": "2026-01-01T01:00:00Z", "closed_at": "2026-01-05T00:00:00Z", "close_reason": "as usual", "note": None}  # fmt: skip
+    told = str(history_section(shown))
+    order = ["begins", "opened", "snoozed", "could not be told", "seen for the last time", "over"]
+    assert sorted(order, key=told.index) == order
+    assert "Ada of north until 2026-01-03 00:00 UTC: “&lt;b&gt;”" in told
+    assert "chat: opened: answered 410" in told
+    old = shown | {
+        "history": [],
+        "note": {"at": "2026-01-02T00:00:00Z", "action": "acknowledged", "who": "Ida", "text": "", "until": None},
+    }
+    assert all(word in str(history_section(old)) for word in ("opened", "acknowledged</strong> by Ida", "over"))
 
 
 def months(log: MemoryLog) -> TellMonth:

@@ -187,9 +187,41 @@ def test_few_requests_are_waited_for_longer() -> None:
     for _ in range(36):
         setting.pass_(without=("north",))
     assert setting.open == [(["north"], ["traffic"])]
-    counts = {MONDAY + hour * HOUR: 20 for hour in range(48)}
-    fresh = usual_requests(counts, MONDAY, MONDAY + 2 * DAY, MONDAY + 2 * DAY + 2 * HOUR)
+    counts = {MONDAY + hour * HOUR: 20 for hour in range(8 * 24)}
+    fresh = usual_requests(counts, MONDAY, MONDAY + 8 * DAY, MONDAY + 8 * DAY + 2 * HOUR)
     assert (fresh.least, fresh.tail(0) > 1e-4) == (40.0, True)
+
+
+def test_first_weekends_are_no_outage() -> None:
+    """An office asks from 8 to 18 on working days, since a Wednesday: no weekend of its first four weeks is an incident; then
+    a Wednesday's silence is one. Until a week is known it says that there is not enough history."""
+    chance = np.random.default_rng(1)
+    told, key, begin = Told(), ("north", "cost", 1, Role.STABLE), MONDAY + 2 * DAY
+    for hour in range(begin, MONDAY + 30 * DAY, HOUR):
+        if 8 <= hour // HOUR % 24 < 18 and (hour - MONDAY) // DAY % 7 < 5:
+            told.add(key, hour, did(int(chance.poisson(400 * chance.gamma(20, 1 / 20)))))
+    setting = Setting()
+    setting.told, setting.examine = told, ExamineOperations(told)
+    said = set()
+    for setting.now in range(begin + 12 * HOUR + TICK, MONDAY + 30 * DAY, 4 * HOUR):
+        sentences = [cell.sentence for cell in setting.look() if cell.feature == "traffic"]
+        said |= {(setting.now - begin) // DAY for text in sentences if "not enough history" in text}
+    assert setting.incidents == {}
+    assert said == set(range(8))  # The eighth day until its ninth hour.
+    setting.now = MONDAY + 30 * DAY + 12 * HOUR
+    setting.look()
+    assert setting.open == [(["north"], ["traffic"])]
+
+
+def test_what_is_asked_on_every_day_is_known_after_a_week() -> None:
+    """Round the clock since Monday: silence on the fifth day says nothing, on the ninth it is an incident within three hours."""
+    for days, found in ((4, []), (8, [(["north"], ["traffic"])])):
+        setting = Setting()
+        for hour in range(MONDAY, MONDAY + days * DAY, HOUR):
+            setting.told.add(("north", "cost", 1, Role.STABLE), hour, did(400))
+        setting.now = MONDAY + days * DAY + 3 * HOUR
+        setting.look()
+        assert setting.open == found
 
 
 def test_trouble_of_everybody_is_one_incident() -> None:

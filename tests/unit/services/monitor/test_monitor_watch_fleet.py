@@ -269,3 +269,58 @@ def test_operations_are_looked_at_every_five_minutes_on_a_level_of_their_own() -
     assert setting.open == []
     (incident,) = setting.rounds.incidents.values()
     assert incident.close_reason == "as usual 6 times in a row"
+
+
+def _course(setting: Setting, tenant: TenantId | None, incident: str) -> list[tuple[str, str, str]]:
+    history = setting.handle.show(tenant, incident)["history"]
+    assert [one["at"] for one in history] == sorted(one["at"] for one in history)
+    return [(one["event"], one["who"], one["text"]) for one in history]
+
+
+def test_an_incident_remembers_its_course() -> None:
+    """Opened, joined, acknowledged, taken back, snoozed, over, back again: with who, and in the order it happened."""
+    setting, north = Setting("north", "south", "east", "west"), TenantId("north")
+    setting.fleet.moved = {("north", "age"): (setting.now, "lower")}
+    setting.hour()
+    (found,) = setting.handle.list(north)
+    assert "history" not in found
+    setting.handle.acknowledge(north, found["id"], "Eva", "calling the lab")
+    setting.handle.wake(north, found["id"], "Eva")
+    assert setting.handle.wake(north, found["id"], "Eva")["note"] is None  # Nothing held: nothing is remembered.
+    setting.handle.snooze(north, found["id"], "Ida", setting.now + HOUR)
+    setting.fleet.moved["north", "sex"] = (setting.now, "lower")
+    setting.hour()
+    setting.fleet.moved = {}
+    setting.hour(2)
+    setting.fleet.moved = {("north", "age"): (setting.now, "lower")}
+    setting.hour()
+    title = "age of cost: values are lower than in training"
+    assert _course(setting, north, found["id"]) == [
+        ("opened", "", title),
+        ("acknowledged", "Eva", "calling the lab"),
+        ("woken", "Eva", ""),
+        ("snoozed", "Ida", ""),
+        ("grew", "", "sex of cost"),
+        ("closed", "", "as in training for 2 windows in a row"),
+        ("reopened", "", "age and 1 more of cost: values are lower than in training"),
+    ]
+    assert ("grew", "", "sex of north/cost") in _course(setting, None, found["id"])
+    people = [one for one in setting.handle.show(None, found["id"])["history"] if one["tenant"]]
+    assert [(one["tenant"], one["who"]) for one in people] == [("north", "Eva"), ("north", "Eva"), ("north", "Ida")]
+
+
+def test_a_history_names_no_other_tenant_to_a_tenant() -> None:
+    """Tenants follow one by one until it is common: each reads of itself, and where its own incident went."""
+    setting = Setting(*(f"tenant-{number}" for number in range(8)))
+    for number in range(4):
+        setting.fleet.moved[f"tenant-{number}", "age"] = (setting.now, "higher")
+        setting.hour()
+    merged = [one.id for one in setting.rounds.incidents.values() if one.merged_into]
+    (common,) = setting.handle.list(None)
+    assert _course(setting, None, merged[0])[-1] == ("merged", "", f"part of {common['id']} now")
+    assert _course(setting, None, common["id"])[-1][0] == "grew"
+    for number in range(4):
+        tenant = TenantId(f"tenant-{number}")
+        told = str([_course(setting, tenant, one["id"]) for one in setting.handle.list(tenant, state="all")])
+        assert "age of cost" in told
+        assert not any(f"tenant-{other}" in told for other in range(8) if other != number)
