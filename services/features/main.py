@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 from services.features.api_grpc import FeatureServicer
 from services.features.api_grpc.at_once import LookUpAtOnce
 from services.features.api_http.feast import feast_routes
 from services.features.api_http.push import push_routes
-from services.features.api_http.show import show_routes
+from services.features.api_http.show import show_routes, training_set_routes
 from services.features.api_http.views import feature_routes
 from services.features.clients.ingest import IngestDatasets
 from services.features.domain.build_online import BuildOnline, Pushes
 from services.features.domain.build_training_set import BuildTrainingSet
 from services.features.domain.define_views import DefineViews
 from services.features.domain.describe_features import DescribeFeatures
+from services.features.domain.forget_rows import ForgetRows
 from services.features.domain.known_keys import KnownKeys
 from services.features.domain.look_up_online import LookUpOnline, NoViews
 from services.features.domain.push_events import PushEvents
@@ -80,15 +82,22 @@ def main() -> None:
     )
     defining = DefineViews(views, datasets, online, requests)
     looking_up = LookUpOnline(online, views, meter, requests, _now)
+    scratch = settings.data_dir / "scratch"
+    # What a killed predecessor left there are rows of tenants, which nobody would find any more.
+    shutil.rmtree(scratch, ignore_errors=True)
+    files = BlobTrainingFiles(blobs, scratch)
+    forget = ForgetRows(datasets, lake, files, _now)
     training = BuildTrainingSet(
         views,
         datasets,
         lake,
-        BlobTrainingFiles(blobs, settings.data_dir / "scratch"),
+        files,
         meter,
         parallel=settings.features_parallel_training_sets,
-        scratch=settings.data_dir / "scratch",
+        scratch=scratch,
         memory=settings.features_training_set_mib << 20,
+        forget=forget,
+        now=_now,
     )
     authenticator = build_authenticator(settings)
     recent = RecentCallers()
@@ -113,6 +122,7 @@ def main() -> None:
     app.include_router(push_routes(pushing))
     app.include_router(feast_routes(looking_up, _now))
     app.include_router(show_routes(DescribeFeatures(views, datasets, lake), _now))
+    app.include_router(training_set_routes(files))
     recompute = Recompute(views, datasets, lake)
     servicer = FeatureServicer(defining, training, looking_up, recompute, pushing, _now)
     door = create_server(
@@ -128,8 +138,8 @@ def main() -> None:
         door=door,
         background=[
             authenticator.background,
-            Builder(builds, requests, settings.features_reconcile_seconds),
-            Consumer(settings.redis_url, DATASET_COMMITTED, SERVICE, DatasetCommittedHandler(builds)),
+            Builder(builds, requests, settings.features_reconcile_seconds, forget),
+            Consumer(settings.redis_url, DATASET_COMMITTED, SERVICE, DatasetCommittedHandler(builds, forget)),
         ],
         on_stop=[database.close],
     )

@@ -309,6 +309,7 @@ TOO_MANY_ROWS | Too many rows in one request. | Ask in several requests.
 TOO_MANY_WRITERS | Others kept changing the same thing at the same time. | Try again.
 TRAINING_ONE_CLASS | All training rows have the same label. | Change label.above, or load more data.
 TRAINING_SET_CHANGED | A training set is not the file that was promised. | Train again.
+TRAINING_SET_ERASED | The training set that this state of the tables gives was made before, and erased, because rows of it were. | Commit the data set's next file, so that ingest knows the table as it is now; `tenon features training-sets` says what was erased.
 TRAINING_SET_ELSEWHERE | Trainer and features use different blob stores. | Give both the same TENON_BLOB_URL.
 TRAINING_SET_MISSING | A training set is not where it should be. | Give trainer and features the same TENON_BLOB_URL, and train again.
 UPLOADS_BUSY | Too many bundles arrive at once. | Send this one again in a moment.

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 import redis
+from deltalake import DeltaTable
 
 from tenon.api.features.v1 import features_pb2 as pb
 from tenon.api.features.v1 import features_pb2_grpc
@@ -297,6 +298,35 @@ def test_training_sets_are_made_once_and_the_same(client: Client, ingest: FakeIn
     assert path.read_bytes() == data
     ingest.commit("north", "visits", lake_frame(DATASET, visits(310)[300:]))
     assert client.training_set(["bill"], ["patient_history"]).fingerprint != first.fingerprint
+
+
+def test_erased_rows_leave_training_sets(
+    client: Client, ingest: FakeIngest, redis_server: RedisServer, tmp_path: Path
+) -> None:  # fmt: skip
+    """The commit's event deletes the files of training sets that read erased rows; what they were stays, and says why."""
+    ingest.commit("north", "visits", lake_frame(DATASET, visits(100)))
+    table = DeltaTable(ingest.uri("north", "visits"))
+    table.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    client.apply(VIEW)
+    made = client.training_set(["bill"], ["patient_history"])
+    DeltaTable(ingest.uri("north", "visits")).delete("patient = 'p1'")
+    with redis.Redis.from_url(redis_server.url) as events:
+        events.xadd("tenon:events:dataset_committed", {"tenant": "north", "dataset": "visits"})
+
+    def record() -> dict[str, Any] | None:
+        (found,) = client.http.get("/v1/tenants/north/training-sets").json()["training_sets"]
+        return found if found["erased"] else None
+
+    erased = eventually(record)
+    assert (erased["fingerprint"], erased["spine"], erased["rows"]) == (made.fingerprint, "visits", 100)
+    assert erased["erased"]["rows"] == sum(visit["patient"] == "p1" for visit in visits(100))
+    assert list((tmp_path / "blobs/features/north/training").glob("*.parquet")) == []
+    again = client.training_set(["bill"], ["patient_history"])
+    assert again.rows == 100 - erased["erased"]["rows"]
+    newest, oldest = client.http.get("/v1/tenants/north/training-sets").json()["training_sets"]
+    assert (newest["fingerprint"], newest["erased"]) == (again.fingerprint, None)
+    assert oldest == erased
+    assert client.http.get("/v1/tenants/south/training-sets").json() == {"training_sets": []}
 
 
 def test_an_emptied_redis_is_rebuilt(client: Client, ingest: FakeIngest, redis_server: RedisServer) -> None:

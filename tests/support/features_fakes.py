@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from services.features.domain.lookup import nothing_in_pieces
-from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View, with_sizes
+from services.features.domain.model import ErasedBy, LakeTable, LoadedFile, OnlineState, TrainingSet, View, with_sizes
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN, Change, EntityNames, Pending, ServedView
 from tenon.core.errors import NotFound, RateLimited, Unavailable
@@ -130,6 +130,11 @@ class FakeLake:
             for version in range(max(since, 0) + 1, table.version + 1)
         ]  # fmt: skip
         return pl.concat(gone) if gone else commits[0].head(0).select(*keys, pl.lit(0).alias(REPLACED_IN))
+
+    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
+        """See `ports.Lake`."""
+        names = list(table.spec.primary_key)
+        return self.commits[table.uri][table.version].join(keys, on=names, how="semi").height
 
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""
@@ -337,25 +342,39 @@ class FakeTrainingFiles:
 
     frames: dict[tuple[TenantId, str], pl.DataFrame] = field(default_factory=dict)
     sets: dict[tuple[TenantId, str], TrainingSet] = field(default_factory=dict)
+    noted: dict[tuple[TenantId, str], int] = field(default_factory=dict)
 
     def find(self, tenant: TenantId, fingerprint: str) -> TrainingSet | None:
         """See `ports.TrainingFiles`."""
         return self.sets.get((tenant, fingerprint))
 
-    def write(
-        self,
-        tenant: TenantId,
-        fingerprint: str,
-        frame: pl.DataFrame | pl.LazyFrame,
-        *,
-        dataset_versions: dict[str, int],
-        view_digests: dict[str, str],
-    ) -> TrainingSet:
+    def write(self, tenant: TenantId, made: TrainingSet, frame: pl.DataFrame | pl.LazyFrame) -> TrainingSet:
         """See `ports.TrainingFiles`."""
         frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-        made = TrainingSet(f"fake://{fingerprint}", frame.height, fingerprint, "0" * 64, dataset_versions, view_digests)
-        self.frames[tenant, fingerprint], self.sets[tenant, fingerprint] = frame, made
+        made = replace(made, uri=f"fake://{made.fingerprint}", rows=frame.height, file_sha256="0" * 64)
+        self.frames[tenant, made.fingerprint], self.sets[tenant, made.fingerprint] = frame, made
         return made
+
+    def list(self, tenant: TenantId) -> Sequence[TrainingSet]:
+        """See `ports.TrainingFiles`."""
+        return [made for (owner, _), made in self.sets.items() if owner == tenant]
+
+    def erase(self, tenant: TenantId, training_set: TrainingSet, why: ErasedBy) -> None:
+        """See `ports.TrainingFiles`."""
+        self.frames.pop((tenant, training_set.fingerprint), None)
+        self.sets[tenant, training_set.fingerprint] = replace(training_set, erased=why)
+
+    def note_checked(self, tenant: TenantId, dataset: str, version: int) -> None:
+        """See `ports.TrainingFiles`."""
+        self.noted[tenant, dataset] = version
+
+    def checked(self, tenant: TenantId, dataset: str) -> int | None:
+        """See `ports.TrainingFiles`."""
+        return self.noted.get((tenant, dataset))
+
+    def list_checked(self) -> Sequence[tuple[TenantId, str]]:
+        """See `ports.TrainingFiles`."""
+        return list(self.noted)
 
 
 @dataclass

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.features.api_http.views import text_of
 from services.features.domain.describe_features import DescribeFeatures, FeatureStatistics, Lineage
 from services.features.domain.html_features import render_features
+from services.features.domain.model import TrainingSet
+from services.features.domain.ports import TrainingFiles
 from tenon.core.tenancy import Scope, TenantId
 from tenon.core.timestamps import parse_rfc3339, rfc3339
 from tenon.kit.http import allow
@@ -81,6 +83,28 @@ def show_routes(describe: DescribeFeatures, now: Callable[[], int]) -> APIRouter
         }
 
     return routes
+
+
+def training_set_routes(files: TrainingFiles) -> APIRouter:
+    """What training sets there are."""
+    routes = APIRouter(prefix="/v1/tenants/{tenant}/training-sets", tags=["features"])
+
+    @routes.get("")
+    def training_sets(tenant: Reader) -> dict[str, Any]:
+        """What was made from which versions of which data sets, newest first; `erased` says when and why the file of one
+        was deleted."""
+        found = sorted(files.list(tenant), key=lambda one: (-one.made_at, one.fingerprint))
+        return {"training_sets": [_training_set(one) for one in found]}
+
+    return routes
+
+
+def _training_set(one: TrainingSet) -> dict[str, Any]:
+    return asdict(one) | {
+        "columns": list(one.columns),
+        "made_at": rfc3339(one.made_at) if one.made_at else None,
+        "erased": None if one.erased is None else asdict(one.erased) | {"at": rfc3339(one.erased.at)},
+    }
 
 
 def _statistics(one: FeatureStatistics, starts: list[int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,13 +14,14 @@ from time import monotonic
 import polars as pl
 
 from services.features.domain.entity import scaled_integers
+from services.features.domain.forget_rows import ForgetRows
 from services.features.domain.frames import codes_of, micros, series_of
 from services.features.domain.model import LakeTable, TrainingSet, View
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Datasets, Lake, Meter, TrainingFiles, Views
 from services.features.domain.read_events import read_events
 from services.features.domain.spread_join import Spine, SpreadJoin, items_of
-from tenon.core.errors import Invalid, Place, Precondition, did_you_mean
+from tenon.core.errors import Invalid, Place, Precondition, Unavailable, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.events import Column, IntArray
@@ -28,6 +29,7 @@ from tenon.windows.events import Column, IntArray
 MEMORY = 2 << 30
 """About how much memory a training set may take; a larger one is made through files."""
 _SHARE = 4
+_ATTEMPTS = 3
 FORMAT = 4
 """Counted up when the same inputs would give another file."""
 
@@ -37,9 +39,12 @@ class BuildTrainingSet:
 
     def __init__(
         self, views: Views, datasets: Datasets, lake: Lake, files: TrainingFiles, meter: Meter, *, parallel: int = 1,
-        scratch: Path | None = None, memory: int = MEMORY,
+        scratch: Path | None = None, memory: int = MEMORY, forget: ForgetRows | None = None,
+        now: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
+        """`forget` says whether what was made may still be given out."""
         self._views, self._datasets, self._lake, self._files, self._meter = views, datasets, lake, files, meter
+        self._forget, self._now = forget, now
         self._scratch, self._memory = scratch, memory
         # Each holds its columns in memory; more at once would be slower, not faster.
         self._turn = threading.BoundedSemaphore(parallel)
@@ -50,6 +55,17 @@ class BuildTrainingSet:
         began = monotonic()
         if len(set(views)) < len(views):
             raise Invalid("VIEW_TWICE", "a view is named twice", place=Place(field="views"))
+        for _ in range(_ATTEMPTS):
+            made, reused, tables = self._once(tenant, spine, columns, views)
+            if reused or self._forget is None or self._forget.may_be_given(tenant, made, tables):
+                self._meter.trained(made.rows, monotonic() - began, reused=reused)
+                return made
+        raise Unavailable("TRAINING_SET_ERASED", f"rows of {spine!r} or its views are being erased again and again")
+
+    def _once(
+        self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str]
+    ) -> tuple[TrainingSet, bool, list[LakeTable]]:
+        """From the tables as they are now: the training set, whether it was there already, and the tables."""
         stored = [self._views.get(tenant, name) for name in views]
         tables = {spine: self._table(tenant, spine)}
         for view in stored:
@@ -61,19 +77,24 @@ class BuildTrainingSet:
             check_entity(plan, tables[spine].spec)
         fingerprint = _fingerprint(spine, tables, carried, stored, plans)
         found = self._files.find(tenant, fingerprint)
-        if found is not None:
-            self._meter.trained(found.rows, monotonic() - began, reused=True)
-            return found
-        with self._turn, self._joined(tables, spine, carried, plans) as frame:
-            made = self._files.write(
-                tenant,
-                fingerprint,
-                frame,
-                dataset_versions={name: table.version for name, table in sorted(tables.items())},
-                view_digests={view.name: view.digest for view in stored},
+        if found is not None and found.erased is not None:
+            # Only an ingest that was put back to an earlier state still names the table of that time.
+            raise Precondition(
+                "TRAINING_SET_ERASED",
+                f"rows of {found.erased.dataset!r} that this training set would be made from were erased",
+                place=Place(field=found.erased.dataset),
+                hint=f"ingest does not know version {found.erased.table_version} of the table yet: commit a file to it",
             )
-        self._meter.trained(made.rows, monotonic() - began, reused=False)
-        return made
+        if found is not None:
+            return found, True, list(tables.values())
+        planned = TrainingSet(
+            uri="", rows=0, fingerprint=fingerprint, file_sha256="",
+            dataset_versions={name: table.version for name, table in sorted(tables.items())},
+            view_digests={view.name: view.digest for view in stored},
+            spine=spine, columns=tuple(carried), made_at=self._now(),
+        )  # fmt: skip
+        with self._turn, self._joined(tables, spine, carried, plans) as frame:
+            return self._files.write(tenant, planned, frame), False, list(tables.values())
 
     def _table(self, tenant: TenantId, dataset: str) -> LakeTable:
         table = self._datasets.table(tenant, dataset)

@@ -116,8 +116,19 @@ class AskedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasedBy:
+    """Why a training set's file was deleted: rows that it was made from were removed from a data set. `rows`: how many
+    of them it had read; None where that cannot be told any more. `at` in microseconds."""
+
+    dataset: str
+    table_version: int
+    rows: int | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """A training set in the blob store."""
+    """A training set in the blob store. `erased`: its file is gone; what it was made from stays known."""
 
     uri: str
     rows: int
@@ -125,3 +136,7 @@ class TrainingSet:
     file_sha256: str
     dataset_versions: dict[str, int]
     view_digests: dict[str, str]
+    spine: str = ""
+    columns: tuple[str, ...] = ()
+    made_at: int = 0
+    erased: ErasedBy | None = None

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from services.features.domain.model import LakeTable, LoadedFile, OnlineState, TrainingSet, View
+from services.features.domain.model import ErasedBy, LakeTable, LoadedFile, OnlineState, TrainingSet, View
 from services.features.domain.plan import Plan
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
@@ -100,6 +100,10 @@ class Lake(Protocol):
 
     def read_removed(self, table: LakeTable, since: int) -> pl.DataFrame:
         """The primary keys of the rows that were removed after version `since`, with the version in `REPLACED_IN`."""
+        ...
+
+    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
+        """How many of the primary keys the table has at its version; None when that version cannot be read any more."""
         ...
 
     def version_at(self, table: LakeTable, as_of: int | None) -> int:
@@ -261,19 +265,32 @@ class TrainingFiles(Protocol):
     """Training sets in the blob store."""
 
     def find(self, tenant: TenantId, fingerprint: str) -> TrainingSet | None:
-        """The training set that was written under a fingerprint."""
+        """The training set that was written under a fingerprint, also one that was erased; None while it is not whole."""
         ...
 
-    def write(
-        self,
-        tenant: TenantId,
-        fingerprint: str,
-        frame: pl.DataFrame | pl.LazyFrame,
-        *,
-        dataset_versions: dict[str, int],
-        view_digests: dict[str, str],
-    ) -> TrainingSet:
-        """Write one; equal frames give equal bytes, also where they are read while they are written."""
+    def write(self, tenant: TenantId, made: TrainingSet, frame: pl.DataFrame | pl.LazyFrame) -> TrainingSet:
+        """Write one; equal frames give equal bytes, also where they are read while they are written. Gives `made` with
+        what only the file says: where it is, its rows and its digest."""
+        ...
+
+    def list(self, tenant: TenantId) -> Iterable[TrainingSet]:
+        """All training sets of the tenant, also those that were erased, in no order."""
+        ...
+
+    def erase(self, tenant: TenantId, training_set: TrainingSet, why: ErasedBy) -> None:
+        """Delete the file; the record stays, and says why. Cut off at any point, it can be done again."""
+        ...
+
+    def note_checked(self, tenant: TenantId, dataset: str, version: int) -> None:
+        """Remember up to which version of the data set's table training sets were held against what was removed."""
+        ...
+
+    def checked(self, tenant: TenantId, dataset: str) -> int | None:
+        """What was noted; None when nothing was."""
+        ...
+
+    def list_checked(self) -> Iterable[tuple[TenantId, str]]:
+        """The data sets of which something was noted, of all tenants."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -113,6 +114,21 @@ class DeltaLake:
         found = [rows.filter(removed).select(*keys, version) for rows in self._old_rows(table, keys, since)]
         empty = {name: _dtype(table.spec, name) for name in keys} | {REPLACED_IN: pl.Int64}
         return pl.concat(found) if found else pl.DataFrame(schema=empty)
+
+    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
+        """See `ports.Lake`: of a version whose files were cleaned up nothing can be told."""
+        names = list(table.spec.primary_key)
+        wanted = keys.select(pl.col(name).cast(_dtype(table.spec, name)) for name in names).lazy()
+        options = self._blobs.storage_options()
+        try:
+            files = DeltaTable(table.uri, version=table.version, storage_options=options).file_uris()
+        except (DeltaError, OSError):
+            return None
+        local = urlsplit(table.uri).scheme in ("", "file")
+        if not all(Path(unquote(uri)).exists() if local else self._blobs.exists(self._blobs.key(uri)) for uri in files):
+            return None
+        query = self._scan(table, names).select(names).join(wanted, on=names, how="semi").select(pl.len())
+        return int(self._collect(table, query).item())
 
     def _old_rows(self, table: LakeTable, columns: Sequence[str], since: int) -> list[pl.DataFrame]:
         """The change feed's rows that were replaced or removed, from the commits after version `since`."""

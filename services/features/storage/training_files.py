@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from services.features.domain.model import TrainingSet
+from services.features.domain.model import ErasedBy, TrainingSet
 from tenon.core.errors import NotFound
 from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import BlobStore
 
 _ROW_GROUP = 131_072
+_CHECKED = "features/_checked/"
+"""No tenant is called so."""
 
 
 class BlobTrainingFiles:
@@ -29,24 +32,14 @@ class BlobTrainingFiles:
         """See `ports.TrainingFiles`."""
         key = _key(tenant, fingerprint)
         try:
-            description = json.loads(self._blobs.get_bytes(f"{key}.json"))
+            found = self._described(tenant, self._blobs.get_bytes(f"{key}.json"))
         except NotFound:
             return None
-        if not self._blobs.exists(f"{key}.parquet"):
-            return None
-        return TrainingSet(**{**description, "uri": self._blobs.uri(f"{key}.parquet")})
+        return found if found.erased or self._blobs.exists(f"{key}.parquet") else None
 
-    def write(
-        self,
-        tenant: TenantId,
-        fingerprint: str,
-        frame: pl.DataFrame | pl.LazyFrame,
-        *,
-        dataset_versions: dict[str, int],
-        view_digests: dict[str, str],
-    ) -> TrainingSet:
+    def write(self, tenant: TenantId, made: TrainingSet, frame: pl.DataFrame | pl.LazyFrame) -> TrainingSet:
         """See `ports.TrainingFiles`; the description is written last, so a file without one is not found."""
-        key = _key(tenant, fingerprint)
+        key = _key(tenant, made.fingerprint)
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             path = Path(folder) / "training.parquet"
@@ -64,16 +57,50 @@ class BlobTrainingFiles:
             with path.open("rb") as source:
                 digest = hashlib.file_digest(source, "sha256").hexdigest()
             self._blobs.put_file(f"{key}.parquet", path)
-        made = TrainingSet(
-            uri=self._blobs.uri(f"{key}.parquet"),
-            rows=rows,
-            fingerprint=fingerprint,
-            file_sha256=digest,
-            dataset_versions=dataset_versions,
-            view_digests=view_digests,
-        )
-        self._blobs.put_bytes(f"{key}.json", json.dumps(asdict(made), sort_keys=True).encode())
+        made = replace(made, uri=self._blobs.uri(f"{key}.parquet"), rows=rows, file_sha256=digest)
+        self._describe(tenant, made)
         return made
+
+    def list(self, tenant: TenantId) -> Iterator[TrainingSet]:
+        """See `ports.TrainingFiles`."""
+        for key in self._blobs.list(f"features/{tenant}/training/"):
+            if key.endswith(".json"):
+                yield self._described(tenant, self._blobs.get_bytes(key))
+
+    def erase(self, tenant: TenantId, training_set: TrainingSet, why: ErasedBy) -> None:
+        """See `ports.TrainingFiles`: the record says so last, so that what was cut off is found again."""
+        self._blobs.delete(f"{_key(tenant, training_set.fingerprint)}.parquet")
+        self._describe(tenant, replace(training_set, erased=why))
+
+    def note_checked(self, tenant: TenantId, dataset: str, version: int) -> None:
+        """See `ports.TrainingFiles`. It lies beside the files: whoever puts these back from a backup puts back how far
+        they were checked, and what was erased since goes again."""
+        self._blobs.put_bytes(f"{_CHECKED}{tenant}/{dataset}.json", json.dumps({"version": version}).encode())
+
+    def checked(self, tenant: TenantId, dataset: str) -> int | None:
+        """See `ports.TrainingFiles`."""
+        try:
+            return int(json.loads(self._blobs.get_bytes(f"{_CHECKED}{tenant}/{dataset}.json"))["version"])
+        except NotFound:
+            return None
+
+    def list_checked(self) -> Iterator[tuple[TenantId, str]]:
+        """See `ports.TrainingFiles`."""
+        for key in self._blobs.list(_CHECKED):
+            tenant, name = key.removeprefix(_CHECKED).split("/")
+            yield TenantId(tenant), name.removesuffix(".json")
+
+    def _describe(self, tenant: TenantId, made: TrainingSet) -> None:
+        self._blobs.put_bytes(
+            f"{_key(tenant, made.fingerprint)}.json", json.dumps(asdict(made), sort_keys=True).encode()
+        )
+
+    def _described(self, tenant: TenantId, data: bytes) -> TrainingSet:
+        said = json.loads(data)
+        said["uri"] = self._blobs.uri(f"{_key(tenant, said['fingerprint'])}.parquet")
+        said["columns"] = tuple(said.get("columns", ()))
+        said["erased"] = ErasedBy(**said["erased"]) if said.get("erased") else None
+        return TrainingSet(**said)
 
 
 def _key(tenant: TenantId, fingerprint: str) -> str:

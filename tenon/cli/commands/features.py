@@ -251,6 +251,45 @@ def history(
         output.line(f"and {count(len(places) - len(shown), 'feature')} more (--feature NAME): {rest}")
 
 
+@features.command("training-sets")
+@tenant_option
+@data_option()
+@json_option
+@click.pass_obj
+def training_sets(output: Output, tenant: str | None, data: str | None) -> None:
+    """List the training sets that were made, from what, and which were erased because rows of them were."""
+    client = open_client(data, output)
+    owner = choose_tenant(client, tenant)
+    found = client.get("features", path_of("tenants", owner, "training-sets"))
+    if output.json:
+        output.result("training-sets", found)
+        return
+    sets = found["training_sets"]
+    output.table(
+        ["training set", "made", "rows of", "rows", "from", "file"],
+        [
+            [
+                one["fingerprint"][:12],
+                (one["made_at"] or "—")[:16].replace("T", " "),
+                one["spine"] or "—",
+                f"{one['rows']:,}",
+                ", ".join(f"{name} v{version}" for name, version in sorted(one["dataset_versions"].items())),
+                _file_state(one["erased"]),
+            ]
+            for one in sets
+        ],
+        right=("rows",),
+    )
+    output.line(count(len(sets), "training set"))
+
+
+def _file_state(erased: dict[str, Any] | None) -> str:
+    if erased is None:
+        return "there"
+    rows = "rows" if erased["rows"] is None else count(erased["rows"], "row")
+    return f"erased {erased['at'][:16].replace('T', ' ')}: {rows} of {erased['dataset']} removed"
+
+
 @features.command()
 @click.argument("dataset")
 @click.argument("file", type=click.File("rb"), default="-", metavar="[FILE]")

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.schema import PrimitiveType
 
-from services.features.domain.model import LakeTable
+from services.features.domain.model import LakeTable, TrainingSet
 from services.features.domain.ports import REPLACED_AT, REPLACED_IN
 from services.features.storage.lake import DeltaLake
 from services.features.storage.training_files import BlobTrainingFiles
@@ -142,7 +142,7 @@ def test_training_files_are_found_again(folder: Path) -> None:
     files, tenant = BlobTrainingFiles(blobs, folder / "scratch"), TenantId("north")
     assert files.find(tenant, "f1") is None
     made = [
-        files.write(tenant, name, frame(*range(1000)), dataset_versions={"d": 1}, view_digests={"v": "x"})
+        files.write(tenant, TrainingSet("", 0, name, "", {"d": 1}, {"v": "x"}, "d", ("id",), 7), frame(*range(1000)))
         for name in ("f1", "f2")
     ]
     assert made[0].file_sha256 == made[1].file_sha256

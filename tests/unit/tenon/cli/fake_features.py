@@ -56,3 +56,16 @@ def pushed_events(body: dict[str, Any]) -> Any:
         "known": 1,
         "views": ["customer_history", "customer_history@0123456789abcdef"],
     }
+
+
+def training_sets() -> Any:
+    """One that is there, one that is not any more, one of before records said more."""
+    one = {"rows": 1204, "spine": "orders", "dataset_versions": {"orders": 9, "customers": 3}, "erased": None}
+    gone = {"dataset": "customers", "rows": 4, "at": "2026-01-02T10:00:00Z", "table_version": 4}
+    return {
+        "training_sets": [
+            one | {"fingerprint": "a" * 64, "made_at": "2026-01-03T10:00:00Z"},
+            one | {"fingerprint": "b" * 64, "made_at": "2026-01-01T10:00:00Z", "erased": gone},
+            one | {"fingerprint": "c" * 64, "made_at": None, "spine": "", "erased": gone | {"rows": None}},
+        ]
+    }

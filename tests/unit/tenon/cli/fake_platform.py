@@ -17,6 +17,7 @@ from tests.unit.tenon.cli.fake_features import (
     feature_view,
     online_features,
     pushed_events,
+    training_sets,
 )
 from tests.unit.tenon.cli.fake_monitor import history, overview, retraining
 
@@ -119,6 +120,7 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", self._get),
             ("GET", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/(lineage|statistics|statistics.html)", feature_answer),
             ("POST", r"/v1/tenants/([^/]+)/feature-views/([^/]+)/history", lambda _t, _v: feature_history(body)),
+            ("GET", r"/v1/tenants/([^/]+)/training-sets", lambda _: training_sets()),
             ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/events", lambda _t, _d: pushed_events(body)),
             ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),

@@ -76,3 +76,16 @@ def test_what_json_has_no_bytes_for_is_a_usage_error(run: Run, example: FakePlat
     found = run("features", "push", "orders", "--row", f'{{"order": 1, "amount": {value}}}')
     assert found.code == 2
     assert said in found.err
+
+
+def test_training_sets_are_listed(run: Run, example: FakePlatform) -> None:
+    """What each was made from, and of one whose file was deleted when and why."""
+    found = run("features", "training-sets")
+    assert (found.code, found.err) == (0, "")
+    lines = [line.split("  ") for line in found.out.splitlines()]
+    assert [line[-1].strip() for line in lines[1:]] == [
+        "there", "erased 2026-01-02 10:00: 4 rows of customers removed",
+        "erased 2026-01-02 10:00: rows of customers removed", "3 training sets",
+    ]  # fmt: skip
+    assert "customers v3, orders v9" in found.out
+    assert json.loads(run("features", "training-sets", "--json").out)["schema"] == "tenon.training-sets/v1"
