@@ -198,6 +198,7 @@ NO_FEATURE_VALUES | Every feature of the model is missing in all training rows. 
 NO_ROWS | A file has only its header, or there are no rows to train on. | `tenon ingest DATASET FILE.csv` with a file that has rows.
 NO_TEST_ROWS | No labelled row lies in the test period. | Change split.test or split.testFrom, or load newer data.
 NO_VALID_ROWS | Not a single row of the file keeps the contract. | The message names the commonest reason; correct the file or the contract.
+ONLINE_WRITES_LOST | Redis lost online feature values while they were written, as after a kill. | Nothing to do: the view is built again from the lake.
 ONNX_INVALID | A bundle's model.onnx cannot be loaded, or does not take the columns of its pipeline. | Train again.
 OPERATIONS_INVALID | An entry of the operations stream cannot be read. | It is set aside as a dead letter; usually predictor and monitor are of different versions.
 OUTPUT_UNKNOWN | An output was asked for that the model does not have. | Ask for `probability` or `prediction`, and `prediction_id`.

@@ -166,6 +166,7 @@ class FakeOnlineStore:
     plans: dict[tuple[TenantId, str], Plan] = field(default_factory=dict)
     blobs: dict[tuple[TenantId, str], dict[str, bytes]] = field(default_factory=dict)
     digests: dict[tuple[TenantId, str], dict[str, int]] = field(default_factory=dict)
+    damaged: set[tuple[TenantId, str]] = field(default_factory=set)
     extended: int = 0
     down: bool = False
 
@@ -209,6 +210,7 @@ class FakeOnlineStore:
         state = with_sizes(state, len(written), sum(sizes), sizes)
         self.states[tenant, view], self.blobs[tenant, view] = state, written
         self.plans[tenant, view] = compile_view(*source)
+        self.damaged.discard((tenant, view))
         return state
 
     def extend(
@@ -272,6 +274,14 @@ class FakeOnlineStore:
         held.pop(entity, None)
         if blob is not None:
             held[entity] = encode_blob(blob)
+
+    def note_damaged(self, tenant: TenantId, view: str) -> None:
+        """See `ports.OnlineStore`."""
+        self.damaged.add((tenant, view))
+
+    def is_damaged(self, tenant: TenantId, view: str, state: OnlineState) -> bool:
+        """See `ports.OnlineStore`."""
+        return (tenant, view) in self.damaged
 
     def retire(self, tenant: TenantId, view: str) -> None:
         """See `ports.OnlineStore`."""

@@ -37,7 +37,8 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server on a free port, without persistence; it can be stopped and started again, empty, on the same port."""
+    """A server on a free port, without persistence; it can be stopped and started again on the same port, empty or as it
+    was when a copy was kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.port = folder, free_port()
@@ -70,6 +71,16 @@ class RedisServer:
                         self.stop()
                         raise
                     time.sleep(0.02)
+
+    def keep_copy(self) -> None:
+        """From now on it starts again with what it holds at this moment."""
+        with redis.Redis.from_url(self.url, socket_timeout=10) as client:
+            client.save()
+
+    def lose_the_last(self) -> None:
+        """Kill it and start it again from the copy: what was written since is lost."""
+        self.stop()
+        self.start()
 
     def stop(self) -> None:
         """Kill it, as an outage would."""

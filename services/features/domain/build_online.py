@@ -173,7 +173,7 @@ class BuildOnline:
         self, tenant: TenantId, view: View, name: str, source: _Source, same: tuple[str, ...]
     ) -> OnlineState | None:  # fmt: skip
         """What is online, if that is up to date."""
-        state = self._online.state(tenant, name)
+        state = self._held(tenant, name)
         held = state and (state.plan_digest, state.table_uri, state.table_version)
         if state is not None and held == (source.plan.digest, source.uri, source.version):
             self._meter.behind(tenant, name, 0)
@@ -189,7 +189,7 @@ class BuildOnline:
     ) -> OnlineState:  # fmt: skip
         began = monotonic()
         table, plan = source.table, source.plan
-        before = self._online.state(tenant, name)
+        before = self._held(tenant, name)
         added = None
         if before is not None and table and (before.plan_digest, before.table_uri) == (plan.digest, table.uri):
             added = self._added(table, plan, before)
@@ -213,22 +213,30 @@ class BuildOnline:
             built_at=self._now(),
             same=same,
         )
-        pending, extended = None, None
-        if self._pushes is not None:
-            rows, known = self._pushes.rows, self._pushes.known
-            pending = PendingOf(rows, known, tenant, source.dataset, table, plan, horizon)
+        extended = None
+
+        def pending() -> PendingOf | None:
+            if self._pushes is None:
+                return None
+            return PendingOf(self._pushes.rows, self._pushes.known, tenant, source.dataset, table, plan, horizon)
+
         # A horizon further back, as after a change of the slack, needs events that are not held any more.
         if added is not None and before is not None and horizon >= before.horizon:
             fresh = blobs_of(plan, added, table_version=source.version, horizon=horizon)
             since = horizon - plan.longest_window
-            extended = self._online.extend(tenant, name, before, state, fresh, since, pending)
+            extended = self._online.extend(tenant, name, before, state, fresh, since, pending())
         if extended is None:
             blobs = self._blobs(plan, table, horizon) if table else iter(())
-            extended = self._online.publish(tenant, name, (view.spec, source.dataset), state, blobs, pending)
+            extended = self._online.publish(tenant, name, (view.spec, source.dataset), state, blobs, pending())
         state = extended
         self._meter.built(tenant, name, state, monotonic() - began)
         self._meter.behind(tenant, name, 0)
         return state
+
+    def _held(self, tenant: TenantId, name: str) -> OnlineState | None:
+        """What can be built on."""
+        state = self._online.state(tenant, name)
+        return None if state is None or self._online.is_damaged(tenant, name, state) else state
 
     def _added(self, table: LakeTable, plan: Plan, before: OnlineState) -> pl.DataFrame | None:
         if not 0 <= before.table_version < table.version:

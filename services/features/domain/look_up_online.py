@@ -23,6 +23,7 @@ from tenon.windows.program import NOTHING_KNOWN, Answer
 MAX_ROWS = 10_000
 MAX_VIEWS = 50
 _NOTED_EVERY = 60_000_000
+_TOLD_EVERY = 300_000_000
 _AGED_EVERY = 16
 _REMEMBERED = 100_000
 _TRIES = 4
@@ -78,6 +79,7 @@ class LookUpOnline:
         # Whether a definition was last found under its own name, and when it was last noted that it is asked for.
         self._beside: dict[tuple[TenantId, str, str], bool] = {}
         self._noted: dict[tuple[TenantId, str, str], int] = {}
+        self._told: dict[tuple[TenantId, str], int] = {}
 
     def look_up(
         self,
@@ -130,17 +132,25 @@ class LookUpOnline:
             return found[0]
 
         for number in range(_TRIES):
-            found = self._served(tenant, views, digests, entities)
+            names, found = self._served(tenant, views, digests, entities)
             if not number:
                 _check_keys([view.plan for view in found], rows)
+            answers, texts = list[ViewColumns](), TextTable()
             try:
-                answers = _answers(found, rows, {columns: asked for columns, (_, asked) in by_columns.items()})
+                for view in found:
+                    answers.append(_answer(view, rows, by_columns[view.plan.entity][1], texts))
                 break
-            except ChunksGoneError:
-                # Somebody has written the entity between the two round trips.
-                continue
-        else:
-            raise Unavailable("VIEW_CHANGING", "an entity's values are changing all the time; try again")
+            except ChunksGoneError as err:
+                # Somebody has written the entity between the two round trips; else it was no writer who took them.
+                if number == _TRIES - 1:
+                    self._note_damaged(tenant, views[len(answers)], names[len(answers)])
+                    raise Unavailable(
+                        "VIEW_CHANGING", "an entity's values are changing all the time; try again"
+                    ) from err
+            except Unavailable as err:
+                if err.reason == "BLOB_CORRUPT":
+                    self._note_damaged(tenant, views[len(answers)], names[len(answers)])
+                raise
         self._meter.looked_up(len(rows), perf_counter() - began)
         self._count += 1
         if len(rows) and self._count % _AGED_EVERY == 0:
@@ -151,8 +161,8 @@ class LookUpOnline:
 
     def _served(
         self, tenant: TenantId, views: Sequence[str], digests: Mapping[str, str] | None, entities: EntityNames
-    ) -> list[ServedView]:
-        """Each view's blobs, under the definition that is wanted."""
+    ) -> tuple[list[str], list[ServedView]]:
+        """Each view's blobs, under the definition that is wanted, and the names under which they are."""
         names = list(views)
         if digests:
             names = [self._name(tenant, view, digests.get(view)) for view in views]
@@ -182,7 +192,7 @@ class LookUpOnline:
             if digest is not None:
                 self._note(tenant, view, digest)
             found.append(of_it)
-        return found
+        return names, found
 
     def _name(self, tenant: TenantId, view: str, digest: str | None) -> str:
         beside = digest is not None and self._beside.get((tenant, view, digest), False)
@@ -205,6 +215,14 @@ class LookUpOnline:
             moved[name] = pinned_name(view, digest) if beside else view
         return moved
 
+    def _note_damaged(self, tenant: TenantId, view: str, name: str) -> None:
+        """See to it that the view is built whole, unless that was asked for a moment ago."""
+        now = self._now()
+        if now - self._told.get((tenant, name), 0) >= _TOLD_EVERY:
+            self._told[tenant, name] = now
+            self._online.note_damaged(tenant, name)
+            self._request_build(tenant, view)
+
     def _note(self, tenant: TenantId, view: str, digest: str) -> None:
         """Say that the definition is in use, so that it is kept."""
         now = self._now()
@@ -216,16 +234,10 @@ class LookUpOnline:
         self._noted[tenant, view, digest] = now
 
 
-def _answers(
-    views: Sequence[ServedView], rows: AskedRows, asked: Mapping[tuple[EntityColumn, ...], IntArray]
-) -> list[ViewColumns]:
-    answers, texts = [], TextTable()
-    for view in views:
-        of_rows = asked[view.plan.entity]
-        answer = look_up(view.plan, view.blobs, of_rows, rows.at, view.state.horizon, view.chunks)
-        place_texts(view.plan, answer, view.blobs, of_rows, texts)
-        answers.append(ViewColumns(view.plan, view.state.newest_event, answer, texts))
-    return answers
+def _answer(view: ServedView, rows: AskedRows, asked: IntArray, texts: TextTable) -> ViewColumns:
+    answer = look_up(view.plan, view.blobs, asked, rows.at, view.state.horizon, view.chunks)
+    place_texts(view.plan, answer, view.blobs, asked, texts)
+    return ViewColumns(view.plan, view.state.newest_event, answer, texts)
 
 
 def _each_once(texts: list[str | None]) -> tuple[list[str], IntArray]:

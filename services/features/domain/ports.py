@@ -224,6 +224,15 @@ class OnlineStore(Protocol):
         built is passed over."""
         ...
 
+    def note_damaged(self, tenant: TenantId, view: str) -> None:
+        """Say that something of what is held of a view cannot be read, or is gone."""
+        ...
+
+    def is_damaged(self, tenant: TenantId, view: str, state: OnlineState) -> bool:
+        """Whether what is held as this state has to be published whole: somebody said so since it was last, or a part
+        without which nothing can be read is gone."""
+        ...
+
     def retire(self, tenant: TenantId, view: str) -> None:
         """Remove everything that is held of a view."""
         ...

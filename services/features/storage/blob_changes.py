@@ -4,7 +4,9 @@ somebody wrote meanwhile; then again. So no one's events are lost, and nobody wa
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,12 +14,13 @@ from typing import Any
 import redis
 
 from tenon.core.errors import Unavailable
-from tenon.windows.blob import EntityBlob, decode_blob, encode_blob, events_in, newest_of
+from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob, events_in, newest_of
 from tenon.windows.pieces import USUAL, Sizes, cut, names_in, written_bytes
 from tenon.windows.program import Windows
 
 _TRIES_OF_MANY, _TRIES = 3, 100
 _CHUNK_STAYS_SECONDS = 60
+_BUILD_TAKES_AT_MOST_SECONDS = 86_400
 _SOME_CHUNKS = 1000
 
 Make = Callable[[Sequence[bytes | None]], list[bytes | None]]
@@ -28,18 +31,53 @@ class Moved(Exception):
     """The key that was relied upon has changed."""
 
 
+class WritesLost(Moved):
+    """What a build has written is not all there any more."""
+
+
+class Tally:
+    """How many changes a build has written, counted here and, with each change, in Redis. Where Redis has counted fewer it
+    has lost acknowledged ones since, as after a kill or where a replica that was behind took over; where it counts another
+    build's, this one was taken for dead."""
+
+    def __init__(self, client: redis.Redis, key: bytes) -> None:
+        self.key, self._token, self._changes = key, uuid.uuid4().hex, 0
+        with client.pipeline(transaction=True) as pipe:
+            # Another build's, which is over or has lost its lock.
+            pipe.delete(key)
+            self._put(pipe, 0)
+            pipe.execute()
+
+    def write(self, pipe: Any) -> None:
+        """Execute a transaction that is a change."""
+        self._put(pipe, 1)
+        pipe.execute()
+        self._changes += 1
+
+    def check(self, pipe: Any) -> None:
+        """Raises `WritesLost` where Redis has not all that was written. The key has to be watched."""
+        if pipe.hget(self.key, self._token) != b"%d" % self._changes:
+            raise WritesLost
+
+    def _put(self, pipe: Any, more: int) -> None:
+        pipe.hincrby(self.key, self._token, more)
+        pipe.expire(self.key, _BUILD_TAKES_AT_MOST_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class BlobChanges:
     """Of one plan's blobs, whose keys begin with `base`. How many bytes they are is counted beside them.
 
     With the plan's `windows`, a blob that has grown too large is cut. Its chunks are written in one transaction with the
     head that names them; those that no head names any more stay for a minute, for lookups that have read the head before.
+    What a build writes is counted in its `tally`; it raises `WritesLost`.
     """
 
     client: redis.Redis
     base: bytes
     windows: Windows | None = None
     cut_at: Sizes = USUAL
+    tally: Tally | None = None
 
     @property
     def index(self) -> bytes:
@@ -61,6 +99,12 @@ class BlobChanges:
         """What the keys of chunks begin with."""
         return self.base + b"~"
 
+    def write_size(self, size: int) -> None:
+        """Begin to count the bytes anew."""
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.set(self.size, size)
+            self._execute(pipe)
+
     def change(
         self,
         parts: Sequence[bytes],
@@ -73,23 +117,24 @@ class BlobChanges:
         else `Moved`. `blind`: what is held need not be read; then the bytes are not counted either."""
         keys = [self.base + part for part in parts]
         for _ in range(_TRIES if len(parts) == 1 else _TRIES_OF_MANY):
-            with self.client.pipeline(transaction=True) as pipe:
+            # A connection that was lost while it watched is a watch that failed; the next one finds out whether Redis is there.
+            with suppress(redis.WatchError), self.client.pipeline(transaction=True) as pipe:
                 pipe.watch(*keys, *([relying[0]] if relying else []))
                 if relying and pipe.get(relying[0]) != relying[1]:
                     raise Moved
+                if self.tally is not None:
+                    pipe.watch(self.tally.key)
+                    self.tally.check(pipe)
                 held: Any = self._held_heads(pipe, parts) if blind else pipe.mget(keys)
                 made = make(held)
                 chunks = self._cut(pipe, made)
-                gone = set().union(*map(names_in, held)) - set().union(*map(names_in, made))
+                gone = set().union(*map(_named, held)) - set().union(*map(names_in, made))
                 pipe.multi()
-                try:
-                    if chunks:
-                        pipe.mset({self.chunks + name: data for name, data in chunks.items()})
-                    for name in gone:
-                        pipe.expire(self.chunks + name, _CHUNK_STAYS_SECONDS)
-                    return self._write(pipe, keys, parts, held, made, blind=blind)
-                except redis.WatchError:
-                    continue
+                if chunks:
+                    pipe.mset({self.chunks + name: data for name, data in chunks.items()})
+                for name in gone:
+                    pipe.expire(self.chunks + name, _CHUNK_STAYS_SECONDS)
+                return self._write(pipe, keys, parts, held, made, blind=blind)
         if len(parts) == 1:
             raise Unavailable("VIEW_CHANGING", "an entity's values are changing all the time; try again")
         # Somebody writes one of these again and again: in smaller parts the others get through.
@@ -110,15 +155,21 @@ class BlobChanges:
         heads = {part for _, part, data in kept if names_in(data)}
         if heads:
             pipe.sadd(self.heads, *heads)
-        if were := {part for part, data in zip(parts, held, strict=True) if names_in(data)} - heads:
+        if were := {part for part, data in zip(parts, held, strict=True) if _named(data)} - heads:
             pipe.srem(self.heads, *were)
         if gone:
             pipe.delete(*[key for key, _ in gone])
             pipe.zrem(self.index, *[part for _, part in gone])
         if not blind:
             pipe.incrby(self.size, written - sum(written_bytes(data) for data in held if data is not None))
-        pipe.execute()
+        self._execute(pipe)
         return written
+
+    def _execute(self, pipe: Any) -> None:
+        if self.tally is None:
+            pipe.execute()
+        else:
+            self.tally.write(pipe)
 
     def _cut(self, pipe: Any, made: list[bytes | None]) -> dict[bytes, bytes]:
         """Put heads in the place of blobs that are too large; gives the new chunks."""
@@ -157,10 +208,18 @@ class BlobChanges:
         heads: Any = self.client.smembers(self.heads)
         for part in heads:
             head: Any = self.client.get(self.base + part)
-            names = sorted(names_in(head))
+            names = sorted(_named(head))
             for first in range(0, len(names), _SOME_CHUNKS):
                 self.client.delete(*[self.chunks + name for name in names[first : first + _SOME_CHUNKS]])
         self.client.delete(self.heads)
+
+
+def _named(held: bytes | None) -> set[bytes]:
+    """The chunks that a blob names. One that cannot be read names none: what is written in its place is what counts."""
+    try:
+        return names_in(held)
+    except BlobCorrupt:
+        return set()
 
 
 def _score(data: bytes) -> float:

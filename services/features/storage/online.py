@@ -2,11 +2,13 @@
 
 Keys, all under `tenon:features:<tenant>:<view>:`, and for a definition that a model keeps `…:<view>@<digest>:`
 
+    damaged            there when a lookup found something of the view that cannot be read or is gone
     asked              which definitions were asked for by digest, and when last
     serving            which plan is served, and what is held of it (JSON); written last, so it is the switch
     <plan>:plan        the documents the plan is made of (JSON)
     <plan>:newest      all blob keys' last parts, by the time of the entity's newest event
     <plan>:bytes       how many bytes the blobs have
+    <plan>:building    how many changes the build that is running has written
     <plan>=<entity>    an entity's blob (`#` and a hash instead of `=` and the text when it is long)
     <plan>:heads       the last parts of the keys of those blobs that are heads of entities in pieces
     <plan>~<name>      a chunk of such an entity; it never changes
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -29,15 +32,26 @@ import redis
 from services.features.domain.model import OnlineState, with_sizes
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import Pending
-from services.features.storage.blob_changes import BlobChanges, Moved, encoded
+from services.features.storage.blob_changes import BlobChanges, Moved, Tally, WritesLost, encoded
 from services.features.storage.lock import RedisLock
-from services.features.storage.online_keys import CHUNK, base, chunks, entity_part, prefix, pushed_key, serving_key
+from services.features.storage.online_keys import (
+    CHUNK,
+    base,
+    chunks,
+    damaged_key,
+    entity_part,
+    prefix,
+    pushed_key,
+    serving_key,
+)
 from services.features.storage.online_reads import OnlineReads, corrupt
+from tenon.core.errors import Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec
 from tenon.core.tenancy import TenantId
 from tenon.kit.redis import reaching_redis
 from tenon.kit.telemetry import get_logger
 from tenon.windows.blob import BlobCorrupt, EntityBlob, decode_blob, encode_blob, laid_over, with_more, without_pushed
+from tenon.windows.program import Windows
 
 log = get_logger(__name__)
 
@@ -59,7 +73,6 @@ class RedisOnlineStore(OnlineReads):
     ) -> OnlineState:
         """See `ports.OnlineStore`."""
         digest = state.plan_digest
-        of_plan = BlobChanges(self._writer, base(tenant, view, digest), compile_view(*source).program, self._cut_at)
         documents = json.dumps([source[0].canonical(), source[1].canonical()])
         laid: dict[str, bytes] = {}
 
@@ -69,7 +82,8 @@ class RedisOnlineStore(OnlineReads):
                 laid[entity] = encode_blob(blob)
             return blob
 
-        with reaching_redis("write online values"):
+        with reaching_redis("write online values"), _not_lost(view):
+            of_plan, tally = self._counting(base(tenant, view, digest), compile_view(*source).program)
             gone: set[bytes] = {name for name, _ in self._writer.zscan_iter(of_plan.index, count=CHUNK)}
             size = 0
             for chunk in chunks(blobs):
@@ -87,32 +101,34 @@ class RedisOnlineStore(OnlineReads):
                     return [encoded(above(names[part])) if part in names else None for part in parts]
 
                 size += of_plan.change(parts, rest, blind=True)
-            self._writer.set(of_plan.size, size)
-            for final in self._finally(tenant, pending):
-                fresh = pending.fresh() if pending else {}
-                late = sorted(
-                    entity for entity in fresh.keys() | laid.keys() if laid.get(entity) != encoded(fresh.get(entity))
-                )
-                for entities in chunks(late):
+            of_plan.write_size(size)
+            for final in self._finally(tenant, view, tally, pending):
+                with suppress(redis.WatchError):
+                    fresh = pending.fresh() if pending else {}
+                    late = sorted(
+                        entity
+                        for entity in fresh.keys() | laid.keys()
+                        if laid.get(entity) != encoded(fresh.get(entity))
+                    )
+                    for entities in chunks(late):
 
-                    def anew(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
-                        return [encoded(laid_over(_bare(d), above(e))) for e, d in zip(of, held, strict=True)]
+                        def anew(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
+                            return [encoded(laid_over(_bare(d), above(e))) for e, d in zip(of, held, strict=True)]
 
-                    try:
-                        of_plan.change([entity_part(entity) for entity in entities], anew)
-                    except BlobCorrupt as err:
-                        raise corrupt() from err
-                laid = {entity: data for entity, data in laid.items() if entity in fresh}
-                state = self._counted(of_plan, state)
-                final.multi()
-                final.set(f"{base(tenant, view, digest).decode()}:plan", documents)
-                final.sadd(f"{prefix(tenant, view)}plans", digest)
-                final.set(serving_key(tenant, view), json.dumps(asdict(state), sort_keys=True))
-                try:
+                        try:
+                            of_plan.change([entity_part(entity) for entity in entities], anew)
+                        except BlobCorrupt as err:
+                            raise corrupt() from err
+                    laid = {entity: data for entity, data in laid.items() if entity in fresh}
+                    state = self._counted(of_plan, state)
+                    tally.check(final)
+                    final.multi()
+                    final.set(f"{base(tenant, view, digest).decode()}:plan", documents)
+                    final.sadd(f"{prefix(tenant, view)}plans", digest)
+                    final.set(serving_key(tenant, view), json.dumps(asdict(state), sort_keys=True))
+                    final.delete(damaged_key(tenant, view), tally.key)
                     final.execute()
                     break
-                except redis.WatchError:
-                    continue
             self._remove_retired(tenant, view, digest)
         return state
 
@@ -129,7 +145,6 @@ class RedisOnlineStore(OnlineReads):
         """See `ports.OnlineStore`. Each blob says the version it is of, so that none gets an event twice."""
         plan = self._plan(tenant, view, state.plan_digest)
         windows = None if plan is None else plan.program
-        of_plan = BlobChanges(self._writer, base(tenant, view, state.plan_digest), windows, self._cut_at)
         key, done = serving_key(tenant, view), dict[str, frozenset[int]]()
 
         def settled(entity: str, data: bytes | None) -> EntityBlob | None:
@@ -145,6 +160,7 @@ class RedisOnlineStore(OnlineReads):
             pointer: Any = self._writer.get(key)
             if self._remember(tenant, view, pointer) != before:
                 return None
+            of_plan, tally = self._counting(base(tenant, view, state.plan_digest), windows)
             try:
                 for chunk in chunks(fresh):
 
@@ -155,30 +171,30 @@ class RedisOnlineStore(OnlineReads):
                         ]
 
                     of_plan.change([entity_part(blob.entity) for blob in chunk], more)
-                for final in self._finally(tenant, pending, key):
-                    # Had Redis been emptied meanwhile, what was written would be a part of the whole.
-                    if final.get(key) != pointer:
-                        return None
-                    rest = [
-                        entity
-                        for entity, keys in (pending.settled() if pending else {}).items()
-                        if done.get(entity) != keys
-                    ]
-                    for entities in chunks(rest):
+                for final in self._finally(tenant, view, tally, pending):
+                    with suppress(redis.WatchError):
+                        rest = [
+                            entity
+                            for entity, keys in (pending.settled() if pending else {}).items()
+                            if done.get(entity) != keys
+                        ]
+                        for entities in chunks(rest):
 
-                        def less(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
-                            return [encoded(settled(entity, data)) for entity, data in zip(of, held, strict=True)]
+                            def less(held: Sequence[bytes | None], of: list[str] = entities) -> list[bytes | None]:
+                                return [encoded(settled(entity, data)) for entity, data in zip(of, held, strict=True)]
 
-                        of_plan.change([entity_part(entity) for entity in entities], less)
-                    state = self._counted(of_plan, state)
-                    final.multi()
-                    final.set(key, json.dumps(asdict(state), sort_keys=True))
-                    try:
+                            of_plan.change([entity_part(entity) for entity in entities], less)
+                        state = self._counted(of_plan, state)
+                        # Had Redis lost something meanwhile, or all, what was written would be a part of the whole.
+                        tally.check(final)
+                        if final.get(key) != pointer:
+                            return None
+                        final.multi()
+                        final.set(key, json.dumps(asdict(state), sort_keys=True))
+                        final.delete(tally.key)
                         final.execute()
-                    except redis.WatchError:
-                        continue
-                    # Not before: until then an earlier horizon is promised, from which they can be seen.
-                    return self._without_old(of_plan, key, state, since)
+                        # Not before: until then an earlier horizon is promised, from which they can be seen.
+                        return self._without_old(replace(of_plan, tally=None), key, state, since)
             except (BlobCorrupt, Moved):
                 return None
         return None
@@ -214,21 +230,27 @@ class RedisOnlineStore(OnlineReads):
                         return False
                     continue
                 except BlobCorrupt as err:
+                    self.note_damaged(tenant, view)
                     raise corrupt() from err
                 return True
         return False
 
-    def _finally(self, tenant: TenantId, pending: Pending | None, *keys: str) -> Iterator[Any]:
+    def _finally(
+        self, tenant: TenantId, view: str, tally: Tally, pending: Pending | None
+    ) -> Iterator[Any]:  # fmt: skip
         """Transactions in which the switch is tried, each of which fails if rows were pushed since it began; after some,
-        one that does not: what is pushed in that moment is settled soon after."""
-        for number in range(_FINAL_TRIES + 1):
+        those that do not: what is pushed in that moment is settled soon after."""
+        for number in range(2 * _FINAL_TRIES):
             with self._writer.pipeline(transaction=True) as pipe:
-                watched = [*keys]
+                pipe.watch(serving_key(tenant, view), tally.key)
                 if pending is not None and number < _FINAL_TRIES:
-                    watched.append(pushed_key(tenant, pending.dataset))
-                if watched:
-                    pipe.watch(*watched)
+                    pipe.watch(pushed_key(tenant, pending.dataset))
                 yield pipe
+        raise Unavailable("VIEW_CHANGING", f"view {view!r} is changing all the time; it is built again")
+
+    def _counting(self, of_plan: bytes, windows: Windows | None) -> tuple[BlobChanges, Tally]:
+        tally = Tally(self._writer, of_plan + b":building")
+        return BlobChanges(self._writer, of_plan, windows, self._cut_at, tally), tally
 
     def _counted(self, of_plan: BlobChanges, state: OnlineState) -> OnlineState:
         entities: Any = self._writer.zcard(of_plan.index)
@@ -274,14 +296,14 @@ class RedisOnlineStore(OnlineReads):
             # Before 2026-11-21 a set had the names.
             for part in chunks([*names, *self._writer.sscan_iter(f"{of_plan}:entities", count=CHUNK)]):
                 self._writer.delete(*[of_plan.encode() + name for name in part])
-            self._writer.delete(*[f"{of_plan}:{last}" for last in ("newest", "entities", "plan", "bytes")])
+            self._writer.delete(*[f"{of_plan}:{last}" for last in ("newest", "entities", "plan", "bytes", "building")])
             self._writer.srem(plans, digest)
             log.info("retired online values removed", view=view, plan=digest[:16])
 
     def retire(self, tenant: TenantId, view: str) -> None:
         """See `ports.OnlineStore`."""
         with reaching_redis("remove online values"):
-            self._writer.delete(serving_key(tenant, view))
+            self._writer.delete(serving_key(tenant, view), damaged_key(tenant, view))
             self._remove_retired(tenant, view, "")
 
     def asked(self, tenant: TenantId, view: str) -> dict[str, int]:
@@ -302,6 +324,15 @@ class RedisOnlineStore(OnlineReads):
     def lock(self, tenant: TenantId, view: str) -> RedisLock:
         """See `ports.OnlineStore`."""
         return RedisLock(self._writer, f"{prefix(tenant, view)}lock")
+
+
+@contextmanager
+def _not_lost(view: str) -> Iterator[None]:
+    try:
+        yield
+    except WritesLost as err:
+        problem = f"Redis has lost values of view {view!r} while they were written; it is built again"
+        raise Unavailable("ONLINE_WRITES_LOST", problem) from err
 
 
 def _laid(

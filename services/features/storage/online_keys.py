@@ -29,6 +29,11 @@ def served_as(tenant: TenantId, view: str) -> bytes:
     return serving_key(tenant, view).encode()
 
 
+def damaged_key(tenant: TenantId, view: str) -> str:
+    """There when the view has to be built whole."""
+    return f"{prefix(tenant, view)}damaged"
+
+
 def pushed_key(tenant: TenantId, dataset: str) -> str:
     """The pushed rows of a data set. No view is named so."""
     return f"tenon:features:{tenant}:/{dataset}:pushed"

@@ -13,7 +13,15 @@ from services.features.domain.model import OnlineState
 from services.features.domain.plan import Plan, compile_view
 from services.features.domain.ports import EntityNames, ServedView
 from services.features.storage.mget import BlobMget, Group
-from services.features.storage.online_keys import LONG_ENTITY, base, entity_part, prefix, served_as, serving_key
+from services.features.storage.online_keys import (
+    LONG_ENTITY,
+    base,
+    damaged_key,
+    entity_part,
+    prefix,
+    served_as,
+    serving_key,
+)
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.specs import DatasetSpec, FeatureViewSpec, parse_spec
 from tenon.core.tenancy import TenantId
@@ -27,6 +35,7 @@ log = get_logger(__name__)
 
 # A character is at most four bytes.
 _SURELY_SHORT = LONG_ENTITY // 4
+_DAMAGE_IS_KNOWN_SECONDS = 3600
 
 
 class OnlineReads:
@@ -104,6 +113,19 @@ class OnlineReads:
             pointer: Any = self._writer.get(serving_key(tenant, view))
         return self._remember(tenant, view, pointer)
 
+    def note_damaged(self, tenant: TenantId, view: str) -> None:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("note that online values are damaged"):
+            self._reader.set(damaged_key(tenant, view), b"1", ex=_DAMAGE_IS_KNOWN_SECONDS)
+
+    def is_damaged(self, tenant: TenantId, view: str, state: OnlineState) -> bool:
+        """See `ports.OnlineStore`."""
+        with reaching_redis("read the online state"), self._writer.pipeline(transaction=False) as pipe:
+            pipe.exists(damaged_key(tenant, view))
+            pipe.exists(_plan_key(tenant, view, state.plan_digest))
+            found, plan = pipe.execute()
+        return bool(found or not plan)
+
     def _remember(self, tenant: TenantId, view: str, pointer: bytes | None) -> OnlineState | None:
         if pointer is None:
             self._serving.pop((tenant, view), None)
@@ -121,7 +143,7 @@ class OnlineReads:
     def _plan(self, tenant: TenantId, view: str, digest: str) -> Plan | None:
         plan = self._plans.get((tenant, view, digest))
         if plan is None:
-            documents: Any = self._reader.get(f"{prefix(tenant, view)}{digest[:16]}:plan")
+            documents: Any = self._reader.get(_plan_key(tenant, view, digest))
             if documents is None:
                 return None
             try:
@@ -133,6 +155,10 @@ class OnlineReads:
                 self._plans.clear()
             self._plans[tenant, view, digest] = plan
         return plan
+
+
+def _plan_key(tenant: TenantId, view: str, digest: str) -> str:
+    return f"{prefix(tenant, view)}{digest[:16]}:plan"
 
 
 def _parts(names: list[str]) -> list[Any]:
