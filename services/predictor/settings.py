@@ -68,6 +68,12 @@ class PredictorSettings(ServiceSettings):
         default=1, ge=1, description="Quotas hold for each replica; declared ones are divided by this."
     )
     predictor_spool_max_mib: int = Field(default=1024, ge=1, description="Cap of the prediction spool on disk.")
+    predictor_log_held_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="How long Redis must keep running before rows that it took leave the spool: it may lose its last ones.",
+    )
     predictor_stream_max_mib: int = Field(
         default=256,
         ge=1,

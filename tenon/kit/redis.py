@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -30,3 +31,10 @@ def reaching_redis(what: str) -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as err:
         raise Unavailable("REDIS_UNAVAILABLE", f"Redis could not be reached to {what}") from err
+
+
+def run_of(client: redis.Redis) -> str:
+    """Which run of which server answers: another one may not have what this one had been given in its last seconds, for it
+    answers before its file is written (`appendfsync everysec`) and before a replica has heard. Raises `redis.RedisError`."""
+    found: Any = client.info("server")
+    return str(found.get("run_id", ""))

@@ -134,6 +134,36 @@ def test_every_answer_is_in_the_log_after_kill_9_and_a_redis_outage(
     wait_until(lambda: predictor.metric("tenon_predictor_shipped_rows_total") >= 45, "the metric")
 
 
+@needs_redis
+@pytest.mark.parametrize("together", [False, True])
+def test_what_redis_loses_of_its_last_seconds_comes_again(
+    tmp_path: Path, registry: FakeRegistry, started: list[PredictorProcess], server: RedisServer, together: bool
+) -> None:
+    """It says that it has a row before it keeps it, and loses it in a crash, also in one of the whole host: the predictor
+    still has it."""
+    server.start()
+    predictor = PredictorProcess(
+        tmp_path / "p",
+        registry=registry.port,
+        redis_url=server.url,
+        extra={"TENON_PREDICTOR_LOG_HELD_SECONDS": "300"},
+    )
+    started.append(predictor.start())
+    answered = set()
+    with httpx.Client(timeout=10, headers={"authorization": f"Bearer {KEYS['acme']}"}) as client:
+        for _ in range(20):
+            answered |= ids_of(client.post(f"{predictor.url}/v2/models/stay/infer", json=many(40)))
+    wait_until(lambda: set(shipped(server.url)) == answered, "all rows in the stream", 20)
+    if together:
+        predictor.kill()
+    server.stop()
+    server.start()  # It comes back empty.
+    if together:
+        assert shipped(server.url) == {}
+        predictor.start()
+    wait_until(lambda: set(shipped(server.url)) == answered, "all rows in the stream again", 20)
+
+
 def test_an_overfull_spool_drops_loudly_and_answers_go_on(
     tmp_path: Path, registry: FakeRegistry, started: list[PredictorProcess]
 ) -> None:

@@ -48,6 +48,7 @@ class Answering:
             replica,
             max_bytes=(settings.predictor_spool_max_mib << 20)
             // (settings.predictor_workers if settings.worker >= 0 else 1),
+            held_seconds=settings.predictor_log_held_seconds,
             on_dropped=metrics.SPOOL_DROPPED.inc,
         )
         self.shadows = ShadowQueue(self.spool, self.observer, _shadow_failed, size=settings.predictor_shadow_queue)

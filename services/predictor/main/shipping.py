@@ -26,7 +26,10 @@ class Shipping:
     def __init__(self, settings: PredictorSettings, spool: Spool, home: Path, replica: str) -> None:
         self._spools = [spool, *_ownerless(settings, home, replica)]
         self._teller = OperationsTeller(
-            connect(settings.redis_url) if settings.redis_url else None, replica, metrics.REQUESTS.news
+            connect(settings.redis_url) if settings.redis_url else None,
+            replica,
+            metrics.REQUESTS.news,
+            held_seconds=settings.predictor_log_held_seconds,
         )
         self.background: list[Background] = []
         if not settings.redis_url:
@@ -41,6 +44,7 @@ class Shipping:
                 Shipper(
                     source,
                     stream,
+                    held_seconds=settings.predictor_log_held_seconds,
                     on_shipped=metrics.SHIPPED.inc,
                     on_failed=metrics.SHIP_FAILURES.inc,
                     on_full=metrics.STREAM_FULL.set,
@@ -66,7 +70,12 @@ def _ownerless(settings: PredictorSettings, home: Path, replica: str) -> list[Sp
         return []
     count = settings.predictor_workers if settings.worker == 0 else 1
     return [
-        Spool(rows.parent, replica, max_bytes=settings.predictor_spool_max_mib << 20)
+        Spool(
+            rows.parent,
+            replica,
+            max_bytes=settings.predictor_spool_max_mib << 20,
+            held_seconds=settings.predictor_log_held_seconds,
+        )
         for rows in {path.parent: path for path in sorted(home.glob(f"worker-*/spool/*{SUFFIX}"))}.values()
         if int(rows.parts[-3].removeprefix("worker-")) >= count
     ]

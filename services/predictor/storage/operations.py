@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
+from services.predictor.storage.trail import HELD_SECONDS
 from tenon.core.operations import Operations, OperationsRecord, pack_operations
 from tenon.kit.events import OPERATIONS
-from tenon.kit.redis import reaching_redis
+from tenon.kit.redis import reaching_redis, run_of
 
 _MAX_ENTRIES = 200_000
 _PARTS_A_RECORD = 500
@@ -18,12 +20,23 @@ _PARTS_A_RECORD = 500
 
 class OperationsTeller:
     """Sends what has been counted since the last time. What could not be sent is sent again, as it was and under its id, so
-    that monitor counts it once; what happens meanwhile goes into the record after it."""
+    that monitor counts it once; what happens meanwhile goes into the record after it. So is what a Redis that was started
+    again may have lost of its last seconds."""
 
-    def __init__(self, client: redis.Redis | None, replica: str, news: Callable[[], Sequence[Operations]]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis | None,
+        replica: str,
+        news: Callable[[], Sequence[Operations]],
+        *,
+        held_seconds: float = HELD_SECONDS,
+    ) -> None:
+        self._held = held_seconds
         self._client, self._replica, self._news = client, replica, news
         self._sent = 0
         self._waiting: list[OperationsRecord] = []
+        self._told: deque[tuple[float, OperationsRecord]] = deque()
+        self._run = ""
 
     def tell(self) -> None:
         """Send. Raises `Unavailable`; then nothing is lost."""
@@ -35,8 +48,20 @@ class OperationsTeller:
                 self._sent += 1
                 some = tuple(parts[begin : begin + _PARTS_A_RECORD])
                 self._waiting.append(OperationsRecord(f"{self._replica}-{self._sent}", at, some))
-        while self._waiting:
-            fields: dict[Any, Any] = dict(pack_operations(self._waiting[0]))
-            with reaching_redis(f"tell {OPERATIONS}"):
+        with reaching_redis(f"tell {OPERATIONS}"):
+            self._settle(self._client)
+            while self._waiting:
+                fields: dict[Any, Any] = dict(pack_operations(self._waiting[0]))
                 self._client.xadd(OPERATIONS, fields, maxlen=_MAX_ENTRIES, approximate=True)
-            del self._waiting[0]
+                self._told.append((time.monotonic(), self._waiting.pop(0)))
+
+    def _settle(self, client: redis.Redis) -> None:
+        if not self._told and not self._waiting:
+            return
+        run, oldest = run_of(client), time.monotonic() - self._held
+        if run != self._run:
+            self._waiting = [*(record for _, record in self._told), *self._waiting]
+            self._told.clear()
+        self._run = run
+        while self._told and self._told[0][0] < oldest:
+            self._told.popleft()

@@ -5,28 +5,25 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import redis
 
-from services.predictor.storage.place import Place
-from services.predictor.storage.records import Run, parts_of
+from services.predictor.storage.place import Place, Sent
+from services.predictor.storage.ranges import BREATH_SECONDS, CHUNK_BYTES, Entry, Range, Segments
 from services.predictor.storage.spool import Spool
 from services.predictor.storage.stream import StreamFull
-from tenon.kit.prediction_batches import pack_batch
+from services.predictor.storage.trail import HELD_SECONDS, Trail
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
 
-_CHUNK_BYTES = 128 << 10
 _LARGE_CHUNK_BYTES = 512 << 10
 """Where records have many rows each: a record costs the interpreter the same, however many rows it has."""
 _MANY_ROWS = 8
-_BREATH_SECONDS = 0.0005
 _SHOUT_SECONDS = 30.0
-
-Entry = Mapping[str, bytes]
+_LOOK_SECONDS = 1.0
 
 
 class Stream(Protocol):
@@ -36,13 +33,18 @@ class Stream(Protocol):
         """Append all. Raises `redis.RedisError` or `StreamFull`."""
         ...
 
+    def run(self) -> str:
+        """Which run of which server answers. Raises `redis.RedisError`."""
+        ...
+
 
 class Shipper:
     """Moves rows to the stream on a thread of its own, in small pieces: between them, answers have the interpreter.
 
     Before a range of a segment is sent, the range is written down: after a crash the very same batches with the very
     same ids are sent again, so that the reader can drop what it has. That it arrived is written down with the next range,
-    or when there is none.
+    or when there is none. For `held_seconds` the rows stay in the spool; when Redis was started again or another took its
+    place meanwhile, and when this process was, these ranges are sent again as they were.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Shipper:
         stream: Stream,
         *,
         pause_seconds: float = 0.2,
+        held_seconds: float = HELD_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
         on_shipped: Callable[[int], object] = lambda _rows: None,
         on_failed: Callable[[], object] = lambda: None,
         on_full: Callable[[bool], object] = lambda _full: None,
@@ -63,13 +67,20 @@ class Shipper:
         self._on_full = on_full
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._segment, self._start, self._end = spool.place.load()
-        self._reader = self._spool.reader(self._segment)
-        self._read_to = 0
+        segment, self._start, self._end = spool.place.load()
+        self._at = Segments(spool, segment)
         self._arrived = False
         self._more = False
-        self._chunk = _CHUNK_BYTES
+        self._chunk = CHUNK_BYTES
         self._shouted = -_SHOUT_SECONDS
+        self._clock = clock
+        self._trail = Trail(held_seconds, clock)
+        self._run: str | None = None
+        self._looked = -_LOOK_SECONDS
+        # Shipped to their ends, by this process or the one before it; kept for the trail's sake.
+        self._finished = [number for number in spool.numbers() if number < segment]
+        for sent in spool.place.sent(held_seconds):
+            self._trail.add(sent)
 
     def start(self) -> None:
         """Begin."""
@@ -85,52 +96,73 @@ class Shipper:
     def step(self) -> bool:
         """Ship one range; False when there was nothing. Raises `redis.RedisError` or `StreamFull`, and then nothing is lost."""
         numbers = self._spool.numbers()
-        if self._segment not in numbers:
-            self._go_to(min((item for item in numbers if item > self._segment), default=numbers[-1]))
-        limit = self._spool.end(self._segment)
-        self._learn()
+        if self._at.number not in numbers:
+            self._go_to(min((item for item in numbers if item > self._at.number), default=numbers[-1]))
+        limit = self._spool.end(self._at.number)
         stop = limit if self._end is None else self._end
         size = min(self._chunk, stop - self._start) if self._end is None else stop - self._start
-        data = self._spool.read(self._segment, self._start, self._start + size)
-        whole, found = self._reader.scan(data)
-        if not whole and size < stop - self._start:
-            # One record alone is larger than a chunk.
-            data = self._spool.read(self._segment, self._start, stop)
-            whole, found = self._reader.scan(data, most=1)
-        if not whole:
-            return self._nothing(closed=self._segment != numbers[-1], limit=limit)
+        part = self._at.read(self._start, size, stop)
+        if not part.size:
+            return self._nothing(closed=self._at.number != numbers[-1], limit=limit)
         if self._end is None:
-            self._end = self._start + whole
+            self._end = self._start + part.size
             self._save()
-        elif self._start + whole < self._end:
-            log.error("a part of a spool segment is damaged and is not shipped", bytes=self._end - self._start - whole)
-        rows = self._send(data, found)
-        records = sum(run.records for runs in found.values() for run in runs)
-        self._chunk = _LARGE_CHUNK_BYTES if rows > _MANY_ROWS * records else _CHUNK_BYTES
+        elif self._start + part.size < self._end:
+            log.error(
+                "a part of a spool segment is damaged and is not shipped", bytes=self._end - self._start - part.size
+            )
+        rows = self._send(self._at, part)
+        self._chunk = _LARGE_CHUNK_BYTES if rows > _MANY_ROWS * part.records else CHUNK_BYTES
+        self._trail.add(Sent(self._at.number, self._start, self._end))
         self._start, self._end = self._end, None
-        self._read_to = self._start
         self._arrived = True
-        self._spool.shipped(self._segment, self._start)
-        self._more = self._segment != numbers[-1] or limit - self._start > self._chunk // 2
+        self._spool.shipped(self._at.number, self._start)
+        self._more = self._at.number != numbers[-1] or limit - self._start > self._chunk // 2
         self._on_shipped(rows)
         return True
 
-    def _go_to(self, number: int) -> None:
-        self._segment, self._start, self._end = number, 0, None
-        self._reader, self._read_to = self._spool.reader(number), 0
+    def settle(self) -> None:
+        """Send again what Redis may have lost, and let go what it keeps. Raises as `step`, and then nothing is lost."""
+        if (self._trail or self._run is None) and self._clock() - self._looked >= _LOOK_SECONDS:
+            run = self._stream.run()
+            if run == self._run:
+                self._trail.settle()
+            elif self._trail:
+                self._send_again()
+            self._run = run
+            self._looked = self._clock()
+            self._let_go()
 
-    def _learn(self) -> None:
-        """After a restart within a segment: what its rows have in common stands before the place."""
-        while self._read_to < self._start:
-            data = self._spool.read(self._segment, self._read_to, self._start)[: 4 * _CHUNK_BYTES]
-            whole, _ = self._reader.scan(data)
-            if not whole:
-                data = self._spool.read(self._segment, self._read_to, self._start)
-                whole, _ = self._reader.scan(data, most=1)
-            if not whole:
-                break
-            self._read_to += whole
-            time.sleep(_BREATH_SECONDS)
+    def _let_go(self) -> None:
+        if self._spool.memory_bytes:
+            # There is no disk to be had: what still waits needs the room more.
+            self._trail.clear()
+        while self._finished and not self._trail.needs(self._finished[0]):
+            self._spool.remove(self._finished.pop(0))
+
+    def _send_again(self) -> None:
+        there, ranges = set(self._spool.numbers()), self._trail.ranges()
+        if self._run is not None:
+            log.warning("Redis was started again; what it had been given last is sent again", ranges=len(ranges))
+        at: Segments | None = None
+        for number, start, end in ranges:
+            if number not in there:
+                continue
+            if at is None or at.number != number:
+                at = Segments(self._spool, number)
+            self._send(at, at.read(start, end - start, end))
+            time.sleep(BREATH_SECONDS)
+        self._trail.sent_again(ranges)
+
+    def _send(self, at: Segments, part: Range) -> int:
+        entries, rows = at.entries(part)
+        if entries:
+            self._stream.send(entries)
+        return rows
+
+    def _go_to(self, number: int) -> None:
+        self._at.go_to(number)
+        self._start, self._end = 0, None
 
     def _nothing(self, *, closed: bool, limit: int) -> bool:
         """There is no whole record behind the place."""
@@ -140,30 +172,20 @@ class Shipper:
             return False
         if self._start < limit:
             log.error("the rest of a spool segment is damaged and is not shipped", bytes=limit - self._start)
-        self._spool.remove(self._segment)
-        self._go_to(self._segment + 1)
-        self._spool.shipped(self._segment, 0)
+        self._finished.append(self._at.number)
+        self._spool.rest(self._at.number)
+        self._go_to(self._at.number + 1)
+        self._spool.shipped(self._at.number, 0)
+        self._let_go()
         self._more = True
         return True
-
-    def _send(self, data: bytes, found: Mapping[int, list[Run]]) -> int:
-        entries, total = [], 0
-        for slot, runs in found.items():
-            shape = self._reader.shapes[slot]
-            for index, part in enumerate(parts_of(runs, shape.one.itemsize)):
-                rows, texts = self._reader.rows(data, slot, part)
-                batch_id = f"{shape.about['replica']}-{self._segment}-{self._start}-{slot}-{index}"
-                entries.append(pack_batch({"batch_id": batch_id, **shape.about}, rows, texts))
-                total += len(rows) // shape.one.itemsize
-        if entries:
-            self._stream.send(entries)
-        return total
 
     def _loop(self) -> None:
         failures = 0
         while True:
             ending = self._ending.is_set()
             try:
+                self.settle()
                 # What came while a range was sent is not sent at once, or under load each range would be a row or two.
                 while self.step():
                     if failures:
@@ -171,7 +193,7 @@ class Shipper:
                         self._on_full(False)
                     if not (ending or self._more):
                         break
-                    time.sleep(_BREATH_SECONDS)
+                    time.sleep(BREATH_SECONDS)
                 if ending:
                     return
                 # Rows that come within a moment travel together; those that only this process has go at once.
@@ -199,5 +221,5 @@ class Shipper:
                 self._ending.wait(min(30.0, 2.0 ** min(failures, 5)))
 
     def _save(self) -> None:
-        self._spool.place.save(Place(self._segment, self._start, self._end))
+        self._spool.place.save(Place(self._at.number, self._start, self._end))
         self._arrived = False

@@ -24,6 +24,7 @@ from services.predictor.storage.leftovers import SUFFIX, leftovers
 from services.predictor.storage.place import PlaceFile
 from services.predictor.storage.records import HEAD, SegmentReader, Slot, width_of
 from services.predictor.storage.segments import Segment
+from services.predictor.storage.trail import HELD_SECONDS
 from tenon.kit.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -45,6 +46,7 @@ class Spool:
         segment_bytes: int = 2 << 20,
         memory_bytes: int = 16 << 20,
         mapped: bool | None = None,
+        held_seconds: float = HELD_SECONDS,
         on_dropped: Callable[[int], object] = lambda _rows: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,9 @@ class Spool:
         self._shipped = (begin.segment, begin.start)
         self._mark = self._synced = self._shipped
         # Segments that are complete, by number: the bytes used of each.
-        self._closed = leftovers(folder, begin.segment)
+        self._closed = leftovers(
+            folder, min([begin.segment, *(sent.segment for sent in self.place.sent(held_seconds))])
+        )
         self._disk = sum(self._closed.values())
         self._memory: dict[int, Segment] = {}
         self._retired: list[tuple[Segment, int]] = []
@@ -138,8 +142,7 @@ class Spool:
                 kept: list[tuple[Segment, int]] = []
                 is_behind = max(self._shipped, self._synced) < self._mark
                 self._mark = mark = (current.number, self._place)
-                # One that has left, or will in a moment, is used again.
-                wanted = not self._spares and (is_behind or not retired)
+                wanted = not self._spares
             try:
                 while retired:
                     segment, used = retired.pop()
@@ -216,6 +219,13 @@ class Spool:
                     break
             with contextlib.suppress(OSError):
                 self.path(number).unlink()
+
+    def rest(self, number: int) -> None:
+        """A segment was shipped and is kept for a moment: nobody need have it in memory meanwhile."""
+        with self._lock:
+            for segment, _ in self._retired:
+                if segment.number == number:
+                    segment.unburden()
 
     def shipped(self, number: int, place: int) -> None:
         """Everything before this place has left."""

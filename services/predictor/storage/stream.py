@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from tenon.kit.events import PREDICTIONS
+from tenon.kit.redis import run_of
 
 _CHECK_SECONDS = 1.0
 _CHECK_BYTES = 16 << 20
@@ -46,6 +47,10 @@ class PredictionStream:
                 pipe.execute_command("XADD", PREDICTIONS, "*", *(part for item in entry.items() for part in item))
                 self._since += sum(map(len, entry.values()))
             pipe.execute()
+
+    def run(self) -> str:
+        """Which run of which server answers. Raises `redis.RedisError`."""
+        return run_of(self._client)
 
     def _check(self) -> None:
         used, last = self._used(), ""

@@ -24,6 +24,11 @@ class Stream:
         self.entries: list[dict[str, bytes]] = []
         self.fails = 0
         self.loses_answers = 0
+        self.run = "first"
+
+    def info(self, _section: str) -> dict[str, str]:
+        """Who it is."""
+        return {"run_id": self.run}
 
     def xadd(self, _stream: str, fields: dict[str, bytes], **_how: Any) -> None:
         """Append, or be away, or append and not say so."""
@@ -74,6 +79,23 @@ def test_record_comes_again_as_it_was() -> None:
     assert [(record.record_id, record.parts[0].answers) for record in told[:2]] == [("replica-1", 3)] * 2
     assert len({record.record_id: record for record in told}) == 2
     assert sum({record.record_id: record.parts[0].answers for record in told}.values()) == 7
+
+
+def test_a_redis_that_was_started_again_is_told_the_last_records_again() -> None:
+    """As they were and before what is new; one that runs on is not."""
+    stream, news = Stream(), [[part(3)], [part(4)], [], [part(5)], []]
+    teller = OperationsTeller(stream, "replica", lambda: news.pop(0))  # type: ignore[arg-type]
+    for _ in range(3):
+        teller.tell()
+    assert len(stream.entries) == 2
+    stream.run = "second"
+    lost = stream.entries.pop()
+    teller.tell()
+    told = [unpack_operations(entry["id"], entry["operations"]) for entry in stream.entries]
+    assert [record.record_id for record in told] == ["replica-1", "replica-1", "replica-2", "replica-3"]
+    assert stream.entries[2] == lost
+    teller.tell()
+    assert len(stream.entries) == 4
 
 
 def test_nothing_to_tell_is_not_told() -> None:
