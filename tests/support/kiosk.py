@@ -104,16 +104,30 @@ def load(composed: Composed, key: str) -> Iterator[Load]:
         yield running
 
 
-def logged(composed: Composed, ids: Sequence[str]) -> bool:
-    """Whether monitor knows all these predictions: it takes a label for each to one that it has."""
+def missing(composed: Composed, ids: Sequence[str]) -> int:
+    """How many of these predictions monitor does not know: it takes a label for each to one that it has."""
     labels = [{"prediction_id": name, "value": True} for name in ids]
     path = f"/v1/tenants/{TENANT}/models/{MODEL}/labels"
     answer = composed.ask("monitor", "POST", path, key=composed.admin_key, body={"labels": labels})
     assert answer.status_code == 200, answer.text
-    return bool(answer.json()["unmatched"] == 0)
+    return int(answer.json()["unmatched"])
+
+
+def logged(composed: Composed, ids: Sequence[str]) -> bool:
+    """Whether monitor knows all these predictions."""
+    return missing(composed, ids) == 0
 
 
 def all_logged(composed: Composed, load: Load) -> None:
     """Every answer of the load reaches the log, once the platform is whole again."""
     assert len(set(load.answered)) == len(load.answered)
-    eventually(lambda: logged(composed, load.answered), "monitor knows every answered prediction", seconds=90)
+    left: list[int] = []
+
+    def all_known() -> bool:
+        left.append(missing(composed, load.answered))
+        return left[-1] == 0
+
+    try:
+        eventually(all_known, "monitor knows every answered prediction", seconds=90)
+    except AssertionError as err:
+        raise AssertionError(f"{err}; of {len(load.answered)} are missing, from look to look: {left}") from err
