@@ -44,9 +44,11 @@ class Chunks:
         return cls(nothing, nothing, nothing, nothing, (), np.zeros((0, numbers), np.int64))
 
     @classmethod
-    def one(cls, name: bytes, events: Events, data: bytes, tile: bytes) -> Chunks:
-        """A single one, of these events in the order of their times."""
-        first, last, settled, size = (np.array([n]) for n in (*events.time[[0, -1]], settled_at(events), len(data)))
+    def one(cls, name: bytes, events: Events, data: bytes, tile: bytes, *, will_do: bool) -> Chunks:
+        """A single one, of these events in the order of their times. `will_do`: what the tile says is all of it; else it is
+        never settled, so that its events are read."""
+        settled_from = settled_at(events) if will_do else FOREVER
+        first, last, settled, size = (np.array([n]) for n in (*events.time[[0, -1]], settled_from, len(data)))
         return cls(first, last, settled, size, (name,), np.frombuffer(tile, np.int64).reshape(1, -1))
 
     def take(self, places: IntArray) -> Chunks:
@@ -65,6 +67,8 @@ class Chunks:
 
     def looked_at(self, at: int, windows: IntArray) -> tuple[BoolArray, BoolArray]:
         """Which chunks have to be read for values at `at`, and of which the tile will do. Neither: no window has it."""
+        if not len(windows):
+            return np.zeros(len(self), np.bool_), np.zeros(len(self), np.bool_)
         seen = (self.first < at) & (self.last >= at - windows[-1])
         starts = at - windows[:, None]
         edged = ((self.first < starts) & (starts <= self.last)).any(axis=0)

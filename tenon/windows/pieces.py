@@ -91,7 +91,8 @@ def _closed(entity: str, events: Events, windows: Windows, sizes: Sizes, made: d
             some = events.take(slice(begin, end))
             data, name = encode_blob(EntityBlob(entity, -1, _FROM_THE_BEGINNING, some)), uuid.uuid4().bytes
             made[name] = data
-            parts.append(Chunks.one(name, some, data, windows.tile(data)))
+            tile, will_do = windows.tile(data)
+            parts.append(Chunks.one(name, some, data, tile, will_do=will_do))
     return parts
 
 
@@ -117,21 +118,19 @@ def look_up(windows: Windows, blobs: HeldBlobs, rows: IntArray, at: IntArray, re
         wanted, tiles = heads[index][1].looked_at(int(at[row]), windows.spans)
         if not windows.in_pieces:
             # As without a compiled kernel: all of them event by event.
-            wanted |= tiles
+            wanted |= tiles | windows.statics
             tiles[:] = False
-        asked.append((row, index, np.flatnonzero(wanted), np.flatnonzero(tiles)))
+        asked.append((row, index, np.flatnonzero(wanted), tiles))
     names = list(
         dict.fromkeys(heads[index][1].names[place] for _, index, wanted, _ in asked for place in wanted.tolist())
     )
     held = dict(zip(names, read(names) if names else (), strict=True))
-    for row, index, read_of_it, places in asked:
+    for row, index, read_of_it, used in asked:
         data, chunks = heads[index]
         found = [held[chunks.names[place]] for place in read_of_it.tolist()]
         if any(chunk is None for chunk in found):
             raise ChunksGoneError
-        one = windows.look_up_pieces(
-            HeldBlobs.of([data, *found]), chunks.tiles[places], chunks.first[places], int(at[row])
-        )
+        one = windows.look_up_pieces(HeldBlobs.of([data, *found]), chunks, used, int(at[row]))
         answer.values[:, row], answer.statuses[:, row] = one.values[:, 0], one.statuses[:, 0]
         answer.known[row] = one.known[0]
     return answer

@@ -18,7 +18,8 @@ import numpy as np
 from tenon.core.expressions import Op, Step
 from tenon.core.specs import Function
 from tenon.native.build import digest_of_sources
-from tenon.windows.events import Events, FloatArray, IntArray
+from tenon.windows.chunks import Chunks
+from tenon.windows.events import BoolArray, Events, FloatArray, IntArray
 from tenon.windows.floats import FLOATS
 from tenon.windows.held import HeldBlobs
 from tenon.windows.reference import Reference
@@ -32,8 +33,8 @@ NOTHING_KNOWN = np.iinfo(np.int64).min
 """In `Answer.known`: nothing counts."""
 IN_PIECES = 5
 """In `Answer.statuses`: of this row there is only a head, whose chunks have to be read too (`pieces.look_up`)."""
-_WHOLE = {Function.DISTINCT, Function.QUANTILE, Function.STATIC}
-_EXACT = {Function.SUM, Function.MEAN, Function.STD}
+_WHOLE = {Function.DISTINCT, Function.QUANTILE}
+_ADDED = {Function.SUM, Function.MEAN, Function.STD}
 _SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _log = logging.getLogger("tenon.windows")
 
@@ -95,8 +96,11 @@ class Windows:
         self._reference = Reference(columns, self.features) if self._program is None else None
         of_windows = [feature for feature in self.features if isinstance(feature, Window)]
         self.spans = np.array(sorted({f.window for f in of_windows if f.function is not Function.STATIC}), np.int64)
-        self.in_pieces = self._program is not None and len(self.spans) > 0 and not any(map(_is_of_events, of_windows))
+        self.in_pieces = self._program is not None and len(of_windows) > 0 and not any(map(_is_of_events, of_windows))
         """Whether an entity of many events may be cut into pieces: values are then put together from those of parts."""
+        self.statics = any(f.function is Function.STATIC for f in of_windows)
+        """Whether values that do not depend on the time are among them: for those every chunk tells something."""
+        self._adds_floats = any(f.digits == FLOATS and f.function in _ADDED for f in of_windows)
         self.tile_numbers: int = self._program.tile_numbers() if self._program is not None else 0
 
     def evaluate(self, events: Events, entity: IntArray, asked: IntArray, at: IntArray, entities: int) -> FloatArray:
@@ -127,25 +131,30 @@ class Windows:
             heads = self._program.look_up(blobs.data, blobs.spans, rows, at, values, statuses, known)  # type: ignore[union-attr]
         return Answer(values, statuses, known, heads)
 
-    def look_up_pieces(self, pieces: HeldBlobs, tiles: IntArray, firsts: IntArray, at: int) -> Answer:
-        """Values of one row, from the head of its entity and some chunks, and the tiles of others, whose first events are
-        at `firsts`. Without `in_pieces` there are no tiles. Raises `ValueError` as `look_up` does."""
+    def look_up_pieces(self, pieces: HeldBlobs, chunks: Chunks, used: BoolArray, at: int) -> Answer:
+        """Values of one row, from the head of its entity and some of its chunks, and of others, which are `used`, from what is
+        said of them. Without `in_pieces` the pieces are all that counts. Raises `ValueError` as `look_up` does."""
         count, moment = len(self.features), np.array([at])
         answer = Answer(np.empty((count, 1)), np.empty((count, 1), np.uint8), np.empty(1, np.int64))
         rest = answer.values, answer.statuses, answer.known
         if self._reference is not None:
             self._reference.look_up_pieces(list(pieces), moment, *rest)
         else:
-            given = np.ascontiguousarray(tiles).reshape(-1), np.ascontiguousarray(firsts)
+            given = (
+                np.ascontiguousarray(chunks.tiles).reshape(-1),
+                np.ascontiguousarray(chunks.first),
+                used.view(np.uint8),
+            )
             self._program.look_up_pieces(pieces.data, pieces.spans, *given, moment, *rest)  # type: ignore[union-attr]
         return answer
 
-    def tile(self, data: bytes) -> bytes:
-        """What all events of a blob add up to. Raises `ValueError`, also without `in_pieces`."""
+    def tile(self, data: bytes) -> tuple[bytes, bool]:
+        """What all events of a blob add up to, and whether it will do: floats may differ too much in size for a tile. Raises
+        `ValueError`, also without `in_pieces`."""
         if self._program is None:
             raise ValueError("only the compiled kernel adds up")
         made: bytes = self._program.tile(data)
-        return made
+        return made, not self._adds_floats or made[0] == 1
 
     def group(self, codes: IntArray, times: IntArray, groups: int) -> tuple[IntArray, IntArray]:
         """The order of items by code, then time; and where each code begins in it."""
@@ -160,7 +169,7 @@ class Windows:
 
 def _is_of_events(feature: Window) -> bool:
     """Whether its value cannot be put together from values of parts."""
-    return feature.function in _WHOLE or feature.texts or (feature.digits == FLOATS and feature.function in _EXACT)
+    return feature.function in _WHOLE or feature.texts
 
 
 def _arrays(columns: int, features: Sequence[Window | Arithmetic]) -> tuple[Any, ...]:

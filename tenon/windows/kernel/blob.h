@@ -110,6 +110,8 @@ static int read_blob(const Program *program, Room *room, History *history, const
         first = first_from(room->time, events, from);
         last = first_from(room->time, events, to);
     }
+    history->first = first;
+    history->last = last;
     room->values[0].until = read_until(&reader, room_for(room, 0, 1), history, first, last, &fine);
     if (!fine) return 1;
     for (int32_t c = 1; c < program->columns; c++) {

@@ -135,4 +135,67 @@ static inline double exact_deviation(const Exact *exact, int64_t count) {
     return ldexp(sqrt(size / (double)((__int128)count * (count - 1))), exponent / 2);
 }
 
+/* A sum in a few numbers: the digit at which it begins, then its digits, two in each, the highest with the sign. */
+enum { PACKED_SUM = 8, PACKED_SQUARES = 12 };
+
+/* 0: it has more digits than that. `most`: how many there are in all. */
+static inline int pack_digits(int64_t *into, const int64_t *from, int32_t low, int32_t digits, int packed, int most) {
+    uint32_t plain[MOST_DIGITS] = {0};
+    int64_t carry = 0;
+    int32_t first = 0, start;
+    for (int32_t i = 0; i < digits; i++) {
+        const int64_t here = from[i] + carry;
+        plain[i] = (uint32_t)here;
+        carry = here >> 32;
+    }
+    while (first < digits && !plain[first]) first++;
+    if (first == digits) first = 0;
+    start = low + first < most - packed ? low + first : most - packed;
+    if (start < 0) start = 0;
+    const uint32_t sign = carry < 0 ? UINT32_MAX : 0;
+    into[0] = start;
+    for (int32_t i = 0; i < packed; i++) {
+        const int32_t k = start + i - low;
+        const uint32_t digit = k < 0 ? 0 : k < digits ? plain[k] : sign;
+        const int shift = 32 * (i & 1);
+        into[1 + i / 2] = (int64_t)((i & 1 ? (uint64_t)into[1 + i / 2] : 0) | (uint64_t)digit << shift);
+    }
+    /* What is left out above may only repeat the sign, which the highest digit has to have too. */
+    for (int32_t k = start + packed - low; k < digits; k++)
+        if (k >= 0 && plain[k] != sign) return 0;
+    return (carry == 0 || carry == -1) && (uint32_t)((uint64_t)into[packed / 2] >> 63 ? UINT32_MAX : 0) == sign;
+}
+
+/* Adds such a sum to one that begins at digit 0 and has `most` digits. 0: it is none. */
+static inline int add_packed(int64_t *sum, const int64_t *from, int packed, int most) {
+    if (from[0] < 0 || from[0] > most - packed) return 0;
+    for (int i = 0; i < packed; i++) {
+        const uint32_t digit = (uint32_t)((uint64_t)from[1 + i / 2] >> 32 * (i & 1));
+        sum[from[0] + i] += i == packed - 1 ? (int64_t)(int32_t)digit : (int64_t)digit;
+    }
+    return 1;
+}
+
+/* The same sums without the zeros at their ends, which would only cost time. */
+static inline Exact trimmed(const Exact *exact, int squares) {
+    int32_t first = exact->digits, last = 0, last_square = 0;
+    for (int32_t i = 0; i < exact->digits; i++)
+        if (exact->sum[i]) {
+            if (i < first) first = i;
+            last = i;
+        }
+    for (int32_t i = 0; squares && i < exact->square_digits; i++)
+        if (exact->squares[i]) {
+            if (i / 2 < first) first = i / 2;
+            last_square = i;
+        }
+    if (first == exact->digits) first = 0;
+    if (last < first) last = first;
+    if (last_square < 2 * first) last_square = 2 * first;
+    /* Carries go two digits further. */
+    const int32_t end = last + 3 < exact->digits ? last + 3 : exact->digits;
+    const int32_t square_end = last_square + 3 < exact->square_digits ? last_square + 3 : exact->square_digits;
+    return (Exact){exact->sum + first, exact->squares + 2 * first, exact->low + first, end - first, square_end - 2 * first};
+}
+
 #endif

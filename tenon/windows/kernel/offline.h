@@ -64,7 +64,8 @@ static int take_columns(Arrays *arrays, PyObject *columns, int32_t count, Py_ssi
 static int collect(const Program *program, Room *room, History *history, const int64_t *time, const Values *from,
                    const int64_t *order, int64_t count) {
     if (widen_room(room, program, count) < 0) return -1;
-    history->events = count;
+    history->events = history->last = count;
+    history->first = 0;
     history->time = room->time;
     history->column = room->values;
     for (int64_t i = 0; i < count; i++) room->time[i] = time[order[i]];

@@ -3,22 +3,28 @@
 
 /* Functions whose values cannot be put together from those of parts keep an entity in one piece. */
 static int in_pieces(const Program *program) {
-    if (program->statics) return 0;
     for (int32_t c = 0; c < program->columns; c++)
-        if (program->column[c].needs & (ROWS | EXACT | EXACT_SQUARES)) return 0;
+        if (program->column[c].needs & ROWS) return 0;
     return 1;
 }
 
-/* How many numbers a column adds to a tile. */
+static int adds_floats(const Program *program) {
+    for (int32_t c = 0; c < program->columns; c++)
+        if (program->column[c].needs & EXACT) return 1;
+    return 0;
+}
+
+/* How many numbers a column adds to a tile. Where floats are added, the first number of all says whether their sums fit in. */
 static int64_t tile_numbers(const Column *column) {
     const int needs = column->needs;
     if (!column->features) return 0;
     return 2 + (needs & TOTAL ? 2 : 0) + (needs & SQUARES ? 3 : 0) + (needs & EXTREMES ? 2 : 0) +
-           (needs & (OLDEST | NEWEST) ? 6 : 0) + column->thresholds;
+           (needs & (OLDEST | NEWEST) ? 6 : 0) + column->thresholds + (needs & EXACT ? 1 + PACKED_SUM / 2 : 0) +
+           (needs & EXACT_SQUARES ? 1 + PACKED_SQUARES / 2 : 0) + (column->statics ? 4 : 0);
 }
 
 static int64_t all_tile_numbers(const Program *program) {
-    int64_t numbers = 0;
+    int64_t numbers = adds_floats(program);
     for (int32_t c = 0; c < program->columns; c++) numbers += tile_numbers(&program->column[c]);
     return numbers;
 }
@@ -35,7 +41,7 @@ static const int64_t *take_moment(const int64_t *from, Moment *moment) {
     return from + 3;
 }
 
-static int64_t *put_tile(int64_t *into, const Column *column, const Gathered *gathered) {
+static int64_t *put_tile(int64_t *into, const Column *column, const Gathered *gathered, int *fits) {
     const int needs = column->needs;
     *into++ = gathered->count;
     *into++ = gathered->known;
@@ -54,10 +60,19 @@ static int64_t *put_tile(int64_t *into, const Column *column, const Gathered *ga
     }
     if (needs & (OLDEST | NEWEST)) into = put_moment(put_moment(into, &gathered->oldest), &gathered->newest);
     for (int32_t i = 0; i < column->thresholds; i++) *into++ = gathered->above[i];
+    const Exact *exact = &gathered->exact;
+    if (needs & EXACT) {
+        *fits &= pack_digits(into, exact->sum, exact->low, exact->digits, PACKED_SUM, SUM_DIGITS);
+        into += 1 + PACKED_SUM / 2;
+    }
+    if (needs & EXACT_SQUARES) {
+        *fits &= pack_digits(into, exact->squares, 2 * exact->low, exact->square_digits, PACKED_SQUARES, SQUARE_DIGITS);
+        into += 1 + PACKED_SQUARES / 2;
+    }
     return into;
 }
 
-/* `above` of what is taken points into the tile. */
+/* `above` and the sums of floats, which stay packed, point into the tile. */
 static const int64_t *take_tile(const int64_t *from, const Column *column, Gathered *gathered) {
     const int needs = column->needs;
     gathered->count = *from++;
@@ -78,13 +93,17 @@ static const int64_t *take_tile(const int64_t *from, const Column *column, Gathe
     }
     if (needs & (OLDEST | NEWEST)) from = take_moment(take_moment(from, &gathered->oldest), &gathered->newest);
     gathered->above = (int64_t *)from;
-    return from + column->thresholds;
+    from += column->thresholds;
+    gathered->exact.sum = (int64_t *)from;
+    from += needs & EXACT ? 1 + PACKED_SUM / 2 : 0;
+    gathered->exact.squares = (int64_t *)from;
+    return from + (needs & EXACT_SQUARES ? 1 + PACKED_SQUARES / 2 : 0);
 }
 
-/* What both gathered, of different events. */
-static void join_gathered(Gathered *into, const Column *column, const Gathered *more) {
+/* What both gathered, of different events. 0: what is `packed` is nothing that was. */
+static int join_gathered(Gathered *into, const Column *column, const Gathered *more, int packed) {
     const int needs = column->needs;
-    if (!more->count) return;
+    if (!more->count) return 1;
     if (needs & (OLDEST | NEWEST)) {
         if (!into->count || earlier(&more->oldest, &into->oldest)) into->oldest = more->oldest;
         if (!into->count || earlier(&into->newest, &more->newest)) into->newest = more->newest;
@@ -98,6 +117,12 @@ static void join_gathered(Gathered *into, const Column *column, const Gathered *
         if (more->high > into->high) into->high = more->high;
     }
     for (int32_t i = 0; i < column->thresholds; i++) into->above[i] = plus(into->above[i], more->above[i]);
+    if (packed)
+        return (!(needs & EXACT) || add_packed(into->exact.sum, more->exact.sum, PACKED_SUM, SUM_DIGITS)) &&
+               (!(needs & EXACT_SQUARES) || add_packed(into->exact.squares, more->exact.squares, PACKED_SQUARES, SQUARE_DIGITS));
+    for (int32_t i = 0; needs & EXACT && i < SUM_DIGITS; i++) into->exact.sum[i] += more->exact.sum[i];
+    for (int32_t i = 0; needs & EXACT_SQUARES && i < SQUARE_DIGITS; i++) into->exact.squares[i] += more->exact.squares[i];
+    return 1;
 }
 
 /* tile_numbers(): how many numbers a tile has. */
@@ -128,14 +153,23 @@ static PyObject *tile(PyObject *object, PyObject *args) {
     if (problem > 0) refuse("the bytes are no blob of this view");
     else if (!whole) refuse("");
     else {
+        int fits = 1;
+        into += adds_floats(program);
         for (int32_t c = 0; c < program->columns; c++) {
             const Column *column = &program->column[c];
             if (!column->features) continue;
+            if (column->needs & EXACT) span_digits(&room.gathered.exact, &history, &history.column[c]);
             room.gathered.oldest = room.gathered.newest = (Moment){0, 0, 0};
             begin(&room.gathered, column);
             scan(&room.gathered, column, &history, &history.column[c], 0, history.events, INT64_MAX);
-            into = put_tile(into, column, &room.gathered);
+            into = put_tile(into, column, &room.gathered, &fits);
+            if (column->statics) {
+                Moment newest = {0, 0, 0};
+                *into++ = static_moment(&history, &history.column[c], &newest);
+                into = put_moment(into, &newest);
+            }
         }
+        if (adds_floats(program)) *whole = fits;
         made = PyBytes_FromStringAndSize((const char *)whole, (Py_ssize_t)(numbers * 8));
     }
     free(whole);
@@ -144,23 +178,47 @@ static PyObject *tile(PyObject *object, PyObject *args) {
     return made;
 }
 
-/* What each column gathers over each window and no shorter one. */
-typedef struct { Gathered *ring; int64_t *above; } Rings;
+/* What each column gathers over each window and no shorter one, and the newest moment of values that never change (known:
+ * whether there is one). */
+typedef struct { Gathered *ring; int64_t *above, *digits; Moment *still; uint8_t *known; } Rings;
+
+static void all_digits(Exact *exact) {
+    exact->low = 0;
+    exact->digits = SUM_DIGITS;
+    exact->square_digits = SQUARE_DIGITS;
+}
 
 static int make_rings(Rings *rings, const Program *program) {
-    int64_t above = 1, next = 0;
-    for (int32_t c = 0; c < program->columns; c++) above += (int64_t)program->column[c].thresholds * program->windows;
+    int64_t above = 1, next = 0, digits = 1, next_digit = 0;
+    for (int32_t c = 0; c < program->columns; c++) {
+        above += (int64_t)program->column[c].thresholds * program->windows;
+        digits += program->column[c].needs & EXACT ? (int64_t)(SUM_DIGITS + SQUARE_DIGITS) * program->windows : 0;
+    }
     rings->ring = calloc((size_t)program->columns * (size_t)program->windows + 1, sizeof(Gathered));
     rings->above = calloc((size_t)above, sizeof(int64_t));
-    if (!rings->ring || !rings->above) return -1;
+    rings->digits = calloc((size_t)digits, sizeof(int64_t));
+    rings->still = calloc((size_t)program->columns, sizeof(Moment));
+    rings->known = calloc((size_t)program->columns, 1);
+    if (!rings->ring || !rings->above || !rings->digits || !rings->still || !rings->known) return -1;
     for (int32_t c = 0; c < program->columns; c++)
         for (int32_t w = 0; w < program->windows; w++) {
             Gathered *ring = &rings->ring[(int64_t)c * program->windows + w];
             ring->above = rings->above + next;
             next += program->column[c].thresholds;
+            if (program->column[c].needs & EXACT) {
+                all_digits(&ring->exact);
+                ring->exact.sum = rings->digits + next_digit;
+                ring->exact.squares = ring->exact.sum + SUM_DIGITS;
+                next_digit += SUM_DIGITS + SQUARE_DIGITS;
+            }
             begin(ring, &program->column[c]);
         }
     return 0;
+}
+
+static void add_still(Rings *rings, int32_t column, const Moment *moment) {
+    if (!rings->known[column] || earlier(&rings->still[column], moment)) rings->still[column] = *moment;
+    rings->known[column] = 1;
 }
 
 static void gather_piece(Rings *rings, const Program *program, const History *history, int64_t at) {
@@ -176,22 +234,32 @@ static void gather_piece(Rings *rings, const Program *program, const History *hi
     }
 }
 
-/* The tile of a chunk whose first event is at `first` goes to the shortest window that has it. 0: it tells of events that no
- * window has. */
-static int gather_tile(Rings *rings, const Program *program, const int64_t *tile, int64_t first, int64_t at) {
+/* The tile of a chunk whose first event is at `first`, if it is `used`, goes to the shortest window that has it; values that
+ * never change are taken from every tile. 0: it tells of events that no window has. */
+static int gather_tile(Rings *rings, const Program *program, const int64_t *tile, int64_t first, int used, int64_t at) {
     int32_t w = 0;
     while (w < program->windows && first < at - program->window[w]) w++;
-    if (w == program->windows) return 0;
+    if (used && (w == program->windows || (adds_floats(program) && !*tile))) return 0;
+    tile += adds_floats(program);
     for (int32_t c = 0; c < program->columns; c++) {
+        const Column *column = &program->column[c];
         Gathered more;
-        if (!program->column[c].features) continue;
+        if (!column->features) continue;
         memset(&more, 0, sizeof more);
-        tile = take_tile(tile, &program->column[c], &more);
-        if (more.count < 0) return 0;
-        if (more.count && program->column[c].needs & (OLDEST | NEWEST) &&
-            (more.oldest.time < first || more.newest.time < more.oldest.time || more.newest.time >= at))
-            return 0;
-        join_gathered(&rings->ring[(int64_t)c * program->windows + w], &program->column[c], &more);
+        tile = take_tile(tile, column, &more);
+        if (used) {
+            if (more.count < 0) return 0;
+            if (more.count && column->needs & (OLDEST | NEWEST) &&
+                (more.oldest.time < first || more.newest.time < more.oldest.time || more.newest.time >= at))
+                return 0;
+            if (!join_gathered(&rings->ring[(int64_t)c * program->windows + w], column, &more, 1)) return 0;
+        }
+        if (column->statics) {
+            Moment newest;
+            const int64_t there = *tile;
+            tile = take_moment(tile + 1, &newest);
+            if (there) add_still(rings, c, &newest);
+        }
     }
     return 1;
 }
@@ -202,43 +270,53 @@ static void finish_rings(const Rings *rings, const Program *program, Gathered *w
         const Feature *feature = program->feature + column->first_feature, *after = feature + column->features;
         int32_t w = 0;
         if (!column->features) continue;
+        all_digits(&whole->exact);
         begin(whole, column);
         for (; feature < after; feature++) {
+            if (feature->function == STATIC) {
+                out[feature->place] = rings->known[c] ? in_units(feature, rings->still[c].value) : NAN;
+                continue;
+            }
             for (; w <= feature->window; w++)
-                join_gathered(whole, column, &rings->ring[(int64_t)c * program->windows + w]);
+                join_gathered(whole, column, &rings->ring[(int64_t)c * program->windows + w], 0);
+            const Exact exact = whole->exact;
+            if (column->needs & EXACT) whole->exact = trimmed(&exact, column->needs & EXACT_SQUARES);
             out[feature->place] = finish(feature, whole, at);
+            whole->exact = exact;
         }
         if (whole->known > *known) *known = whole->known;
     }
 }
 
-/* look_up_pieces(data, spans, tiles, firsts, at, out, statuses, known): one row, of an entity in pieces. `spans` say where
- * in the data its head lies and then the chunks that are looked at event by event; of other chunks `tiles` has the numbers
- * and `firsts` the first event's time: each of their events counts at `at` or never will, and every window covers all of
- * them or none. Raises ValueError as `look_up` does. */
+/* look_up_pieces(data, spans, tiles, firsts, used, at, out, statuses, known): one row, of an entity in pieces. `spans` say
+ * where in the data its head lies and then the chunks that are looked at event by event; of all chunks `tiles` has the
+ * numbers and `firsts` the first event's time. A tile is `used` where each of its events counts at `at` or never will, and every
+ * window covers all of them or none. Raises ValueError as `look_up` does. */
 static PyObject *look_up_pieces(PyObject *object, PyObject *args) {
-    enum { DATA, SPANS, TILES, FIRSTS, AT, OUT, STATUSES, KNOWN, PARTS };
+    enum { DATA, SPANS, TILES, FIRSTS, USED, AT, OUT, STATUSES, KNOWN, PARTS };
     const Program *program = &((Object *)object)->program;
     PyObject *part[PARTS];
     Py_buffer view[PARTS];
     Room room = {0};
-    Rings rings = {NULL, NULL};
+    Rings rings = {NULL, NULL, NULL, NULL, NULL};
     int held = 0, status = -1;
-    if (!PyArg_ParseTuple(args, "OOOOOOOO", &part[0], &part[1], &part[2], &part[3], &part[4], &part[5], &part[6], &part[7]))
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO", &part[0], &part[1], &part[2], &part[3], &part[4], &part[5], &part[6], &part[7],
+                          &part[8]))
         return NULL;
     for (; held < PARTS; held++)
-        if (take(part[held], &view[held], held == DATA || held == STATUSES ? 1 : 8,
-                 held <= FIRSTS ? -1 : held == AT || held == KNOWN ? 1 : program->places, held < OUT ? 0 : PyBUF_WRITABLE) < 0)
+        if (take(part[held], &view[held], held == DATA || held == USED || held == STATUSES ? 1 : 8,
+                 held <= USED ? -1 : held == AT || held == KNOWN ? 1 : program->places, held < OUT ? 0 : PyBUF_WRITABLE) < 0)
             goto done;
     {
-        const uint8_t *data = view[DATA].buf;
+        const uint8_t *data = view[DATA].buf, *used = view[USED].buf;
         const int64_t *span = view[SPANS].buf, *tiles = view[TILES].buf, *first = view[FIRSTS].buf, at = *(int64_t *)view[AT].buf;
         const int64_t size = view[DATA].len, pieces = view[SPANS].len / 16, width = all_tile_numbers(program);
         double *out = view[OUT].buf;
         uint8_t *statuses = view[STATUSES].buf;
         int64_t *known = view[KNOWN].buf, horizon = INT64_MIN, other;
         History history;
-        if (!in_pieces(program) || view[TILES].len / 8 != view[FIRSTS].len / 8 * width) {
+        const int64_t chunks = view[FIRSTS].len / 8;
+        if (!in_pieces(program) || view[TILES].len / 8 != chunks * width || view[USED].len != chunks || (chunks && !pieces)) {
             refuse("the tiles are not of this view");
             goto done;
         }
@@ -252,13 +330,21 @@ static PyObject *look_up_pieces(PyObject *object, PyObject *args) {
         for (int64_t i = 0; i < pieces && !status; i++) {
             if (span[2 * i] < 0 || span[2 * i + 1] < 0 || span[2 * i] > size || span[2 * i + 1] > size - span[2 * i]) status = 2;
             else
-                status = read_blob(program, &room, &history, data + span[2 * i], span[2 * i + 1], earliest(program, at), at,
+                /* What never changes is in the tiles of all chunks. */
+                status = read_blob(program, &room, &history, data + span[2 * i], span[2 * i + 1],
+                                   i && program->windows ? at - program->window[program->windows - 1] : earliest(program, at), at,
                                    i ? &other : &horizon);
             if (!status) gather_piece(&rings, program, &history, at);
+            for (int32_t c = 0; !i && !status && c < program->columns; c++) {
+                Moment newest;
+                if (program->column[c].statics && static_moment(&history, &history.column[c], &newest))
+                    add_still(&rings, c, &newest);
+            }
         }
         if (!status && at >= horizon) {
-            for (int64_t i = 0; i < view[FIRSTS].len / 8 && !status; i++)
-                if (!gather_tile(&rings, program, tiles + i * width, first[i], at)) status = 3;
+            for (int64_t i = 0; i < chunks && !status; i++)
+                if ((used[i] || program->statics) && !gather_tile(&rings, program, tiles + i * width, first[i], used[i], at))
+                    status = 3;
             finish_rings(&rings, program, &room.gathered, at, out, known);
             finish_expressions(program, out, 1, 0);
         }
@@ -274,6 +360,9 @@ static PyObject *look_up_pieces(PyObject *object, PyObject *args) {
 done:
     free(rings.ring);
     free(rings.above);
+    free(rings.digits);
+    free(rings.still);
+    free(rings.known);
     if (room.values) free_room(&room);
     while (held) PyBuffer_Release(&view[--held]);
     if (status) return NULL;

@@ -14,9 +14,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* One entity's events in the order of event time. A NULL array: known = event time, until = never, all valid, all 0. */
+/* One entity's events in the order of event time. A NULL array: known = event time, until = never, all valid, all 0. Of the
+ * columns only the events first ... last - 1 are there. */
 typedef struct { const int64_t *known, *until, *value; const uint8_t *valid; } Values;
-typedef struct { int64_t events; const int64_t *time; Values *column; } History;
+typedef struct { int64_t events, first, last; const int64_t *time; Values *column; } History;
 
 typedef struct { int64_t time, known, value; } Moment;
 
@@ -169,7 +170,7 @@ static void begin(Gathered *gathered, const Column *column) {
 /* How wide the sums of an entity's values have to be. */
 static void span_digits(Exact *exact, const History *history, const Values *values) {
     int least = 2046, most = 0, shift;
-    for (int64_t i = 0; i < history->events; i++) {
+    for (int64_t i = history->first; i < history->last; i++) {
         if (!values->value || (values->valid && !values->valid[i]) || !split_key(values->value[i], &shift)) continue;
         if (shift < least) least = shift;
         if (shift > most) most = shift;
@@ -190,20 +191,24 @@ static int64_t first_from(const int64_t *time, int64_t events, int64_t at) {
     return low;
 }
 
-/* The value that never changes: the newest of all that are not missing, whatever the time. */
-static double static_value(const Feature *feature, const History *history, const Values *values) {
-    Moment newest = {0, 0, 0};
+/* The event of the value that never changes: the newest of all that are not missing, whatever the time. 0: there is none. */
+static int static_moment(const History *history, const Values *values, Moment *newest) {
     int found = 0;
     for (int64_t i = history->events - 1; i >= 0; i--) {
-        if (found && history->time[i] < newest.time) break;
+        if (found && history->time[i] < newest->time) break;
         if (values->valid && !values->valid[i]) continue;
         if (values->until && values->until[i] != INT64_MAX) continue;
         const Moment moment = {history->time[i], values->known ? values->known[i] : history->time[i],
                                values->value ? values->value[i] : 0};
-        if (!found || earlier(&newest, &moment)) newest = moment;
+        if (!found || earlier(newest, &moment)) *newest = moment;
         found = 1;
     }
-    return found ? in_units(feature, newest.value) : NAN;
+    return found;
+}
+
+static double static_value(const Feature *feature, const History *history, const Values *values) {
+    Moment newest;
+    return static_moment(history, values, &newest) ? in_units(feature, newest.value) : NAN;
 }
 
 #endif

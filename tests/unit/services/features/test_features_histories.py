@@ -88,11 +88,12 @@ CUTTABLE = FeatureViewSpec.model_validate(
             {"functions": ["count", "since_last"], "windows": ["4s", "all"]},
             {"column": "cost", "functions": ["count", "sum", "mean", "std", "min", "max", "first", "last", "rate"],
              "windows": ["4s", "9s"], "above": 0.01},
-            {"column": "load", "functions": ["min", "max", "last", "count"], "windows": ["4s", "9s"]},
+            {"column": "load", "functions": ["sum", "mean", "std", "min", "max", "last"], "windows": ["4s", "9s"]},
             {"column": "size", "functions": ["sum"], "windows": ["9s"], "as": "dear", "where": {"cost": {"above": 0}}},
         ],
         "latest": [{"column": "cost", "ttl": "5s"}, {"column": "load"}],
-        "expressions": {"share": "cost_sum_4s / cost_sum_9s"},
+        "static": ["size"],
+        "expressions": {"share": "cost_sum_4s / cost_sum_9s + size"},
     }
 )  # fmt: skip
 MOMENTS = st.integers(0, 14).map(lambda n: n * SECOND)

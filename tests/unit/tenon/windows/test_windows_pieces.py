@@ -16,7 +16,7 @@ from tenon.core.feature_semantics import FOREVER
 from tenon.core.specs import Function
 from tenon.windows.blob import BlobCorrupt, EntityBlob, chunks_of, decode_blob, encode_blob, with_more, without_pushed
 from tenon.windows.events import Column, Events
-from tenon.windows.floats import FLOATS
+from tenon.windows.floats import FLOATS, keys_of
 from tenon.windows.held import HeldBlobs
 from tenon.windows.pieces import ChunksGoneError, Sizes, cut, look_up, names_in
 from tenon.windows.program import IN_PIECES, Arithmetic, Window, Windows, compiled_module
@@ -30,8 +30,7 @@ SIZES = st.builds(Sizes, most=st.integers(1, 6), newest=st.integers(1, 3), chunk
 
 
 def _can_be_cut(window: Window) -> bool:
-    exact = {Function.SUM, Function.MEAN, Function.STD} if window.digits == FLOATS else set()
-    return window.function not in {Function.DISTINCT, Function.QUANTILE, Function.STATIC} | exact
+    return window.function not in {Function.DISTINCT, Function.QUANTILE}
 
 
 CHOSEN = [[place for place, window in enumerate(some) if _can_be_cut(window)] for some in COMPILED]
@@ -115,6 +114,8 @@ def test_pieces_have_the_values_of_the_whole(
             *(time + span for span in list(SPANS.values())[:3]),
         ]
     times = sorted({edge + more for edge in seed.sample(edges, min(len(edges), 6)) for more in (0, 1)})
+    if engine == "numpy":
+        times = times[::4]  # It reads all chunks, one after the other.
     whole = encode_blob(EntityBlob("e", 1, EVER, in_order(here, floats)))
     windows = ENGINES[engine][floats]
     alone = windows.look_up(HeldBlobs.of([whole]), np.zeros(len(times), np.int64), np.array(times))
@@ -149,6 +150,26 @@ def test_few_chunks_are_read() -> None:
     assert store.reads == 2  # all is known, and only the longest window still has anything
     store.values(store.windows, [10**12 + 2_450_500_000])
     assert store.reads == 3  # its edge
+
+
+@pytest.mark.parametrize(("sizes", "reads"), [((1e6, 0.1), 0), ((1e300, -1e-300), 20)])
+def test_floats_are_added_from_tiles(sizes: tuple[float, float], reads: int) -> None:
+    """Sums of floats are put together exactly from those of chunks, unless the floats of a chunk differ too much in size."""
+    functions = (Function.SUM, Function.MEAN, Function.STD, Function.STATIC)
+    windows = Windows(2, [Window(1, function, 10**12, FLOATS) for function in functions])
+    store, time = Store(windows, Sizes(200, 50, 100)), np.arange(5_000) * 1_000_000
+    number = np.where(np.arange(5_000) % 3, *sizes) * np.cos(np.arange(5_000))
+    events = Events(time, (Column(), Column(value=keys_of(number), valid=np.arange(5_000) < 2_000)))
+    store.add(events)
+    store.reads = 0
+    found = store.values(windows, [int(time[-1]) + 1])
+    # Nothing has a value any more after the two thousandth, so the newest is in a chunk.
+    assert store.reads == reads
+    whole = HeldBlobs.of([encode_blob(EntityBlob("e", 1, EVER, events))])
+    assert found.values.tobytes() == windows.look_up(whole, np.zeros(1, np.int64), time[-1:] + 1).values.tobytes()
+    assert found.values[3, 0] == number[1999]
+    later = store.values(windows, [10**15]).values
+    assert (later[3, 0], np.isnan(later[:3]).all(), store.reads) == (number[1999], True, reads)
 
 
 def test_a_late_event_rewrites_one_chunk() -> None:
@@ -215,8 +236,8 @@ def test_what_is_damaged_or_gone_is_refused() -> None:
     [
         (Window(1, Function.SUM, 60, 2), True), (Window(1, Function.MAX, 60, FLOATS), True),
         (Window(1, Function.RATE, 60, FLOATS), True), (Window(1, Function.DISTINCT, 60), False),
-        (Window(1, Function.QUANTILE, 60, 2), False), (Window(1, Function.STATIC, 60), False),
-        (Window(1, Function.LAST, 60, texts=True), False), (Window(1, Function.MEAN, 60, FLOATS), False),
+        (Window(1, Function.QUANTILE, 60, 2), False), (Window(1, Function.STATIC, 60), True),
+        (Window(1, Function.LAST, 60, texts=True), False), (Window(1, Function.MEAN, 60, FLOATS), True),
     ],
 )  # fmt: skip
 def test_who_stays_in_one_piece(window: Window, in_pieces: bool) -> None:
