@@ -62,7 +62,7 @@ def spark() -> Iterator[Any]:
 
 
 def compare(
-    spark: Any, lake: DeltaLake, table: LakeTable, columns: list[str], views: list[FeatureViewSpec]
+    spark: Any, lake: DeltaLake, table: LakeTable, columns: list[str], views: list[FeatureViewSpec], buckets: int = 0
 ) -> pl.DataFrame:
     """Both engines' training sets, held against each other cell by cell; gives the one machine's."""
     from services.features.engine.spark import SparkTrainingSets
@@ -73,7 +73,9 @@ def compare(
     building = BuildTrainingSet(stored, Tables({table.spec.name: table}), lake, files, FakeMeter())
     made = building.build(NORTH, table.spec.name, columns, [view.name for view in views])
     ours = files.frames[NORTH, made.fingerprint]
-    built = SparkTrainingSets(spark, lake, files=lake.files).build(table, columns, [(view, table) for view in views])
+    built = SparkTrainingSets(spark, lake, files=lake.files).build(
+        table, columns, [(view, table) for view in views], buckets=buckets
+    )
     theirs = pl.DataFrame(pl.from_arrow(built.toArrow()))
     assert theirs.columns == ours.columns
     order = [table.spec.event_time, *table.spec.primary_key]
@@ -116,11 +118,12 @@ def test_every_bit_of_the_flights(spark: Any, data_sets: Path, tmp_path: Path) -
                     {"column": "arr_delay", "functions": ["count", "sum", "mean", "std", "min", "max", "first", "last",
                                                           "distinct", "quantile", "rate", "since_last"],
                      "above": 15, "quantiles": [0.5, 0.9], "windows": ["1d", "90d", "all"]},
-                    {"column": "dest", "functions": ["distinct"], "windows": ["30d"]},
+                    {"column": "dest", "functions": ["distinct", "first", "last"], "windows": ["30d"]},
                     {"column": "arr_delay", "functions": ["mean"], "windows": ["365d"], "as": "far",
                      "where": {"distance": {"above": 1000}, "month": {"in": [12, 1, 2]}}},
                 ],
-                "latest": [{"column": "dep_delay", "ttl": "3d"}], "static": ["distance"],
+                "latest": [{"column": "dep_delay", "ttl": "3d"}, {"column": "origin", "ttl": "30d"}],
+                "static": ["distance", "carrier"],
                 "expressions": {"trend": "arr_delay_mean_1d / arr_delay_mean_90d"},
             }
         )
@@ -131,21 +134,24 @@ def test_every_bit_of_the_flights(spark: Any, data_sets: Path, tmp_path: Path) -
     assert made.height - made["plane.trend"].null_count() > 20_000
 
 
-def test_corrections_and_decimals(spark: Any, tmp_path: Path) -> None:
-    """Corrected rows, rows without an entity, keys of two columns, decimals and floats are the same there too."""
+def test_corrections_decimals_floats_and_texts(spark: Any, tmp_path: Path) -> None:
+    """Rows that were corrected or erased, rows without an entity, keys of two columns, decimals, floats, texts, filters,
+    values that are known late and values that are too old are the same there too; also where a part has no events."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
     spec = DatasetSpec.model_validate(
         {"name": "bills", "primaryKey": ["id"], "eventTime": "at",
          "columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}, "who": {"type": "string", "nullable": True},
                      "open": {"type": "boolean"}, "sent": {"type": "timestamp", "nullable": True},
-                     "weight": {"type": "float", "nullable": True},
+                     "weight": {"type": "float", "nullable": True}, "place": {"type": "string"},
+                     "note": {"type": "string", "nullable": True, "knownAt": "sent"},
                      "amount": {"type": "decimal", "scale": 2, "nullable": True, "knownAt": "sent"}}}
     )  # fmt: skip
 
     def bill(number: int, extra: int = 0) -> dict[str, Any]:
         at = start + timedelta(hours=number % 97)
         return {"id": number, "at": at, "who": None if number % 11 == 0 else f"w{number % 5}", "open": number % 3 == 0,
-                "sent": at + timedelta(hours=number % 7 + 12 * extra),
+                "sent": None if number % 29 == 0 else at + timedelta(hours=number % 7 + 12 * extra),
+                "note": None if number % 4 == 0 else "éß|\\ "[: number % 6] + "x" * extra, "place": f"house {number % 5}",
                 "weight": None if number % 13 == 0 else (number % 17 - 8) * 10.0 ** (number % 31 - 15), "amount": Decimal(number * 37 % 1000 + extra) / 100}  # fmt: skip
 
     blobs = open_blobs(tmp_path.as_uri())
@@ -155,18 +161,29 @@ def test_corrections_and_decimals(spark: Any, tmp_path: Path) -> None:
         lake_frame(spec, [bill(n, 1) for n in range(0, 310, 3)]), "t.id = s.id", source_alias="s", target_alias="t"
     )
     merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    DeltaTable(uri).delete("id IN (6, 7, 8)")
     view = FeatureViewSpec.model_validate(
         {"name": "v", "dataset": "bills", "entity": ["who", "open"],
-         "aggregates": [{"functions": ["count"], "windows": ["1d"]},
-                        {"column": "amount", "functions": ["sum", "std", "last"], "windows": ["1d", "all"]},
+         "aggregates": [{"functions": ["count", "since_last"], "windows": ["1d"]},
+                        {"column": "amount", "functions": ["sum", "std", "last", "quantile", "rate"], "above": 3.3,
+                         "quantiles": [0.25, 0.9], "windows": ["1d", "all"]},
+                        {"column": "amount", "functions": ["count", "mean"], "windows": ["2d"], "as": "some",
+                         "where": {"place": {"in": ["house 1", "house 4"]}, "weight": {"below": 3}}},
+                        {"column": "note", "functions": ["first", "last", "distinct"], "windows": ["1d", "all"]},
                         {"column": "weight", "functions": ["sum", "mean", "std", "min", "last", "quantile", "distinct"],
-                         "quantiles": [0.5], "windows": ["1d", "all"]}]}
+                         "quantiles": [0.5], "windows": ["1d", "all"]}],
+         "latest": [{"column": "note", "ttl": "5h"}, {"column": "amount", "ttl": "5h"}], "static": ["place"],
+         "expressions": {"change": "coalesce(amount_last_1d - amount_sum_all, weight_mean_1d)"}}
     )  # fmt: skip
     lake = DeltaLake(blobs)
     table = LakeTable(uri, DeltaTable(uri).version(), spec)
-    assert lake.read_replaced(table, ["id"]).height == 100
-    made = compare(spark, lake, table, ["amount", "open", "who"], [view])
+    assert lake.read_replaced(table, ["id"]).height == 99
+    made = compare(spark, lake, table, ["amount", "open", "who", "note"], [view], buckets=16)
     assert made["v.count_1d"].null_count() == made["who"].null_count()
+    texts = ["v.note_first_1d", "v.note_last_all", "v.note_latest", "v.place"]
+    assert {made[name].dtype for name in texts} == {pl.String()}
+    assert [made[name].n_unique() > 4 for name in texts] == [True] * 4
+    assert made["v.note_latest"].null_count() > made["v.note_last_all"].null_count(), "some are too old"
 
 
 def _documents(name: str) -> list[dict[str, Any]]:
