@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from services.ingest import metrics
 from services.ingest.domain.define_dataset import DefineDataset
+from services.ingest.domain.erase_rows import EraseRows
 from services.ingest.domain.model import Batch, BatchState, Dataset, RawFile, Table
 from services.ingest.domain.ports import Batches, Datasets
 from services.ingest.domain.read_quarantine import ReadQuarantine
@@ -27,12 +28,29 @@ from tenon.core.errors import Invalid, NotFound, Place, TooLarge, UnsupportedMed
 from tenon.core.tenancy import Scope, TenantId
 from tenon.core.timestamps import rfc3339
 from tenon.kit.http import JsonResponse, allow, read_json
+from tenon.kit.telemetry import get_logger
+
+log = get_logger(__name__)
 
 Reader = Annotated[TenantId, Depends(allow(Scope.READ))]
 Writer = Annotated[TenantId, Depends(allow(Scope.WRITE))]
 
 _WRITE_SIZE = 1 << 20
 _POLL_SECONDS = 0.05
+_ERASURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["key"],
+                    "properties": {"key": {"type": "object", "description": "A column of the data set and its value."}},
+                }
+            }
+        },
+    }
+}
 
 
 def is_upload(path: str) -> bool:
@@ -42,7 +60,7 @@ def is_upload(path: str) -> bool:
 
 def create_router(
     *, define: DefineDataset, datasets: Datasets, receive: ReceiveFile, batches: Batches, quarantine: ReadQuarantine,
-    spool: Path, max_file_bytes: int,
+    erase: EraseRows, spool: Path, max_file_bytes: int,
 ) -> APIRouter:  # fmt: skip
     """Every route of ingest."""
     router = APIRouter(prefix="/v1/tenants/{tenant}")
@@ -120,7 +138,30 @@ def create_router(
         rows, total = quarantine.first(tenant, name, batch, limit)
         return JsonResponse({"rows": [row.as_dict() for row in rows], "total": total})
 
+    @router.post("/datasets/{name}/erasures", summary="Forget somebody", openapi_extra=_ERASURE_BODY)
+    def post_erasure(tenant: Writer, name: str, body: Annotated[Any, Depends(read_json)]) -> JsonResponse:
+        """Removes the rows that have a value in a column from the lake, for good, and names the files that brought them."""
+        column, value = _subject(body)
+        erased = erase.erase(tenant, name, column, value)
+        log.info("rows erased", dataset=name, rows=erased.rows, table_version=erased.table_version)
+        files = [
+            {"batch": batch.id, "file_name": batch.file.name, "file_sha256": batch.file.sha256}
+            for batch in erased.batches
+        ]
+        return JsonResponse({"rows": erased.rows, "table_version": erased.table_version, "files": files})
+
     return router
+
+
+def _subject(body: Any) -> tuple[str, str]:
+    key = body.get("key") if isinstance(body, dict) else None
+    if not isinstance(key, dict) or len(key) != 1 or not all(type(value) in (str, int) for value in key.values()):
+        raise Invalid(
+            "SUBJECT_MISSING", "nothing says who is to be erased", place=Place(field="key"),
+            hint="give `key` as an object of one column and its value",
+        )  # fmt: skip
+    ((column, value),) = key.items()
+    return column, str(value)
 
 
 def require_table(datasets: Datasets, tenant: TenantId, name: str) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from services.ingest import api_grpc, api_http
 from services.ingest.clients.registry import RegistryTenants
 from services.ingest.domain.define_dataset import DefineDataset
+from services.ingest.domain.erase_rows import EraseRows
 from services.ingest.domain.load_batch import LoadBatch
 from services.ingest.domain.read_quarantine import ReadQuarantine
 from services.ingest.domain.receive_file import ReceiveFile
@@ -49,14 +50,14 @@ def main() -> None:
     datasets, batches = SqlDatasets(database), SqlBatches(database)
     queue = SqlLoadQueue(database, outbox, _instance(settings.data_dir))
     raw, quarantine = BlobRawFiles(blobs), BlobQuarantine(blobs, _empty_folder(settings.data_dir / "quarantine"))
-    signal = Signal()
+    lake, signal = DeltaLake(blobs), Signal()
     load = LoadBatch(
         datasets=datasets,
         queue=queue,
         raw=raw,
         quarantine=quarantine,
         stages=LocalStages(_empty_folder(settings.data_dir / "stages")),
-        lake=DeltaLake(blobs),
+        lake=lake,
         max_text_bytes=settings.ingest_max_text_mib << 20,
         check=signal.check,
     )
@@ -88,6 +89,7 @@ def main() -> None:
             receive=ReceiveFile(datasets, batches, raw, signal.wake),
             batches=batches,
             quarantine=ReadQuarantine(batches, quarantine),
+            erase=EraseRows(datasets, batches, queue, lake),
             spool=spool,
             max_file_bytes=settings.ingest_max_file_mib << 20,
         )

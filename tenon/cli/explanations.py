@@ -160,7 +160,7 @@ LABEL_KEY_INCOMPLETE | A label by entity lacks a part of the key. | Give every e
 LABEL_KEY_UNKNOWN | A label names an entity column by which the model is not asked. | The message lists those there are.
 LABEL_NOT_BINARY | The model answers yes or no, and the label is neither 0 nor 1. | Send 1 where it is true, else 0.
 LADDER_INVALID | A bundle's fallback ladder does not fit the rest of the bundle. | Train again; usually trainer and predictor are of different versions.
-LAKE_BUSY | Another loader wrote to the same table. | Nothing to do: it is tried again.
+LAKE_BUSY | Another loader wrote to the same table. | A file is tried again by itself; an erasure has to be asked for again.
 LAKE_COLUMN_MISSING | The data set's rows were loaded before a column was declared. | Load a file under the present definition.
 LAKE_TYPE_UNEXPECTED | A column in the lake has another type than declared now. | Load the data set again under its present definition.
 LAKE_UNAVAILABLE | The data set's table cannot be read. | Check TENON_BLOB_URL: ingest and features must see the same store.
@@ -276,6 +276,7 @@ STABLE_MISSING | A release needs a stable version. | --stable VERSION
 START_FAILED | A service did not start. | Its own words and its log file are named.
 STOP_TIMEOUT | The platform did not stop in time. | Kill the supervisor's pid: everything else ends with it.
 STOPPING | The service is about to end; the work goes on after its restart. | Nothing to do.
+SUBJECT_INVALID | An erasure names somebody by a column that holds no names or numbers, or by a number that is none. | Name a string or integer column of the data set, and a value of it.
 SUBJECT_MISSING | An erasure does not say who is to be forgotten. | Give `key` as one column of the log and its value, or `prediction_ids`.
 TABLE_NOT_FOUND | The data set has no rows yet. | `tenon ingest DATASET FILE.csv`
 TENANT_AMBIGUOUS | A request's path, host and headers name different tenants. | Leave out x-tenon-tenant where a gateway's path or host names the tenant.

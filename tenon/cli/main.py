@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "runs": ("train", "List training runs."),
         "versions": ("train", "List a model's versions."),
         "export": ("export", "Write a version as ONNX that answers without the platform."),
+        "erase": ("erase", "Forget somebody: rows, training sets, predictions, labels."),
     },
     "Serve": {
         "release": ("release", "Set, promote, roll back and show what is served."),
@@ -60,7 +61,7 @@ COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in sect
 _ALIASES = {"start": "up", "stop": "down", "deploy": "release", "rollback": "release rollback", "promote": "release promote",
             "upload": "ingest", "load": "ingest", "fit": "train", "retrain": "retraining", "push": "apply", "plan": "apply --diff", "diff": "apply --diff",
             "serve": "up", "ps": "status", "ls": "status", "check": "doctor", "views": "features list", "feature": "features", "lineage": "features show", "lookup": "features get", "key": "keys", "drift": "monitor drift", "quality": "monitor quality", "dashboard": "monitor open", "ui": "monitor open", "watch": "monitor status",
-            "review": "labels review", "incident": "incidents", "alerts": "incidents", "canary": "release set", "download": "export", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
+            "review": "labels review", "incident": "incidents", "alerts": "incidents", "canary": "release set", "download": "export", "forget": "erase", "delete": "erase", "onnx": "export", "history": "release history", "create": "init", "new": "init", "help": "--help",
             "version": "--version", "logs": "status", "login": "keys"}  # fmt: skip
 """Words people try because other tools use them."""
 

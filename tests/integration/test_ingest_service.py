@@ -97,6 +97,31 @@ def test_a_file_becomes_rows_and_an_event(ingest: IngestProcess, acme: httpx.Cli
         assert one.dataset.revision == 1
 
 
+def test_somebody_is_forgotten(acme: httpx.Client, redis_server: RedisServer) -> None:
+    """Their rows leave the table, the answer names the files that had them, readers are told; whoever is not named is not."""
+    batch = send(acme, csv_of((901, "gone", 1), (902, "stays", 1), (903, "gone", 2)), "forget.csv").json()
+    assert acme.post("/datasets/visits/erasures", json={"key": {"ward": "gone", "visit": 1}}).status_code == 400
+    assert acme.post("/datasets/visits/erasures", json=[]).json()["reason"] == "SUBJECT_MISSING"
+    assert (
+        acme.post("/datasets/visits/erasures", json={"key": {"wrad": "gone"}}).json()["hint"] == "did you mean `ward`?"
+    )
+    assert acme.post("/datasets/visit/erasures", json={"key": {"ward": "gone"}}).status_code == 404
+    erased = acme.post("/datasets/visits/erasures", json={"key": {"ward": "gone"}}).json()
+    (file,) = erased["files"]
+    assert (erased["rows"], file["batch"], file["file_name"]) == (2, batch["id"], "forget.csv")
+    table = acme.get("/datasets/visits/table").json()
+    assert table["version"] == erased["table_version"]
+    rows = pl.read_delta(table["uri"], version=table["version"])["visit"].to_list()
+    assert set(rows) & {901, 902, 903} == {902}
+
+    def told() -> bool:
+        with redis.Redis.from_url(redis_server.url) as client:
+            entries: Any = client.xrange("tenon:events:dataset_committed")
+            return any(fields[b"table_version"] == str(table["version"]).encode() for _, fields in entries)
+
+    eventually("the event", told)
+
+
 def test_without_waiting_the_answer_comes_at_once(acme: httpx.Client) -> None:
     """The batch can be followed afterwards, and stands first in the list."""
     answer = acme.post("/datasets/visits/files?name=late.csv", content=csv_of((77, "a", 1)))
@@ -169,6 +194,7 @@ def test_forms_and_unknown_encodings_are_415(acme: httpx.Client) -> None:
         ("GET", "/datasets/visits"),
         ("GET", "/datasets/visits/table"),
         ("POST", "/datasets/visits/files?name=a.csv"),
+        ("POST", "/datasets/visits/erasures"),
         ("GET", "/datasets/visits/batches"),
         ("GET", "/datasets/visits/batches/x"),
         ("GET", "/datasets/visits/batches/x/quarantine"),

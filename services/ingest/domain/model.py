@@ -70,6 +70,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasedRows:
+    """What was removed from a table: how many rows, which batches had brought them, and the table after it."""
+
+    rows: int
+    batches: tuple[str, ...]
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Why a file was refused."""
 

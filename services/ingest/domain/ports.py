@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 import polars as pl
 
-from services.ingest.domain.model import BadRow, Batch, Change, Dataset, Problem, RawFile, RowCounts, Table
+from services.ingest.domain.model import BadRow, Batch, Change, Dataset, ErasedRows, Problem, RawFile, RowCounts, Table
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
 
@@ -76,6 +76,10 @@ class LoadQueue(Protocol):
 
     def report(self, tenant: TenantId, batch_id: str, counts: RowCounts) -> None:
         """How far the load is."""
+        ...
+
+    def move(self, tenant: TenantId, dataset: str, table: Table) -> None:
+        """Write that the table is at a later version without a batch, and the event, in one transaction."""
         ...
 
     def commit(self, tenant: TenantId, batch: Batch, counts: RowCounts, table: Table, at: int) -> bool:
@@ -161,4 +165,9 @@ class Lake(Protocol):
     def upsert(self, tenant: TenantId, spec: DatasetSpec, batch_id: str, rows: int, frames: Frames) -> Table:
         """Commit rows whose primary keys are unique, replacing rows with the same keys, in one version of the table
         that carries the batch's id. Columns new in the contract are added to the table first."""
+        ...
+
+    def erase(self, tenant: TenantId, spec: DatasetSpec, column: str, value: str | int) -> ErasedRows | None:
+        """Remove the rows that have the value, for good: also from earlier versions of the table. The table's log names
+        neither the value nor a key. None when there is no table. Cut off at any point, it can be done again."""
         ...

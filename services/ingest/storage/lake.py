@@ -12,7 +12,7 @@ from deltalake import CommitProperties, DeltaTable, Field, QueryBuilder, Schema,
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
-from services.ingest.domain.model import Table, lake_schema
+from services.ingest.domain.model import ErasedRows, Table, lake_schema
 from services.ingest.domain.ports import Frames
 from tenon.core.errors import Unavailable
 from tenon.core.specs import ColumnType, DatasetSpec
@@ -20,6 +20,8 @@ from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import BlobStore
 
 BATCH_ID = "tenon.batch_id"
+ERASED = "tenon.erased"
+_ERASE_ATTEMPTS = 5
 HISTORY = 20
 _CHANGE_FEED = "delta.enableChangeDataFeed"
 """Rows that are replaced are kept beside the table: a feature's value in the past is what was believed then."""
@@ -80,6 +82,27 @@ class DeltaLake:
                 raise _unavailable(spec, err) from err
             raise
         return _described(uri, DeltaTable(uri, storage_options=self._options))
+
+    def erase(self, tenant: TenantId, spec: DatasetSpec, column: str, value: str | int) -> ErasedRows | None:
+        """See `Lake`."""
+        uri, rows, batches = self.uri(tenant, spec.name), 0, set[str]()
+        if self._existing(uri) is None:
+            return None
+        try:
+            for _ in range(_ERASE_ATTEMPTS):
+                table = self._open(uri, spec)
+                found = _places_of(table, column, value)
+                if found.is_empty():
+                    break
+                table.delete(_at_places(found), commit_properties=CommitProperties(custom_metadata={ERASED: "1"}))
+                rows, batches = rows + found.height, batches | set(found["_batch_id"])
+            # Only files that the log says are not needed any more: those that a load is writing are not among them.
+            table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+        except (DeltaError, OSError) as err:
+            raise Unavailable(
+                "LAKE_BUSY", f"the lake table of data set {spec.name!r} was written by a loader; ask again"
+            ) from err
+        return ErasedRows(rows, tuple(sorted(batches)), _described(uri, DeltaTable(uri, storage_options=self._options)))
 
     def uri(self, tenant: TenantId, dataset: str) -> str:
         """Where a data set's table is."""
@@ -146,6 +169,27 @@ def _any_known(table: DeltaTable, spec: DatasetSpec, frames: Frames) -> bool:
         if (hashes.gather(at) == present).any():
             return True
     return False
+
+
+def _places_of(table: DeltaTable, column: str, value: str | int) -> pl.DataFrame:
+    """Batch and line of the rows that have the value: where they are, without saying whom they are about."""
+    if column not in {field.name for field in table.schema().fields}:
+        return pl.DataFrame(schema={"_batch_id": pl.String, "_line": pl.Int64})
+    literal = str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+    # The column is a declared one, and quoted; a text's quotes are doubled.
+    select = f'SELECT "_batch_id", "_line" FROM t WHERE "{column}" = {literal}'  # noqa: S608
+    batches = [pl.DataFrame(batch) for batch in QueryBuilder().register("t", table).execute(select)]
+    schema = {"_batch_id": pl.String, "_line": pl.Int64}
+    return pl.concat([pl.DataFrame(schema=schema), *(frame.cast(schema) for frame in batches)])  # type: ignore[arg-type]
+
+
+def _at_places(found: pl.DataFrame) -> str:
+    """The predicate stands in the table's log for good, so it names nothing of the rows' content."""
+    parts = found.group_by("_batch_id").agg("_line").sort("_batch_id")
+    return " OR ".join(
+        f'("_batch_id" = \'{batch}\' AND "_line" IN ({", ".join(map(str, lines))}))'
+        for batch, lines in parts.iter_rows()
+    )
 
 
 def _prunes(spec: DatasetSpec, rows: int) -> bool:

@@ -83,15 +83,25 @@ class SqlLoadQueue:
         with self._database.session() as session:
             if not self._update(session, tenant, batch.id, values):
                 return False
-            key = {"tenant": tenant.value, "dataset": batch.dataset}
-            now_at = {"uri": table.uri, "version": table.version, "rows": table.rows}
-            where = (lake_tables.c.tenant == tenant.value, lake_tables.c.dataset == batch.dataset)
-            changed: Any = session.execute(lake_tables.update().where(*where).values(**now_at))
-            if changed.rowcount == 0:
-                session.execute(lake_tables.insert().values(**key, **now_at))
-            event = {"batch_id": batch.id, "table_version": str(table.version), "table_uri": table.uri}
-            self._outbox.add(session, DATASET_COMMITTED, {**key, **event})
+            self._move(session, tenant, batch.dataset, table, batch.id)
         return True
+
+    def move(self, tenant: TenantId, dataset: str, table: Table) -> None:
+        """See `LoadQueue`."""
+        with self._database.session() as session:
+            self._move(session, tenant, dataset, table, "")
+
+    def _move(self, session: Session, tenant: TenantId, dataset: str, table: Table, batch_id: str) -> None:
+        key = {"tenant": tenant.value, "dataset": dataset}
+        now_at = {"uri": table.uri, "version": table.version, "rows": table.rows}
+        where = (lake_tables.c.tenant == tenant.value, lake_tables.c.dataset == dataset)
+        if session.execute(sa.select(lake_tables.c.version).where(*where)).first() is None:
+            session.execute(lake_tables.insert().values(**key, **now_at))
+        else:
+            # Never back: rows may have been erased between a batch's commit to the lake and its outcome here.
+            session.execute(lake_tables.update().where(*where, lake_tables.c.version < table.version).values(**now_at))
+        event = {"batch_id": batch_id, "table_version": str(table.version), "table_uri": table.uri}
+        self._outbox.add(session, DATASET_COMMITTED, {**key, **event})
 
     def refuse(self, tenant: TenantId, batch_id: str, counts: RowCounts, problem: Problem) -> bool:
         """See `LoadQueue`."""

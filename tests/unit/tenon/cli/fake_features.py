@@ -69,3 +69,15 @@ def training_sets() -> Any:
             one | {"fingerprint": "c" * 64, "made_at": None, "spine": "", "erased": gone | {"rows": None}},
         ]
     }
+
+
+def erased_rows(dataset: str, body: dict[str, Any]) -> Any:
+    """Ingest's answer: seven is known, nobody else."""
+    (value,) = body["key"].values()
+    files = [{"batch": "b1", "file_name": f"{dataset}.csv", "file_sha256": "ab" * 32}]
+    return {"rows": 3 if value == "7" else 0, "table_version": 5, "files": files if value == "7" else []}
+
+
+def erased_predictions() -> Any:
+    """Monitor's answer."""
+    return {"models": [{"model": "returned", "rows": 2, "labels": 1, "versions": [1, 3]}]}

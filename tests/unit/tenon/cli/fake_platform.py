@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tenon.core.errors import did_you_mean
 from tests.unit.tenon.cli.fake_features import (
+    erased_predictions,
+    erased_rows,
     feature_answer,
     feature_history,
     feature_view,
@@ -123,6 +125,8 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/training-sets", lambda _: training_sets()),
             ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/events", lambda _t, _d: pushed_events(body)),
+            ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/erasures", lambda _t, d: erased_rows(d, body)),
+            ("POST", r"/v1/tenants/([^/]+)/erasures", lambda _: erased_predictions()),
             ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/files", lambda t, d: self._load(t, d, query, body)),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/runs", self._train),
@@ -181,7 +185,7 @@ class FakePlatform:
     def _list(self, tenant: str, folder: str) -> Any:
         names = [name for (t, f, name) in self.documents if (t, f) == (tenant, folder)]
         found = [{"name": name} for name in names]
-        if folder == "feature-views":
+        if folder in ("feature-views", "datasets"):
             found = [self._get(tenant, folder, name) for name in names]
         return {folder.replace("-", "_"): found}
 
