@@ -15,6 +15,7 @@ from services.monitor.domain.canary.words import (
     CanaryPolicy,
     CanaryVerdict,
     Evidence,
+    Pairs,
     Question,
     Stage,
     Trial,
@@ -97,7 +98,12 @@ class Simulated:
                     label_score=scored[:known][labelled], label_value=self._value[:known][labelled].astype(float),
                 )
             )  # fmt: skip
-        return Evidence(((arms[0], arms[1]),), "binary", world.auc, world.positives, world.shadow)
+        pairs: tuple[Pairs, ...] = ()
+        if world.shadow:
+            there, here = (scored[:rows, None] <= self._bounds for scored in (self._score, self._shadows))
+            ups, downs = ((one & ~other).sum(axis=0).astype(float) for one, other in ((here, there), (there, here)))
+            pairs = (Pairs(rows, ups, downs),)
+        return Evidence(((arms[0], arms[1]),), "binary", world.auc, world.positives, world.shadow, pairs)
 
 
 def run(

@@ -144,6 +144,26 @@ class MemoryLog:
             key: LabelledRows(*(np.array(column) for column in zip(*rows, strict=True))) for key, rows in groups.items()
         }
 
+    def scores(
+        self, tenant: TenantId, model: str, window: Window, stable: int, shadow: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `SameRequests`."""
+        own = {
+            name: float(score)
+            for batch in self._of(tenant, model)
+            if (batch.version, batch.role) == (shadow, Role.SHADOW) and batch.level not in _BESIDE
+            for name, score in zip(batch.prediction_ids, batch.score, strict=True)
+        }
+        pairs = [
+            (float(batch.score[row]), own[batch.prediction_ids[row]])
+            for batch in self._of(tenant, model)
+            if batch.version == stable and batch.role is not Role.SHADOW and batch.level not in _BESIDE
+            for row in np.flatnonzero(_inside(batch, window))
+            if batch.prediction_ids[row] in own
+        ]
+        found = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
     def active(self, since: int) -> list[tuple[TenantId, str, int]]:
         """See the port."""
         owners = {(batch.tenant, batch.model) for batch in self.batches.values() if int(batch.at.max()) >= since}

@@ -17,7 +17,7 @@ def judge_trials(
     """What judges all that is on trial, now and again and when it is asked."""
     judge = JudgeCanaries(
         RegistryTrials(parts.registry), parts.operations, parts.windows, parts.labels, parts.versions, parts.policies,
-        verdicts, cells, now_micros,
+        verdicts, cells, parts.same_requests, now_micros,
     )  # fmt: skip
 
     def judge_once() -> None:

@@ -15,6 +15,7 @@ from services.monitor.storage.labels.by_prediction import SqlLabels
 from services.monitor.storage.labels.keyed import SqlBookmarks
 from services.monitor.storage.log.answered import SqlAnswered
 from services.monitor.storage.log.read import SqlPredictionLog
+from services.monitor.storage.log.same_requests import SqlSameRequests
 from services.monitor.storage.models import ModelIds
 from services.monitor.storage.operations.operations import SqlOperations
 from services.monitor.storage.policies import SqlPolicies
@@ -64,6 +65,7 @@ class Parts:
         self.layouts = Layouts(self.versions, time.monotonic)
         self.windows = SqlWindows(self.database, self.ids, self.layouts, self.archive)
         self.answered = SqlAnswered(self.database, self.ids, self.archive)
+        self.same_requests = SqlSameRequests(self.database, self.ids, self.archive)
         self.bookmarks = SqlBookmarks(self.database, self.ids)
         self.operations = SqlOperations(self.database)
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from services.monitor.domain.canary.sequential import (
     against_difference,
+    against_paired,
+    against_share,
     against_shares,
     area,
     area_difference,
@@ -18,6 +20,7 @@ from services.monitor.domain.canary.sequential import (
     mean_difference,
     mean_of,
     over_stages,
+    pairs_needed,
     rows_needed,
 )
 from services.monitor.domain.canary.words import (
@@ -57,7 +60,8 @@ def judge_canary(trial: Trial, evidence: Evidence, policy: CanaryPolicy, now: in
                 f"of answers took longer than {policy.latency_ms:g} ms",
             ),
         ]  # fmt: skip
-    asked += [_scores(evidence, policy), _quality(evidence, policy)]
+    scores = _scores_of_pairs if evidence.paired else _scores
+    asked += [scores(evidence, policy), _quality(evidence, policy)]
     verdict, why = _together(trial, asked)
     needed = [_answers_for(one, evidence) for one in asked if one.question in trial.needs and _open(one)]
     more = max(one for one in needed if one is not None) if needed and None not in needed else None
@@ -159,6 +163,30 @@ def _scores(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
     return Judgement(
         Question.SCORES, finding, text, own_rows, stable_rows, distance, 0.0, needed=_more(enough, own_rows, finding)
     )
+
+
+def _scores_of_pairs(evidence: Evidence, policy: CanaryPolicy) -> Judgement:
+    """The same where both answered the same requests: what counts is on how many only one of the two is at or below a decile."""
+    known = [one for one in evidence.pairs if one.rows and len(one.ups)]
+    rows = sum(one.rows for one in known)
+    if not known:
+        return Judgement(
+            Question.SCORES, Finding.NOT_ENOUGH_EVIDENCE, "nothing is known of answers to the same requests yet", 0, 0,
+            None, None,
+        )  # fmt: skip
+    ups, downs = (np.array([getattr(one, side) for one in known]) for side in ("ups", "downs"))
+    counts = np.array([[one.rows] for one in known], float)
+    distance = float(np.abs((ups - downs).sum(axis=0)).max()) / rows
+    surely = _surely(over_stages(mean_of(against_share(ups, ups + downs, 0.5))), policy.alpha_of(Question.SCORES))
+    near = [
+        over_stages(against_paired(*sides, counts, above=policy.score_shift)) for sides in ((ups, downs), (downs, ups))
+    ]
+    passes = _surely(float(np.min(near)), policy.pass_alpha)
+    differ = float((ups + downs).sum(axis=0).max()) / rows
+    enough = pairs_needed(differ, above=policy.score_shift, alpha=policy.pass_alpha)
+    finding = _finding(surely and distance >= policy.score_shift, False, passes, rows, enough)
+    text = f"answers are {distance:.2f} apart from the stable version's on the same {rows:,} requests"
+    return Judgement(Question.SCORES, finding, text, rows, rows, distance, 0.0, needed=_more(enough, rows, finding))
 
 
 def _quality(evidence: Evidence, policy: CanaryPolicy) -> Judgement:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from services.monitor.domain.canary.judge import judge_canary
+from services.monitor.domain.canary.same_requests import CountPairs
 from services.monitor.domain.canary.words import (
     Arm,
     CanaryJudgement,
     CanaryPolicy,
     CanaryVerdict,
     Evidence,
+    Pairs,
     Stage,
     Trial,
 )
@@ -26,6 +28,7 @@ from tenon.core.timestamps import rfc3339
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from services.monitor.domain.canary.same_requests import SameRequests
     from services.monitor.domain.log.operations import OperationsLog
     from services.monitor.domain.model import LabelledRows
     from services.monitor.domain.ports import Labels, Policies, Versions, Windows
@@ -79,11 +82,11 @@ class JudgeCanaries:
 
     def __init__(
         self, trials: Trials, operations: OperationsLog, windows: Windows, labels: Labels, versions: Versions,
-        policies: Policies, verdicts: CanaryVerdicts, gauges: CanaryGauges, now: Callable[[], int],
+        policies: Policies, verdicts: CanaryVerdicts, gauges: CanaryGauges, same: SameRequests, now: Callable[[], int],
     ) -> None:  # fmt: skip
         self._trials, self._operations, self._windows, self._labels = trials, operations, windows, labels
         self._versions, self._policies, self._verdicts, self._gauges = versions, policies, verdicts, gauges
-        self._now = now
+        self._pairs, self._now = CountPairs(same), now
         self._current: dict[tuple[TenantId, str], CanaryJudgement] = {}
         self._due: dict[tuple[TenantId, str], int] = {}
         self._kept: dict[tuple[TenantId, str], tuple[object, ...]] = {}
@@ -154,13 +157,16 @@ class JudgeCanaries:
             for place, stage in enumerate(trial.stages)
         )
         paired = trial.role is Role.SHADOW
+        pairs: tuple[Pairs, ...] = ()
         if paired:
             stages = tuple(_same_requests(*pair) for pair in stages)
+            if len(bounds):
+                pairs = tuple(self._pairs(trial, stage, bounds, now) for stage in trial.stages)
         if manifest is None:
             return Evidence(stages, paired=paired)
         test = manifest.evidence.model
         ups = test.positives / test.rows if test.positives and test.rows else 0.2
-        return Evidence(stages, manifest.task, test.metrics.get("roc_auc", 0.8), ups, paired)
+        return Evidence(stages, manifest.task, test.metrics.get("roc_auc", 0.8), ups, paired, pairs)
 
     def _manifest(self, trial: Trial, version: int) -> Manifest | None:
         try:

@@ -7,6 +7,9 @@ functions take totals, not histories: who restarts, or counts in another order, 
 - `against_shares`: two shares of answers (errors, slow answers, scores below a bound). Exact for any sizes: the mixture of
   likelihoods over a Beta(1/2, 1/2) prior for each version [1, 2], divided by the largest likelihood that the hypothesis
   allows ("universal inference") [3].
+- `against_paired`: the same where both versions answered the same requests (a shadow's). Requests on which they agree say nothing of a
+  difference. That there is none is asked of the others alone, each of which then is one way or the other by the toss of a coin (`against_share`,
+  what McNemar's test [8] is for one look); how large it is, of all three kinds, by a mixture over a Dirichlet(1/2, 1/2, 1/2) prior.
 - `against_difference`: an estimated difference with its variance (areas under the ROC curve, mean errors). A one-sided
   normal mixture [2, 4]; on the same rows (a shadow's) the variance is that of paired differences. It holds for sums of many rows (an asymptotic confidence sequence [5]), which is why callers wait
   for some rows of each class.
@@ -22,6 +25,7 @@ functions take totals, not histories: who restarts, or counts in another order, 
    confidence sequences. Ann. Stat. 52.
 6. E. DeLong, D. DeLong, D. Clarke-Pearson (1988), Comparing the areas under two or more correlated ROC curves. Biometrics 44.
 7. J. Hanley, B. McNeil (1982), The meaning and use of the area under a ROC curve. Radiology 143.
+8. Q. McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages. Psychometrika 12.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 _PRIOR = 0.5
 _PRIOR_LOG_BETA = float(special.betaln(_PRIOR, _PRIOR))
+_PRIOR_LOG_DIRICHLET = float(3 * special.gammaln(_PRIOR) - special.gammaln(3 * _PRIOR))
 _HALVINGS = 40
 _TINY = 1e-300
 _LEAST_PAIRED = 0.05
@@ -100,6 +105,36 @@ def against_shares(
     edge = against_share(hits, rows, np.clip(point + above, 0, 1)) + against_share(others_hits, others_rows, point)
     found: Floats = np.where(seen, edge, inside)
     return np.where((rows > 0) & (others_rows > 0), found, 0.0)
+
+
+def against_paired(ups: Any, downs: Any, rows: Any, *, above: float) -> Floats:
+    """Log evidence that on the same rows the share of `ups` is not `above` (or more) larger than that of `downs`.
+
+    >>> bool(against_paired(2, 2, 100, above=0.3) > math.log(1 / 0.05))
+    True
+    >>> bool(against_paired(40, 5, 100, above=0.3) < 0)
+    True
+    """
+    ups, downs, rows = np.broadcast_arrays(*(np.asarray(item, float) for item in (ups, downs, rows)))
+    same = rows - ups - downs
+    parts = np.stack([ups, downs, same])
+    seen = special.gammaln(parts + _PRIOR).sum(axis=0) - special.gammaln(rows + 3 * _PRIOR) - _PRIOR_LOG_DIRICHLET
+    # The likeliest point of the hypothesis: what was seen, if it lies inside, else the one on its edge, where
+    # the share of ups is that of downs and `above`. The likelihood is concave along it, so its slope has one zero.
+    left, right = np.zeros(rows.shape), np.full(rows.shape, (1 - above) / 2)
+    for _ in range(_HALVINGS):
+        point = (left + right) / 2
+        slope = (
+            ups / (point + above) + downs / np.maximum(point, _TINY)
+            - 2 * same / np.maximum(1 - above - 2 * point, _TINY)
+        )  # fmt: skip
+        left, right = np.where(slope > 0, point, left), np.where(slope > 0, right, point)
+    point = (left + right) / 2
+    edge = np.stack([point + above, point, np.maximum(1 - above - 2 * point, 0)])
+    inside = parts / np.maximum(rows, 1)
+    likeliest = np.where(ups - downs >= above * rows, inside, edge)
+    found: Floats = seen - special.xlogy(parts, likeliest).sum(axis=0)
+    return np.where(rows > 0, found, 0.0)
 
 
 def against_difference(difference: Any, variance: Any, *, scale: Any) -> Floats:
@@ -222,6 +257,24 @@ def _rows_needed(share: float, ratio: float, above: float, alpha: float) -> floa
         unlucky = _USUAL_QUANTILE * np.sqrt(rows * share * (1 - share) * (1 + 1 / ratio))
         hits = np.minimum(rows * share + unlucky, rows)
         return against_shares(hits, rows, ratio * rows * share, ratio * rows, above=above, worse=False) >= wanted
+
+    return least(shows, 1.0, 1e8)
+
+
+def pairs_needed(differ: float, *, above: float, alpha: float) -> float:
+    """How many requests that both answered show in 80 of 100 runs that neither share is `above` larger, when they differ on this
+    share of them, half of these each way."""
+    return _pairs_needed(float(f"{min(max(differ, 1e-6), 1.0):.1e}"), above, alpha)
+
+
+@functools.lru_cache(maxsize=4096)
+def _pairs_needed(differ: float, above: float, alpha: float) -> float:
+    wanted = math.log(1 / alpha)
+
+    def shows(rows: Floats) -> npt.NDArray[np.bool_]:
+        unlucky = np.minimum(_USUAL_QUANTILE * np.sqrt(rows * differ), rows * differ) / 2
+        ups, downs = rows * differ / 2 + unlucky, rows * differ / 2 - unlucky
+        return against_paired(ups, downs, rows, above=above) >= wanted
 
     return least(shows, 1.0, 1e8)
 

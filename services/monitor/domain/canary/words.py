@@ -135,6 +135,24 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """Requests that both versions answered: how many, and at each of the stable version's deciles, on how many only the
+    candidate's score was not above it (`ups`), and on how many only the stable version's (`downs`)."""
+
+    rows: int
+    ups: Floats
+    downs: Floats
+
+    @classmethod
+    def none(cls, bounds: int) -> Pairs:
+        """Before the first request."""
+        return cls(0, np.zeros(bounds), np.zeros(bounds))
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(self.rows + other.rows, self.ups + other.ups, self.downs + other.downs)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that is known of a trial: (stable, candidate) of each stage."""
 
@@ -145,6 +163,8 @@ class Evidence:
     positives: float = 0.2
     paired: bool = False
     """The labels of both arms are those of the same requests, in the same order: a shadow's."""
+    pairs: tuple[Pairs, ...] = ()
+    """Of each stage, where they are paired."""
 
     def total(self, what: str) -> tuple[int, int]:
         """A count over all stages: the stable version's, the candidate's."""

@@ -10,13 +10,16 @@ import pytest
 
 from services.monitor.domain.canary.judge import judge_canary
 from services.monitor.domain.canary.sequential import (
+    against_paired,
     against_share,
     against_shares,
     area,
     area_difference,
     area_variance,
     mean_difference,
+    mean_of,
     over_stages,
+    pairs_needed,
     rows_needed,
 )
 from services.monitor.domain.canary.words import Arm, CanaryPolicy, CanaryVerdict, Evidence, Finding, Question, Stage
@@ -73,6 +76,55 @@ def test_needed_rows_are_enough_in_most_runs() -> None:
         rows = math.ceil(rows_needed(share, 4, above=margin, alpha=0.05))
         own, other = rng.binomial(rows, share, 500), rng.binomial(4 * rows, share, 500)
         assert np.mean(against_shares(own, rows, other, 4 * rows, above=margin, worse=False) >= math.log(20)) > 0.77
+
+
+def test_paired_evidence_is_a_likelihood_ratio() -> None:
+    """Over all outcomes of eight requests, the expected evidence is at most one anywhere in the hypothesis, on its edge above all."""
+    outcomes = [(up, down) for up in range(9) for down in range(9 - up)]
+    ups, downs = (np.array(side, float) for side in zip(*outcomes, strict=True))
+    found = np.exp(against_paired(ups, downs, 8, above=0.3))
+    for up, down in ((0.3, 0.0), (0.4, 0.1), (0.65, 0.35), (0.9, 0.0), (0.5, 0.05)):
+        same = 1 - up - down
+        chance = [
+            math.factorial(8) / math.factorial(a) / math.factorial(b) / math.factorial(8 - a - b)
+            * up**a * down**b * max(same, 0.0) ** (8 - a - b)
+            for a, b in outcomes
+        ]  # fmt: skip
+        assert np.sum(chance) == pytest.approx(1)
+        assert np.sum(found * chance) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.8, 0.99])
+def test_looking_after_every_pair_keeps_the_promise(alike: float) -> None:
+    """Of 500 equal shadows, looked at after each of 300 requests, at most 1 % look different at the level of 1 %, with room for chance; a
+    shift at the edge of the margin passes in at most 5 %."""
+    rng = np.random.default_rng(11)
+    bounds = np.array([-1.28, -0.84, -0.52, -0.25, 0, 0.25, 0.52, 0.84, 1.28])
+    both = math.sqrt(alike) * rng.normal(size=(500, 300))
+    stable, own = (both + math.sqrt(1 - alike) * rng.normal(size=(500, 300)) for _ in range(2))
+
+    def counted(moved: float) -> tuple[np.ndarray, np.ndarray]:
+        there, here = stable[..., None] <= bounds, (own + moved)[..., None] <= bounds
+        return (here & ~there).cumsum(axis=1), (there & ~here).cumsum(axis=1)
+
+    ups, downs = counted(0.0)
+    found = mean_of(against_share(ups, ups + downs, 0.5))
+    assert np.mean((found >= math.log(100)).any(axis=1)) <= 0.02
+    # Moved so far that at the middle bound 0.3 more lie above it: the hypothesis that must not be given up.
+    _, downs_there = counted(0.8416)
+    ups_there = counted(0.8416)[0]
+    passes = against_paired(downs_there[:, ::10, 4], ups_there[:, ::10, 4], np.arange(1, 301, 10), above=0.3)
+    assert np.mean((passes >= math.log(20)).any(axis=1)) <= 0.06
+
+
+def test_answers_to_the_same_requests_need_fewer_of_them() -> None:
+    """Where two versions differ on a tenth of the requests, fewer pairs than requests of their own show that they are near; with
+    as many as were said to be needed most runs do."""
+    apart, together = rows_needed(0.5, 1, above=0.3, alpha=0.05), pairs_needed(0.1, above=0.3, alpha=0.05)
+    assert together < 0.4 * apart
+    rng, rows = np.random.default_rng(4), math.ceil(together)
+    ups, downs, _ = rng.multinomial(rows, [0.05, 0.05, 0.9], size=500).T
+    assert np.mean(against_paired(ups, downs, rows, above=0.3) >= math.log(20)) > 0.77
 
 
 def test_area_is_the_share_of_pairs_in_order() -> None:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.monitor.domain.canary.judge_all import JudgeCanaries, deciles, not_above
-from services.monitor.domain.canary.words import CanaryJudgement, CanaryVerdict, Question, Stage, Trial
+from services.monitor.domain.canary.words import CanaryJudgement, CanaryVerdict, Finding, Question, Stage, Trial
 from services.monitor.domain.log.operations import Operated
 from services.monitor.domain.model import Label, PredictionBatch, Role
 from services.monitor.metrics import CanaryGauges
@@ -114,8 +114,7 @@ class World:
         self.clock = START + HOUR
         self.judge = JudgeCanaries(
             self.trials, self.operations, MemoryWindows(self.log, self.versions), self.log, self.versions, Defaults(),
-            self.verdicts, self.verdicts,
-            lambda: self.clock,
+            self.verdicts, self.verdicts, self.log, lambda: self.clock,
         )  # fmt: skip
 
     def answer(
@@ -192,12 +191,36 @@ def test_shadow_is_compared_by_its_own_rows() -> None:
     world, rng = World(), np.random.default_rng(1)
     shadow = replace(world.trials.trials[0], role=Role.SHADOW, needs=frozenset({Question.SCORES}), automatic=False)
     world.trials.trials = [replace(shadow, stages=(Stage(START, None, 1.0),))]
-    world.answer(1, Role.STABLE, rng.random(4000))
-    world.answer(2, Role.SHADOW, rng.random(4000) ** 6)
+    ids = tuple(f"answer-{row}" for row in range(4000))
+    world.answer(1, Role.STABLE, rng.random(4000), ids=ids)
+    world.answer(2, Role.SHADOW, rng.random(4000) ** 6, ids=ids)
     world.answer(2, Role.STABLE, rng.random(4000))
     world.judge()
     assert world.last["verdict"] == "roll_back"
     assert findings(world.last)["scores"] == "worse"
+
+
+def test_shadow_that_answers_alike_is_known_after_few_requests() -> None:
+    """The same answers but for a little noise: forty requests show that they are not far apart, hours after each other or not, and each
+    request counts once however often somebody looks."""
+    world, rng = World(), np.random.default_rng(1)
+    shadow = replace(world.trials.trials[0], role=Role.SHADOW, needs=frozenset({Question.SCORES}), automatic=False)
+    world.trials.trials = [replace(shadow, stages=(Stage(START, None, 1.0),))]
+    for hour in range(4):
+        ids, score = tuple(f"{hour}-{row}" for row in range(12)), rng.random(12)
+        world.answer(1, Role.STABLE, score, at=START + hour * HOUR + 5, ids=ids)
+        world.answer(2, Role.SHADOW, score + 0.01 * rng.normal(size=12), at=START + hour * HOUR + 9, ids=ids)
+        world.answer(
+            2, Role.SHADOW, rng.random(5) ** 9, at=START + hour * HOUR + 9
+        )  # Of these the answers are not known.
+        world.clock = START + (hour + 1) * HOUR
+        for _ in range(3):
+            world.judge()
+            world.clock += 60 * 10**6
+        scores = next(one for one in world.verdicts.shown[0].questions if one.question is Question.SCORES)
+        assert (scores.rows, scores.stable_rows) == (12 * (hour + 1), 12 * (hour + 1))
+        assert "on the same" in scores.text
+    assert scores.finding is Finding.PASSES
 
 
 def test_shadow_is_compared_on_the_requests_that_both_answered() -> None:
