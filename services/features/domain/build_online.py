@@ -24,6 +24,8 @@ from tenon.windows.blob import EntityBlob
 
 KEEP = 7 * 86_400_000_000
 """How long a definition that is not the newest is kept after it was last asked for."""
+GRACE = 3_600_000_000
+"""How long one is kept that nobody is known to ask for: a model that was not asked lately may be trained on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class BuildOnline:
         """Build a view unless it is up to date, and beside it the definitions that models keep asking for: these first, so
         that nobody waits when the newest takes their place. Raises `Unavailable` when another replica is at it."""
         view = self._views.get(tenant, name)
+        self._outlast(tenant, view)
         kept, same, failed = self._kept(tenant, view)
         for older in kept:
             try:
@@ -95,6 +98,18 @@ class BuildOnline:
         if failed is not None:
             raise failed
         return state
+
+    def _outlast(self, tenant: TenantId, view: View) -> None:
+        """Keep what is served until now, though nobody is known to ask for it: the store that knew may have been emptied."""
+        served = self._online.state(tenant, view.name)
+        if served is None or served.view_digest in (view.digest, *self._online.asked(tenant, view.name)):
+            return
+        try:
+            self._source(tenant, self._views.with_digest(tenant, view.name, served.view_digest))
+        except TenonError:
+            # Its data set has no longer what it is made of.
+            return
+        self._online.note_asked(tenant, view.name, served.view_digest, self._now() - max(self._keep - GRACE, 0))
 
     def _kept(self, tenant: TenantId, view: View) -> tuple[list[View], tuple[str, ...], TenonError | None]:
         """Older definitions to be built beside the newest, digests of those that mean the same, and what went wrong."""

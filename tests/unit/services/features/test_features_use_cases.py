@@ -237,6 +237,28 @@ def test_a_model_keeps_the_definition_it_was_trained_on(world: World) -> None:
         kept(105, "0" * 64)
 
 
+def test_a_model_that_was_not_asked_lately_keeps_its_definition(world: World) -> None:
+    """What is served when another definition takes its place is kept for an hour, and longer for who asks by then."""
+    world.commit(sale(1, 90, "a", "1.50"))
+    world.builds.build(NORTH, "shop_history")
+    trained_on = world.views.get(NORTH, "shop_history").digest
+    wider = {**VIEW.canonical(), "aggregates": [{"functions": ["count"], "windows": ["30d"]}]}
+    world.define.apply(NORTH, FeatureViewSpec.model_validate(wider))
+    world.builds.build(NORTH, "shop_history")
+    asked = [EntityKeys({"shop": "a"}, micros(91))]
+    found = world.look.look_up(NORTH, ["shop_history"], asked, {"shop_history": trained_on})
+    assert found.rows[0].values == [1.0, 1.5]
+    world.now += DAY
+    world.builds.build(NORTH, "shop_history")
+    assert (NORTH, f"shop_history@{trained_on[:16]}") in world.online.states
+    world.define.apply(NORTH, FeatureViewSpec.model_validate({**wider, "entity": ["shop"], "static": ["open"]}))
+    world.builds.build(NORTH, "shop_history")
+    assert len(world.online.states) == 3
+    world.now += DAY // 24 + 1
+    world.builds.build(NORTH, "shop_history")
+    assert {name for _, name in world.online.states} == {"shop_history", f"shop_history@{trained_on[:16]}"}
+
+
 def test_more_slack_builds_whole(world: World) -> None:
     """When the horizon moves back, events are needed that are not held: added rows are not enough then."""
     world.commit(sale(1, 10, "a", "1.50"), sale(2, 60, "a", "1.50"))
