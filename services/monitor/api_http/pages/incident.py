@@ -189,7 +189,7 @@ def _evidence(found: dict[str, Any]) -> Markup:
         ]
         for row in found["evidence"]
     ]  # fmt: skip
-    head = [("tenant", ""), ("model", ""), ("version", ""), ("what moved", ""), ("effect", "n"), ("rows", "n"), ("since", "t"), ("evidence", "todo")]  # fmt: skip
+    head = [("tenant", ""), ("model", ""), ("version", ""), ("what moved", ""), ("effect", "n"), ("rows", "n"), ("since", "t"), ("evidence", "why")]  # fmt: skip
     left = f" {found['evidence_left_out']:,} more are not shown." if found["evidence_left_out"] else ""
     about = facts(f"Effects are in units of what matters: 1 is the least that is told.{left}")
     return tag(

@@ -36,7 +36,7 @@ def columns_table(report: Report, most: int | None = None) -> Markup:
         for place, one in enumerate(report.columns[:most])
     ]  # fmt: skip
     head = [("column", ""), ("verdict", ""), ("training and window", ""), ("distance", "n"), ("PSI", "n"),
-            ("adjusted p", "n"), ("rows", "n"), ("what", "todo")]  # fmt: skip
+            ("adjusted p", "n"), ("rows", "n"), ("what", "why")]  # fmt: skip
     key = tag(
         "p",
         "Share of rows: ",
@@ -94,7 +94,7 @@ def canary_table(trial: dict[str, Any]) -> Markup:
         for one in trial["questions"]
     ]  # fmt: skip
     head = [("question", ""), ("finding", ""), ("its rows", "n"), ("stable's rows", "n"), ("its figure", "n"),
-            ("stable's", "n"), ("what", "todo")]  # fmt: skip
+            ("stable's", "n"), ("what", "why")]  # fmt: skip
     title = f"{trial['role'].capitalize()} v{trial['candidate']} beside v{trial['stable']}"
     found = table(title, head, rows, hidden=True)
     return tag("section", tag("h2", title, ": ", verdict_mark(trial["verdict"])), tag("p", trial["summary"]), found)
@@ -224,7 +224,7 @@ def verdicts_table(records: Sequence[VerdictRecord]) -> Markup:
         ]
         for one in told
     ]
-    head = [("given", "t"), ("version", ""), ("drift", ""), ("quality", ""), ("why", "todo")]
+    head = [("given", "t"), ("version", ""), ("drift", ""), ("quality", ""), ("why", "why")]
     return _section("Verdicts as they changed", head, rows)
 
 

@@ -101,7 +101,7 @@ def judge_quality(
                 ),
             )
         )
-    return _together(figures)
+    return _together(figures, expected.rows)
 
 
 def _prevalence_moved(value: Floats, expected: Evaluation, policy: QualityPolicy) -> bool:
@@ -118,7 +118,7 @@ def verdict_of(difference: float, *, uncertainty: float, margin: float, more_is_
     return Quality.BETTER if (difference > 0) == more_is_better else Quality.WORSE
 
 
-def _together(figures: list[QualityFigure]) -> tuple[Quality, list[QualityFigure], str]:
+def _together(figures: list[QualityFigure], tested: int) -> tuple[Quality, list[QualityFigure], str]:
     """The version's verdict, its figures (worst first), and the figure that decides in words."""
     if not figures:
         return Quality.NOT_ENOUGH_EVIDENCE, [], "the version's test has no figure to compare with"
@@ -133,6 +133,7 @@ def _together(figures: list[QualityFigure]) -> tuple[Quality, list[QualityFigure
     text = (
         f"{decides.metric} {plain(decides.value)} (95 % interval {plain(decides.low)} to {plain(decides.high)}, "
         f"n = {decides.rows:,}), {plain(decides.expected)} in the version's test"
+        + (f" of {tested:,} rows" if tested else "")
     )
     return decides.verdict, ordered, text
 
