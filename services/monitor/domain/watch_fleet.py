@@ -121,7 +121,7 @@ class WatchFleet:
         failures: list[Exception] = []
         for tenant, model, _ in self._fleet.active(end - cadence.look_back):
             key = (tenant.value, model)
-            start = reached.get(key, end - cadence.longest)
+            start = reached[key] if key in reached else self._first_look(tenant, model, end)
             if end - start < cadence.align:
                 continue
             window = Window(max(start, end - cadence.look_back), end)
@@ -136,6 +136,12 @@ class WatchFleet:
                 continue
             cursors[key] = end
         return cells, cursors, failures
+
+    def _first_look(self, tenant: TenantId, model: str, end: int) -> int:
+        """A day back, but not to before the model's first release, when nobody was answered."""
+        cadence = self._cadence
+        made = [one.made_at for one in self._releases.history(tenant, model).releases if one.revision == 1]
+        return max([end - cadence.longest, *(at // cadence.align * cadence.align for at in made)])
 
     def _operated(
         self, reached: Mapping[tuple[str, str], int], cursors: dict[tuple[str, str], int], now: int,

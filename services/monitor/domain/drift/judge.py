@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DRAWN_BINS = 16
 DRAWN_LEVELS = 10
+_MANY_LEVELS = 20
 _DIRECTIONS: dict[Change, str] = {
     "none": "no values to compare",
     "higher": "values are higher than in training",
@@ -67,6 +68,8 @@ class Finding:
     missing_shift: float
     smallest_effect: float
     change: str
+    names_rows: bool = False
+    """Nearly every row of training has a level of its own, as a key has: that others come now says nothing."""
 
     @property
     def missing_ratio(self) -> float:
@@ -78,7 +81,7 @@ class Finding:
 
     @property
     def unseen_ratio(self) -> float:
-        return self.tallied.unseen / max(self.tallied.rows, 1)
+        return 0.0 if self.names_rows else self.tallied.unseen / max(self.tallied.rows, 1)
 
     def severity(self, policy: DriftPolicy) -> float:
         """The largest of the effects, each in units of the floor from which it matters."""
@@ -131,6 +134,7 @@ def examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> F
     alpha = policy.false_discovery_rate / columns
     window_rows, baseline_rows = int(tallied.window.sum()), int(tallied.baseline.sum())
     numeric = tallied.edges is not None
+    names_rows = not numeric and _names_rows(tallied)
     if numeric:
         values = kolmogorov_smirnov(tallied.baseline, tallied.window)
         groups = coarsen(tallied.baseline, tallied.window)
@@ -143,9 +147,9 @@ def examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> F
         smallest = smallest_total_variation(window_rows, baseline_rows, max(len(baseline), 2), alpha)
         change = _level_change(tallied)
     missing = compare_shares(tallied.baseline_missing, tallied.baseline_rows, tallied.window_missing, tallied.rows)
-    judged_values = window_rows >= policy.min_rows
+    judged_values = window_rows >= policy.min_rows and not names_rows
     p_values = [p for p, used in ((values.p_value, judged_values), (missing.p_value, _any_missing(tallied))) if used]
-    if not numeric:
+    if not numeric and not names_rows:
         # Rare levels are pooled, and an unseen one with them: it is looked at by itself as well.
         unlisted = int(tallied.baseline[-1]), int(tallied.window[-1])
         p_values.append(more_hits(unlisted[0], baseline_rows, unlisted[1], window_rows))
@@ -161,7 +165,14 @@ def examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> F
         missing_shift=missing.effect,
         smallest_effect=max(smallest, policy.effect_floor),
         change=change,
+        names_rows=names_rows,
     )
+
+
+def _names_rows(tallied: Tallied) -> bool:
+    """Whether the levels listed, the most frequent ones of the training, hold fewer than two rows each."""
+    listed = tallied.baseline[:-1]
+    return len(listed) >= _MANY_LEVELS and int(listed.sum()) < 2 * len(listed)
 
 
 def judge_finding(finding: Finding, p_value: float, policy: DriftPolicy) -> ColumnReport:
@@ -171,6 +182,9 @@ def judge_finding(finding: Finding, p_value: float, policy: DriftPolicy) -> Colu
     significant = p_value <= policy.false_discovery_rate
     if significant and finding.severity(policy) >= 1:
         verdict, summary = Drift.DRIFT, _drift_sentence(finding, p_value, policy)
+    elif finding.names_rows:
+        verdict = Drift.NOT_ENOUGH_EVIDENCE
+        summary = "nearly every row of the training has a value of its own, as a key has; new ones say nothing"
     elif known < policy.min_rows:
         verdict = Drift.NOT_ENOUGH_EVIDENCE
         summary = f"{known:,} values in the window; at least {policy.min_rows:,} are needed"

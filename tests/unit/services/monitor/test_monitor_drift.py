@@ -138,6 +138,24 @@ def test_unseen_levels_and_missing_values_are_named(baseline: TrainingBaseline) 
     assert "missing in 100.0%" in verdicts["cost"].summary
 
 
+@pytest.mark.parametrize("trained", [150, 1_000, 5_000])
+def test_new_keys_are_no_drift(trained: int) -> None:
+    """A column of which nearly every row has a value of its own is not judged by its values, but by how many are missing."""
+    listed = {f"trained {place}": 1 for place in range(min(trained, 200))}
+    ids = CategoricalBaseline(rows=trained, missing=0, counts=listed, other=trained - len(listed))
+    score = np.random.default_rng(0).normal(size=3_000)
+    sketch = Sketch(Layout.of(TrainingBaseline(columns={"id": ids}, score=numeric_baseline(score))))
+    levels = tuple(f"new {place}" for place in range(1_500))
+    codes = np.arange(1_500, dtype=np.int32)
+    sketch.add({"id": TextColumn(codes, levels)}, score[:1_500])
+    found = {one.column: one for one in judge_drift(sketch, DriftPolicy())}["id"]
+    assert (found.verdict, found.unseen_ratio) == (Drift.NOT_ENOUGH_EVIDENCE, 0.0)
+    assert "as a key has" in found.summary
+    sketch.add({"id": TextColumn(np.full(1_500, -1, np.int32), ())}, score[1_500:])
+    gone = {one.column: one for one in judge_drift(sketch, DriftPolicy())}["id"]
+    assert (gone.verdict, gone.change) == (Drift.DRIFT, "missing")
+
+
 def test_the_worst_column_comes_first(baseline: TrainingBaseline) -> None:
     """Drifting columns come first, ordered by how much they drift; a column that was not logged comes last."""
     rng = np.random.default_rng(11)

@@ -72,6 +72,18 @@ def test_windows_wait_for_rows_and_leave_no_gap() -> None:
         assert all(one.end == two.start for one, two in pairwise(windows))
 
 
+def test_nothing_is_since_before_the_first_release() -> None:
+    """The first window of a model begins with its first release, when that is less than a day ago."""
+    setting = Setting("new", "old")
+    made = setting.now + HOUR // 2
+    setting.fleet.made = [Release("new", "cost", 1, (Track("stable", 1, 1.0),), made + 7_000_000, "eva", "set")]
+    setting.hour(2)
+    first = {name: window.start for name, window in reversed(setting.fleet.looked)}
+    assert first["new"] == made
+    assert first["old"] < setting.now - 24 * HOUR
+    assert all(window.end <= setting.now for _, window in setting.fleet.looked)
+
+
 def test_a_shift_is_one_incident_with_its_cause_and_end() -> None:
     """Input and score of one tenant are one incident, with the release at that time; it closes after two good windows."""
     setting = Setting("north", "south", "east", "west")
