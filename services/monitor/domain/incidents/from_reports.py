@@ -13,6 +13,7 @@ from services.monitor.domain.drift.judge import judge_drift
 from services.monitor.domain.drift.season import judge_window
 from services.monitor.domain.incidents.words import Cell, IncidentKind
 from services.monitor.domain.model import SCORE, Drift, Quality
+from services.monitor.domain.quality.measure import plain
 from services.monitor.domain.reports.build import main_version
 from services.monitor.domain.skew.words import Skew
 from tenon.core.errors import Unavailable
@@ -33,6 +34,8 @@ _DAY = 24 * _HOUR
 SERVED = "served values"
 """What an incident of skew is about: all values of a model; its sentence names the features."""
 _NORMAL_95 = 1.959964
+_MOST_MOVED = 0.5
+_SAME_ORDER = (1 / 8, 8)
 
 
 class ExamineModel:
@@ -113,7 +116,19 @@ def cell_of(tenant: str, model: str, version: int, window: Window, column: Colum
         rows=column.rows,
         enough=column.verdict is not Drift.NOT_ENOUGH_EVIDENCE,
         sentence=column.summary,
+        hint=_unit_hint(column),
     )
+
+
+def _unit_hint(column: ColumnReport) -> str:
+    """What a median an order of magnitude away may be; nothing for the score, which has no unit."""
+    ratio = column.median_ratio
+    if ratio is None or column.column == SCORE or column.verdict is not Drift.DRIFT or column.effect < _MOST_MOVED:
+        return ""
+    if _SAME_ORDER[0] < ratio < _SAME_ORDER[1]:
+        return ""
+    times = f"{plain(ratio)} times" if ratio > 1 else f"1/{plain(1 / ratio)} of"
+    return f"the median of {column.column} is about {times} training's: a change of unit, as from mg to g?"
 
 
 class WorseQuality:

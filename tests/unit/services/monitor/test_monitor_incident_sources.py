@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from services.monitor.domain.canary.words import CanaryVerdict
-from services.monitor.domain.drift.judge import DriftPolicy
+from services.monitor.domain.drift.judge import DriftPolicy, judge_drift
 from services.monitor.domain.drift.sketch import Layout, Sketch
 from services.monitor.domain.incidents.from_canaries import CanaryCells
-from services.monitor.domain.incidents.from_reports import ExamineModel, WorseQuality
+from services.monitor.domain.incidents.from_reports import ExamineModel, WorseQuality, cell_of
 from services.monitor.domain.incidents.words import IncidentKind
 from services.monitor.domain.model import Drift, NumericColumn, Quality, QualityFigure, Report, Role, Window
 from services.monitor.domain.skew.words import Skew, SkewReport, SkewResult
@@ -67,6 +67,19 @@ def test_cells_carry_unadjusted_p_values_of_the_main_version() -> None:
     assert moved.p_value < 1e-30
     assert moved.effect > 1
     assert (score.kind, score.effect < 1, score.enough) == (IncidentKind.SCORES, True, True)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "name", "hint"),
+    [(0.00106, "dose", "the median of dose is about 1/943 of training's: a change of unit, as from mg to g?"),
+     (10.2, "dose", "the median of dose is about 10.2 times training's: a change of unit, as from mg to g?"),
+     (1.5, "dose", ""), (None, "dose", ""), (0.001, "score", "")],
+)  # fmt: skip
+def test_a_median_of_another_order_hints_at_the_unit(ratio: float | None, name: str, hint: str) -> None:
+    """An incident says that a unit may have changed where the values are ten or a thousand times as large or small."""
+    found = judge_drift(sketch(np.random.default_rng(2).normal(size=600) + 5), DriftPolicy())
+    moved = replace(next(one for one in found if one.column == "x"), column=name, median_ratio=ratio)
+    assert cell_of("north", "cost", 3, WINDOW, moved).hint == hint
 
 
 def test_a_window_without_baseline_stays_open_for_a_day() -> None:
