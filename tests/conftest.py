@@ -59,8 +59,10 @@ def data_folder() -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Build the C kernels anew when their sources have changed since; once, before any worker starts."""
-    # How long an example takes says how busy the machine is, nothing about the code.
-    settings.register_profile("tenon", deadline=None)
+    # How long an example takes says how busy the machine is, nothing about the code. Examples are the same in every run, so that
+    # a run tells something about the change it is made for; `make test-properties` looks for new ones.
+    explores = "TENON_EXAMPLES" in os.environ
+    settings.register_profile("tenon", deadline=None, derandomize=not explores, database=None)
     settings.load_profile("tenon")
     if hasattr(config, "workerinput"):
         return

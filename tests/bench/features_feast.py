@@ -31,7 +31,7 @@ from tests.bench import frame
 from tests.bench.peers import installed
 from tests.bench.tables import Tables
 from tests.support.features_fakes import FakeMeter, FakeViews
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 SCRIPT = Path(__file__).parent / "peers" / "feast.py"
 KEYS, DAYS, COLUMNS, ROWS = 1_000, 365, 16, 100_000

@@ -30,7 +30,8 @@ from tenon.api.features.v1 import features_pb2_grpc
 from tenon.core.specs import DatasetSpec
 from tests.bench import features_feast, frame
 from tests.support.fake_ingest import lake_frame, running_ingest
-from tests.support.redis import free_port, running_redis
+from tests.support.ports import free_port
+from tests.support.redis import running_redis
 from tests.support.service_process import ADMIN_KEY, running_service
 
 ENTITIES, EVENTS, SECONDS, CONNECTIONS = 500, 100, 3.0, 8

@@ -25,10 +25,10 @@ from tests.support.fakes_predictor import (
     KEYS,
     FakeRegistry,
     PredictorProcess,
-    free_port,
     manifest_of,
     signing_key,
 )
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer
 
 TENANT = "acme"

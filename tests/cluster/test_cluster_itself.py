@@ -64,7 +64,7 @@ def test_definitions(cluster: Cluster) -> None:
 def test_pods_become_ready(cluster: Cluster, namespace: str) -> None:
     """A Deployment's pods are scheduled, run and are ready."""
     cluster.apply([deployment("good", 1, replicas=3)], "-n", namespace)
-    cluster.kubectl("rollout", "status", "deployment/good", "-n", namespace, "--timeout=30s")
+    cluster.kubectl("rollout", "status", "deployment/good", "-n", namespace, "--timeout=180s")
     pods = cluster.objects("pods", namespace)
     assert len(pods) == 3
     assert all(pod["status"]["phase"] == "Running" and pod["spec"]["nodeName"] for pod in pods.values())

@@ -74,7 +74,7 @@ def outcome(world: RealWorld) -> Iterator[Outcome]:
 
     for release in releases.values():
         release.install(GOOD, wait=False)
-    cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 90)
+    cluster.wait("Flagger has made the primaries", lambda: all_are(("Initialized",), tuple(WANTED)), 180)
     asked = {name: world.traffic(f"real-{name}", name) for name in ASKED}
     for name, version in WANTED.items():
         releases[name].set(f"stable.version={version}")

@@ -26,7 +26,7 @@ class Platform:
         """Install or upgrade with the values that its own tests begin with."""
         values = str(sorted((CHART / "ci").glob("*-values.yaml"))[0])
         return self.cluster.helm(
-            verb, RELEASE, str(CHART), "-n", NAMESPACE, "-f", values, "--wait", "--timeout=60s", *arguments
+            verb, RELEASE, str(CHART), "-n", NAMESPACE, "-f", values, "--wait", "--timeout=180s", *arguments
         )
 
     def deployments(self) -> dict[str, dict[str, Any]]:
@@ -124,7 +124,7 @@ def test_everything_bundled(cluster: Cluster, namespace: str) -> None:
     """With the bundled stores everything is ready, no Job waits for a database that is not there yet, and uninstalling
     leaves the stores' volumes alone."""
     values = str(CHART / "ci/bundled-values.yaml")
-    cluster.helm("install", "all", str(CHART), "-n", namespace, "-f", values, "--wait", "--timeout=60s")
+    cluster.helm("install", "all", str(CHART), "-n", namespace, "-f", values, "--wait", "--timeout=180s")
     sets = cluster.objects("statefulsets", namespace)
     assert {name: item["status"]["readyReplicas"] for name, item in sets.items()} == {
         "all-postgresql": 1,
@@ -134,7 +134,17 @@ def test_everything_bundled(cluster: Cluster, namespace: str) -> None:
     assert "all-predictor" in cluster.objects("deployments", namespace)
     assert not cluster.objects("jobs", namespace)
     cluster.helm(
-        "upgrade", "all", str(CHART), "-n", namespace, "-f", values, "--set", "image.tag=two", "--wait", "--timeout=60s"
+        "upgrade",
+        "all",
+        str(CHART),
+        "-n",
+        namespace,
+        "-f",
+        values,
+        "--set",
+        "image.tag=two",
+        "--wait",
+        "--timeout=180s",
     )
     cluster.helm("uninstall", "all", "-n", namespace, "--wait")
     assert set(cluster.objects("persistentvolumeclaims", namespace)) == {

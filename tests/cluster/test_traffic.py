@@ -69,7 +69,7 @@ class Drive:
             }
             return seen == wanted and all(pod.ready for pod in pods) and self.gateway.knows()
 
-        world.cluster.wait(f"{phase}: Envoy knows", everywhere, 60)
+        world.cluster.wait(f"{phase}: Envoy knows", everywhere, 180)
         assert self.gateway.weights() == {f"{self.release.name}-{track}": share for track, share in weights.items()}
         self.counts(phase)
         self.phases.append(phase)

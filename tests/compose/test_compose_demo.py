@@ -11,7 +11,7 @@ import pytest
 from tests.support.compose import Composed
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_demo_is_told_unchanged(composed: Composed) -> None:

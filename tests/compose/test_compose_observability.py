@@ -14,7 +14,7 @@ from tests.support.docker import DockerError, docker, inspect, need_image
 from tests.support.platform import eventually
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 IMAGES = ("prom/prometheus:v2.53.4", "prom/alertmanager:v0.27.0", "otel/opentelemetry-collector:0.154.0")
 GRAFANA = "grafana/grafana:11.4.0"
@@ -41,7 +41,7 @@ def watched(composed: Composed) -> Iterator[Composed]:
 def prometheus(watched: Composed, path: str, **parameters: str) -> Any:
     """What Prometheus answers."""
     url = f"http://127.0.0.1:{watched.settings['PROMETHEUS_PORT']}/api/v1/{path}"
-    return httpx.get(url, params=parameters, trust_env=False, timeout=10).json()["data"]
+    return httpx.get(url, params=parameters, trust_env=False, timeout=60).json()["data"]
 
 
 def test_every_program_is_scraped(watched: Composed) -> None:
@@ -51,7 +51,7 @@ def test_every_program_is_scraped(watched: Composed) -> None:
         return {target["scrapePool"] + " " + target["discoveredLabels"]["__address__"]: target["health"]
                 for target in prometheus(watched, "targets")["activeTargets"]}  # fmt: skip
 
-    eventually(lambda: set(states().values()) == {"up"}, f"all targets are up, but {states()}", seconds=60)
+    eventually(lambda: set(states().values()) == {"up"}, f"all targets are up, but {states()}", seconds=180)
     assert len(states()) == 9
     found = prometheus(watched, "query", query='tenon_predictor_releases_connected{service="predictor"}')["result"]
     assert [sample["value"][1] for sample in found] == ["1"]
@@ -68,7 +68,7 @@ def test_rules_and_receivers_load(watched: Composed) -> None:
     names = {rule["name"] for group in prometheus(watched, "rules")["groups"] for rule in group["rules"]}
     assert "TenonNoAnswers" in names
     pages = f"http://127.0.0.1:{watched.settings['PROMETHEUS_PORT']}/user"
-    assert httpx.get(f"{pages}/TenonNoAnswers.md", trust_env=False).text.startswith("# TenonNoAnswers")
+    assert httpx.get(f"{pages}/TenonNoAnswers.md", trust_env=False, timeout=60).text.startswith("# TenonNoAnswers")
     urls = [item["url"] for item in prometheus(watched, "alertmanagers")["activeAlertmanagers"]]
     assert urls == ["http://alertmanager:9093/api/v2/alerts"]
     shown = docker(
@@ -91,7 +91,7 @@ def test_traces_arrive_at_the_collector(watched: Composed) -> None:
         found = prometheus(watched, "query", query=query)["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
-    eventually(lambda: spans() > 0, "the collector has accepted spans", seconds=60)
+    eventually(lambda: spans() > 0, "the collector has accepted spans", seconds=180)
 
 
 def test_grafana_shows_the_dashboards(watched: Composed) -> None:
@@ -104,6 +104,6 @@ def test_grafana_shows_the_dashboards(watched: Composed) -> None:
     password = (watched.secrets / "grafana.env").read_text().strip().partition("=")[2]
     url = f"http://127.0.0.1:{watched.settings['GRAFANA_PORT']}/api"
     files = list((ROOT / "deploy/helm/observability/dashboards").glob("*.json"))
-    with httpx.Client(auth=("admin", password), trust_env=False, timeout=10) as client:
+    with httpx.Client(auth=("admin", password), trust_env=False, timeout=60) as client:
         found = client.get(f"{url}/search", params={"type": "dash-db"}).json()
         assert len(found) == len(files), json.dumps(found)

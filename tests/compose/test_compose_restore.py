@@ -14,14 +14,14 @@ from tests.support.kiosk import MODEL, TENANT, Load, logged
 from tests.support.platform import eventually
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_an_empty_redis_is_filled_again(composed: Composed, load: Load) -> None:
     """Everything in Redis is deleted under load: no prediction fails, online values are built again, what was in the log
     stays there, and a training is queued and done."""
     before = list(load.answered)
-    eventually(lambda: logged(composed, before), "monitor knows what was answered before", seconds=60)
+    eventually(lambda: logged(composed, before), "monitor knows what was answered before", seconds=180)
     conf = "/run/secrets/redis.conf"
     script = f'redis-cli -a "$(sed -n "s/^requirepass //p" {conf})" --no-auth-warning flushall'
     load.levels.clear()
@@ -29,11 +29,11 @@ def test_an_empty_redis_is_filled_again(composed: Composed, load: Load) -> None:
     # Nobody may mistake an empty store for entities without a history.
     eventually(lambda: load.levels - {"fresh"}, "answers say that history is missing")
     load.levels.clear()
-    eventually(lambda: "fresh" in load.levels, "history is looked up again", seconds=60)
+    eventually(lambda: "fresh" in load.levels, "history is looked up again", seconds=180)
     assert (load.failed, load.refused) == ([], 0)
     composed.result("train", MODEL, "--wait", "--tenant", TENANT)
     before = list(load.answered)[-10:]
-    eventually(lambda: logged(composed, before), "monitor goes on reading the log", seconds=60)
+    eventually(lambda: logged(composed, before), "monitor goes on reading the log", seconds=180)
 
 
 def test_a_copy_is_restored_on_an_empty_host(composed: Composed, load: Load, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_copy_is_restored_on_an_empty_host(composed: Composed, load: Load, tmp
     lake and log, and a damaged copy or a host with a platform is refused."""
     copy, kept = tmp_path / "copy", tmp_path / "kept"
     before = list(load.answered)
-    eventually(lambda: logged(composed, before), "monitor knows what was answered before the copy", seconds=60)
+    eventually(lambda: logged(composed, before), "monitor knows what was answered before the copy", seconds=180)
     versions = composed.result("versions", MODEL, "--tenant", TENANT)["versions"]
     history = composed.result("release", "history", MODEL, "--tenant", TENANT)["releases"]
     run(composed, "backup.sh", copy)
@@ -64,7 +64,7 @@ def test_a_copy_is_restored_on_an_empty_host(composed: Composed, load: Load, tmp
     assert composed.result("release", "history", MODEL, "--tenant", TENANT)["releases"] == history
     assert logged(composed, before)
     with Load(composed.urls["predictor"], load.key) as again:
-        eventually(lambda: "fresh" in again.levels, "history is looked up", seconds=60)
+        eventually(lambda: "fresh" in again.levels, "history is looked up", seconds=180)
     assert again.failed == []
     composed.result("train", MODEL, "--wait", "--tenant", TENANT)
 

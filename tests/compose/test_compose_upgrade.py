@@ -11,10 +11,10 @@ import tenon
 from tests.support.compose import Composed
 from tests.support.docker import SERVICES, docker, image, inspect, need_image
 from tests.support.kiosk import MODEL, TENANT, Load, all_logged, logged
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 NEXT = f"{tenon.__version__}.next"
 

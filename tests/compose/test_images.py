@@ -60,7 +60,7 @@ print(json.dumps({
 """
 COMPILERS = re.compile(r"^(.*-)?(cc|gcc|g\+\+|c\+\+|clang|tcc|zig|rustc|go|ld|as|make|cmake)(-[\d.]+)?$")
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
         stack.callback(docker, "network", "rm", network)
         stack.enter_context(container(f"{network}-redis", REDIS, options=["--network", network]))
         registry = stack.enter_context(start(found, "registry"))
-        eventually(lambda: health(registry) == "healthy", "the registry is healthy", seconds=60)
+        eventually(lambda: health(registry) == "healthy", "the registry is healthy", seconds=180)
         yield found
 
 
@@ -171,9 +171,9 @@ def test_a_service_starts_read_only_and_unprivileged(service: str, neighbours: N
     """Healthy by its own check and over its published port; it writes only to its volume; SIGTERM ends it with code 0."""
     need_image(image(service))
     with start(neighbours, service, "--publish=127.0.0.1::8080", name=f"{service}-tried") as name:
-        eventually(lambda: health(name) == "healthy", f"{service} is healthy", seconds=60)
+        eventually(lambda: health(name) == "healthy", f"{service} is healthy", seconds=180)
         port = inspect(name)["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
-        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10)
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60)
         assert answer.status_code == 200, answer.text
         assert shell(name, "cat /proc/[0-9]*/status | grep ^Uid | sort -u").split() == ["Uid:", *["10001"] * 4]
         assert shell(name, "grep CapEff /proc/1/status").split()[1].strip("0") == ""
@@ -193,7 +193,7 @@ def test_the_worker_runs_from_the_trainers_image(neighbours: Neighbours) -> None
         neighbours, "trainer", "--env=TENON_WORKER_METRICS_PORT=8082",
         "--health-cmd=python -m tenon.kit.probe /metrics", name="worker", entrypoint=command,
     ) as name:  # fmt: skip
-        eventually(lambda: health(name) == "healthy", "the worker is healthy", seconds=60)
+        eventually(lambda: health(name) == "healthy", "the worker is healthy", seconds=180)
         clients = docker("exec", f"{neighbours.network}-redis", "redis-cli", "client", "list")
         assert "cmd=brpop" in clients
         docker("stop", "--time", "20", name)

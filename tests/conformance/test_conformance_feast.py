@@ -21,7 +21,8 @@ from tests.bench.peers import installed
 from tests.support.environments import ROOT
 from tests.support.fake_ingest import lake_frame, running_ingest
 from tests.support.platform import eventually
-from tests.support.redis import free_port, redis_binary, running_redis
+from tests.support.ports import free_port
+from tests.support.redis import redis_binary, running_redis
 from tests.support.service_process import ADMIN_KEY, running_service
 
 pytestmark = [
@@ -72,7 +73,7 @@ def test_feast_reads_what_tenon_serves(tmp_path: Path) -> None:
         with running_service("features", tmp_path / "features", environment) as service:
             address = f"{service.http}/v1/tenants/north"
             headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-            with httpx.Client(headers=headers, trust_env=False) as http:
+            with httpx.Client(headers=headers, trust_env=False, timeout=60) as http:
                 http.put(f"{address}/feature-views/patient_history", json=VIEW).raise_for_status()
                 eventually(
                     lambda: http.get(f"{address}/feature-views/patient_history").json()["online"], "the view online"
@@ -83,7 +84,7 @@ def test_feast_reads_what_tenon_serves(tmp_path: Path) -> None:
             inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TENON", "VIRTUAL"))}
             done = subprocess.run(
                 [str(python), "-m", "tests.conformance.clients.feast_store"],
-                input=json.dumps(facts), cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=90, check=False,
+                input=json.dumps(facts), cwd=ROOT, env=inherited, capture_output=True, text=True, timeout=300, check=False,
             )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout)

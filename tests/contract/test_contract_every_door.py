@@ -74,7 +74,7 @@ def world(platform: Platform) -> World:
 
 def routes(world: World) -> Iterator[Route]:
     for service in SERVICES:
-        document = httpx.get(f"{world.http(service)}/openapi.json", timeout=10).json()
+        document = httpx.get(f"{world.http(service)}/openapi.json", timeout=60).json()
         for template, methods in document["paths"].items():
             for method in methods:
                 yield Route(service, method.upper(), template)
@@ -84,7 +84,7 @@ def ask(world: World, route: Route, tenant: str, key: str | None) -> httpx.Respo
     headers = {"authorization": f"Bearer {key}"} if key else {}
     body = None if route.method in ("GET", "DELETE", "HEAD") else b"{}"
     return httpx.request(
-        route.method, world.http(route.service) + route.path(tenant), headers=headers, content=body, timeout=10
+        route.method, world.http(route.service) + route.path(tenant), headers=headers, content=body, timeout=60
     )
 
 
@@ -151,13 +151,13 @@ def call(target: str, method: MethodDescriptor, key: str | None, tenant: str | N
         encode = type(request).SerializeToString
         try:
             if method.client_streaming:
-                channel.stream_unary(path, encode, decode)(iter([request]), timeout=10, metadata=metadata)
+                channel.stream_unary(path, encode, decode)(iter([request]), timeout=60, metadata=metadata)
             elif method.server_streaming:
-                stream = channel.unary_stream(path, encode, decode)(request, timeout=10, metadata=metadata)
+                stream = channel.unary_stream(path, encode, decode)(request, timeout=60, metadata=metadata)
                 next(stream, None)
                 stream.cancel()
             else:
-                channel.unary_unary(path, encode, decode)(request, timeout=10, metadata=metadata)
+                channel.unary_unary(path, encode, decode)(request, timeout=60, metadata=metadata)
         except grpc.RpcError as err:
             return err.code()
     return grpc.StatusCode.OK

@@ -16,7 +16,7 @@ PREFIXES = ("tenon_", "http_server_", "rpc_server_", "python_", "process_")
 
 
 def families(platform: Platform, service: str) -> dict[str, object]:
-    answer = httpx.get(f"{platform.urls[service]}/metrics", timeout=10)
+    answer = httpx.get(f"{platform.urls[service]}/metrics", timeout=60)
     assert answer.status_code == 200
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
 
@@ -43,8 +43,8 @@ def test_each_service_says_what_it_is(platform: Platform, service: str) -> None:
 def test_routes_are_templates_and_ids_are_no_labels(platform: Platform, service: str) -> None:
     """A path with ids in it is counted under its template, so that a stranger cannot make series without end."""
     for number in range(3):
-        httpx.get(f"{platform.urls[service]}/v1/tenants/nobody/models/m{number}", timeout=10)
-        httpx.get(f"{platform.urls[service]}/nothing/at/{number}", timeout=10)
+        httpx.get(f"{platform.urls[service]}/v1/tenants/nobody/models/m{number}", timeout=60)
+        httpx.get(f"{platform.urls[service]}/nothing/at/{number}", timeout=60)
     routes = {
         sample.labels["http_route"]
         for sample in families(platform, service)["http_server_request_duration_seconds"].samples  # type: ignore[attr-defined]

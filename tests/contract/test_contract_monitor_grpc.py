@@ -29,19 +29,19 @@ def test_a_document_put_over_grpc_is_the_one_http_gives(platform: Platform, key:
     with grpc.insecure_channel(platform.targets["monitor"], [("grpc.enable_http_proxy", 0)]) as channel:
         monitor = monitor_pb2_grpc.MonitorServiceStub(channel)
         request = pb.PutMonitorRequest(tenant=TENANT, spec_json=json.dumps(DOCUMENT).encode(), dry_run=True)
-        assert monitor.PutMonitor(request, metadata=metadata, timeout=10).change == "created"
-        assert not monitor.ListMonitors(pb.ListMonitorsRequest(tenant=TENANT), metadata=metadata, timeout=10).monitors
+        assert monitor.PutMonitor(request, metadata=metadata, timeout=60).change == "created"
+        assert not monitor.ListMonitors(pb.ListMonitorsRequest(tenant=TENANT), metadata=metadata, timeout=60).monitors
         request.dry_run = False
-        changes = [monitor.PutMonitor(request, metadata=metadata, timeout=10).change for _ in range(2)]
+        changes = [monitor.PutMonitor(request, metadata=metadata, timeout=60).change for _ in range(2)]
         assert changes == ["created", "unchanged"]
         found = monitor.GetMonitor(
-            pb.GetMonitorRequest(tenant=TENANT, name="cost"), metadata=metadata, timeout=10
+            pb.GetMonitorRequest(tenant=TENANT, name="cost"), metadata=metadata, timeout=60
         ).monitor
         url = f"{platform.urls['monitor']}/v1/tenants/{TENANT}/monitors/cost"
-        told = httpx.get(url, headers={"authorization": f"Bearer {key}"}, timeout=10).json()
+        told = httpx.get(url, headers={"authorization": f"Bearer {key}"}, timeout=60).json()
         assert (found.revision, found.digest) == (told["revision"], told["digest"])
         assert json.loads(found.spec_json) == told["spec"]
-        (listed,) = monitor.ListMonitors(pb.ListMonitorsRequest(tenant=TENANT), metadata=metadata, timeout=10).monitors
+        (listed,) = monitor.ListMonitors(pb.ListMonitorsRequest(tenant=TENANT), metadata=metadata, timeout=60).monitors
         assert listed == found
 
 
@@ -66,6 +66,6 @@ def test_what_is_wrong_is_said(
     with grpc.insecure_channel(platform.targets["monitor"], [("grpc.enable_http_proxy", 0)]) as channel:
         ask = getattr(monitor_pb2_grpc.MonitorServiceStub(channel), method)
         with pytest.raises(grpc.RpcError) as refused:
-            ask(request_, metadata=(("authorization", f"Bearer {key}"),), timeout=10)
+            ask(request_, metadata=(("authorization", f"Bearer {key}"),), timeout=60)
     details = refused.value.details() or ""
     assert (refused.value.code().name, reason in details) == (code, True), details

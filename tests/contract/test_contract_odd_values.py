@@ -81,13 +81,13 @@ def send(channel: Any, method: MethodDescriptor, data: bytes, key: str) -> grpc.
     path, metadata = f"/{method.containing_service.full_name}/{method.name}", (("authorization", f"Bearer {key}"),)
     try:
         if method.client_streaming:
-            channel.stream_unary(path)(iter([data, data]), timeout=10, metadata=metadata)
+            channel.stream_unary(path)(iter([data, data]), timeout=60, metadata=metadata)
         elif method.server_streaming:
-            stream = channel.unary_stream(path)(data, timeout=10, metadata=metadata)
+            stream = channel.unary_stream(path)(data, timeout=60, metadata=metadata)
             next(iter(stream), None)
             stream.cancel()
         else:
-            channel.unary_unary(path)(data, timeout=10, metadata=metadata)
+            channel.unary_unary(path)(data, timeout=60, metadata=metadata)
     except grpc.RpcError as err:
         return err.code()
     return grpc.StatusCode.OK

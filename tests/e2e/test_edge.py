@@ -15,7 +15,7 @@ import pytest
 from tests.support.platform import Platform
 from tests.support.service_process import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TENANT, MODEL, ROWS = "edge-shop", "returned", 700
 HISTORY = ("count_30d", "count_180d", "amount_mean_180d", "amount_max_180d", "refund_mean_180d", "refund_sum_180d")

@@ -26,7 +26,7 @@ from tenon.core.specs import FeatureViewSpec
 from tenon.core.timestamps import rfc3339
 from tests.support.platform import Platform, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TENANT = "coin-tossers"
 START = datetime(2023, 1, 1, tzinfo=UTC)

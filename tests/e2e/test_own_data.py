@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.platform import Platform, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TENANT = "corner-shop"
 SPECS = """\

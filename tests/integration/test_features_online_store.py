@@ -27,7 +27,8 @@ from tenon.kit.redis import connect
 from tenon.windows.blob import EntityBlob, decode_blob
 from tenon.windows.events import Column, Events
 from tests.support.fake_ingest import lake_frame, running_ingest
-from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
+from tests.support.ports import free_port
+from tests.support.redis import RedisServer, redis_binary, running_redis
 from tests.support.service_process import ADMIN_KEY, SERVICE_TOKEN, running_service
 
 pytestmark = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
@@ -224,10 +225,10 @@ def both_ways(target: str, asked: list[tuple[str, datetime]], deadline: float) -
     with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
         stub = features_pb2_grpc.FeatureServiceStub(channel)
         again = pb.GetHistoricalFeaturesRequest(tenant="north", views=["v"], rows=lookup.rows)
-        offline: bytes = stub.GetHistoricalFeatures(again, metadata=metadata, timeout=30).values
+        offline: bytes = stub.GetHistoricalFeatures(again, metadata=metadata, timeout=60).values
         while True:
             try:
-                return stub.GetOnlineFeatures(lookup, metadata=metadata, timeout=10).columns.values, offline
+                return stub.GetOnlineFeatures(lookup, metadata=metadata, timeout=60).columns.values, offline
             except grpc.RpcError as err:
                 if err.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
                     raise
@@ -252,13 +253,16 @@ def test_a_killed_service_catches_up(tmp_path: Path, server: RedisServer) -> Non
         url, headers = "/v1/tenants/north/feature-views/v", {"authorization": f"Bearer {ADMIN_KEY}"}
         with running_service("features", tmp_path / "features", environment) as service:
             body = view_over("1d").canonical()
-            assert httpx.put(service.http + url, json=body, headers=headers, trust_env=False).status_code == 200
+            assert (
+                httpx.put(service.http + url, json=body, headers=headers, trust_env=False, timeout=60).status_code
+                == 200
+            )
             service.process.kill()
         version = ingest.commit("north", "d", lake_frame(DATASET, rows), replace=True)
         with running_service("features", tmp_path / "features", environment) as service:
             deadline = time.monotonic() + 40
             while True:
-                online = httpx.get(service.http + url, headers=headers, trust_env=False).json()["online"]
+                online = httpx.get(service.http + url, headers=headers, trust_env=False, timeout=60).json()["online"]
                 if online and online["table_version"] == version:
                     break
                 assert time.monotonic() < deadline, service.log.read_text()[-3000:]

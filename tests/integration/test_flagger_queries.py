@@ -48,7 +48,7 @@ def value_of(tmp_path: Path, query: str, series: dict[str, str]) -> str:
     path = tmp_path / "test.yaml"
     path.write_text(yaml.safe_dump(test))
     done = subprocess.run(
-        ["promtool", "test", "rules", str(path)], capture_output=True, text=True, timeout=60, check=False
+        ["promtool", "test", "rules", str(path)], capture_output=True, text=True, timeout=180, check=False
     )
     return done.stdout + done.stderr
 

@@ -16,7 +16,7 @@ from services.ingest.domain.model import BatchState
 from tenon.kit.blobs import open_blobs
 from tests.support.ingest_process import eventually
 from tests.support.ingest_world import ACME, Accident, World, csv_of
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             return sock.connect_ex(("127.0.0.1", port)) == 0
 
     try:
-        eventually("the S3 server", answers, 30)
+        eventually("the S3 server", answers, 180)
         boto3.client("s3").create_bucket(Bucket="tenon")
         yield "s3://tenon/some/prefix"
     finally:
         server.kill()
-        server.wait(10)
+        server.wait(180)
 
 
 def test_a_bucket_serves_as_well_as_a_folder(tmp_path: Path, bucket: str) -> None:

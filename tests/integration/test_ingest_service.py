@@ -84,16 +84,16 @@ def test_a_file_becomes_rows_and_an_event(ingest: IngestProcess, acme: httpx.Cli
     with grpc.insecure_channel(f"127.0.0.1:{ingest.grpc_port}") as channel:
         stub = ingest_pb2_grpc.DatasetServiceStub(channel)
         key = (("authorization", "Bearer key-of-acme"),)
-        found = stub.GetTable(ingest_pb2.GetTableRequest(tenant="acme", dataset="visits"), metadata=key, timeout=5)
+        found = stub.GetTable(ingest_pb2.GetTableRequest(tenant="acme", dataset="visits"), metadata=key, timeout=60)
         assert (found.uri, found.version, found.rows) == (table["uri"], table["version"], table["rows"])
         assert json.loads(found.dataset.spec_json)["primaryKey"] == ["visit"]
-        listed = stub.ListBatches(ingest_pb2.ListBatchesRequest(tenant="acme"), metadata=key, timeout=5).batches
+        listed = stub.ListBatches(ingest_pb2.ListBatchesRequest(tenant="acme"), metadata=key, timeout=60).batches
         told = next(item for item in listed if item.id == batch["id"])
         assert (told.state, told.rows_committed, dict(told.quarantine_reasons)) == ("committed", 1, {"NOT_DECIMAL": 1})
         assert told.received_at.ToJsonString() == batch["received_at"]
-        datasets = stub.ListDatasets(ingest_pb2.ListDatasetsRequest(tenant="acme"), metadata=key, timeout=5).datasets
+        datasets = stub.ListDatasets(ingest_pb2.ListDatasetsRequest(tenant="acme"), metadata=key, timeout=60).datasets
         assert "visits" in [item.name for item in datasets]
-        one = stub.GetDataset(ingest_pb2.GetDatasetRequest(tenant="acme", dataset="visits"), metadata=key, timeout=5)
+        one = stub.GetDataset(ingest_pb2.GetDatasetRequest(tenant="acme", dataset="visits"), metadata=key, timeout=60)
         assert one.dataset.revision == 1
 
 
@@ -231,7 +231,7 @@ def test_grpc_refusals_have_fitting_codes(ingest: IngestProcess, acme: httpx.Cli
         def code(dataset: str, key: str | None) -> grpc.StatusCode:
             metadata = (("authorization", f"Bearer {key}"),) if key else ()
             with pytest.raises(grpc.RpcError) as caught:
-                stub.GetTable(ingest_pb2.GetTableRequest(tenant="acme", dataset=dataset), metadata=metadata, timeout=5)
+                stub.GetTable(ingest_pb2.GetTableRequest(tenant="acme", dataset=dataset), metadata=metadata, timeout=60)
             return caught.value.code()
 
         assert code("visits", None) is grpc.StatusCode.UNAUTHENTICATED
@@ -247,7 +247,7 @@ def test_no_value_of_a_row_reaches_the_log_and_metrics_count(ingest: IngestProce
     log = ingest.log.read_text()
     assert "VALUE-OF" not in log
     assert "key-of-acme" not in log
-    metrics = httpx.get(f"{ingest.url}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{ingest.url}/metrics", trust_env=False, timeout=60).text
     for sample in (
         'tenon_ingest_files_total{outcome="committed"}',
         'tenon_ingest_files_refused_total{reason="NO_VALID_ROWS"}',

@@ -36,7 +36,7 @@ def committed(client: httpx.Client) -> list[dict[str, Any]] | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_killed_again_and_again_while_files_come_in(tmp_path: Path, registry: FakeRegistry) -> None:
     """Files are sent without pause while the process is killed at random instants: in the end each acknowledged file
     is committed exactly once, and the table is what the acknowledged files say."""
@@ -71,9 +71,9 @@ def test_killed_again_and_again_while_files_come_in(tmp_path: Path, registry: Fa
             service.start()
     finally:
         ending.set()
-        sender.join(30)
+        sender.join(180)
     with service.client("acme") as client:
-        batches = eventually("all loads", lambda: committed(client), 90)
+        batches = eventually("all loads", lambda: committed(client), 180)
         table = client.get("/datasets/visits/table").json()
     try:
         assert len(acknowledged) > KILLS / 2
@@ -158,7 +158,7 @@ def test_a_stop_in_the_middle_of_a_load_is_clean_and_the_load_goes_on_afterwards
         assert service.stop() == 0
         service.start()
         with service.client("acme") as client:
-            eventually("the load", lambda: client.get(path).json()["state"] == "committed", 60)
+            eventually("the load", lambda: client.get(path).json()["state"] == "committed", 180)
             batch = client.get(path).json()
             assert (batch["rows_committed"], batch["table_version"]) == (400_000, 1)
     finally:

@@ -74,12 +74,12 @@ def test_the_predictor_takes_tokens_on_both_doors(world: World) -> None:
     with grpc.insecure_channel(platform.targets["predictor"], options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         index = stub.RepositoryIndex(
-            inference_pb2.RepositoryIndexRequest(), metadata=[("authorization", f"Bearer {token}")], timeout=10
+            inference_pb2.RepositoryIndexRequest(), metadata=[("authorization", f"Bearer {token}")], timeout=60
         )
         assert len(index.models) == 0
         with pytest.raises(grpc.RpcError) as error:
             stub.RepositoryIndex(
-                inference_pb2.RepositoryIndexRequest(), metadata=[("authorization", f"Bearer {bad}")], timeout=10
+                inference_pb2.RepositoryIndexRequest(), metadata=[("authorization", f"Bearer {bad}")], timeout=60
             )
         assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
@@ -101,7 +101,7 @@ def test_keys_rotate_and_the_issuer_may_be_down(world: World) -> None:
     spare = world.issuer.token(sub="spare")
     world.issuer.rotate("two")
     fresh = world.issuer.token()
-    eventually(lambda: reason(world, fresh)[0] == 200, "the new key is taken", seconds=15)
+    eventually(lambda: reason(world, fresh)[0] == 200, "the new key is taken", seconds=180)
     assert reason(world, spare) == (401, "TOKEN_KEY_UNKNOWN")
     world.issuer.stop()
     assert reason(world, world.issuer.token(sub="later"))[0] == 200

@@ -20,7 +20,7 @@ from alembic.config import Config
 from tenon.core.errors import Unavailable
 from tenon.kit.sql import Database, current_migration, database_problem, migrate, newest_migration, open_database
 from tests.integration.test_services_start import WITH_DATABASE, settings, start
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.service_process import ROOT
 
 MONITOR = "services.monitor.migrations"
@@ -74,9 +74,9 @@ def test_migrate_makes_the_tables_and_exits(service: str, postgres_url: str) -> 
 
 def test_the_predictor_has_nothing_to_migrate() -> None:
     """The command is known to all six, so that a chart need not tell them apart; other words are refused."""
-    assert run_migrate("predictor", "").wait(60) == 0
+    assert run_migrate("predictor", "").wait(180) == 0
     command = [sys.executable, "-m", "services.predictor", "migrat"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 2
     assert "usage: python -m services.predictor [migrate]" in done.stderr
 
@@ -85,7 +85,7 @@ def test_a_database_that_does_not_answer_ends_with_one() -> None:
     """It is waited for, but not for ever, and said in one line without the password."""
     url = f"postgresql+psycopg://tenon:hunter2@127.0.0.1:{free_port()}/tenon"
     process = run_migrate("monitor", url, TENON_DATABASE_WAIT_SECONDS="1")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 1
     assert [line for line in err.splitlines() if line.startswith("error: TENON_DATABASE_URL: the database at 127")]
     assert "Traceback" not in out + err
@@ -106,11 +106,11 @@ def test_a_service_that_must_not_migrate_waits_until_it_is_done(
     try:
         problems = wait_for_problems(environment, lambda found: "database" in found, process)
         assert problems["database"] == f"database is at migration None, the program at {newest(service)}"
-        assert run_migrate(service, postgres_url).wait(60) == 0
+        assert run_migrate(service, postgres_url).wait(180) == 0
         wait_for_problems(environment, lambda found: "database" not in found, process)
     finally:
         process.terminate()
-        assert process.wait(20) == 0, log.read_text()[-2000:]
+        assert process.wait(180) == 0, log.read_text()[-2000:]
     assert "Traceback" not in log.read_text()
 
 
@@ -122,11 +122,11 @@ def wait_for_problems(
     environment: dict[str, str], right: Callable[[dict[str, str]], bool], process: subprocess.Popen[bytes]
 ) -> dict[str, str]:
     """What /readyz says is missing, as soon as it is what is waited for."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     found: dict[str, str] = {"answer": "none"}
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{environment['TENON_HTTP_PORT']}/readyz", timeout=5, trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{environment['TENON_HTTP_PORT']}/readyz", timeout=60, trust_env=False)
             found = answer.json().get("problems", {})
             if right(found):
                 return found
@@ -164,7 +164,7 @@ def test_transactions_are_refused_until_the_tables_are_there(postgres_url: str) 
     with pytest.raises(Unavailable, match="at migration None"), waiting.session():
         pass
     open_database(postgres_url, MONITOR).close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         try:
             with waiting.session() as session:
@@ -194,7 +194,7 @@ def test_a_migration_that_fails_is_one_line(postgres_url: str) -> None:
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
         other.execute("CREATE TABLE batches (n INTEGER)")
     process = run_migrate("monitor", postgres_url)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 1
     assert "already exists" in err.splitlines()[-1]
     assert "Traceback" not in out + err

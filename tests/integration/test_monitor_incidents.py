@@ -67,7 +67,7 @@ def tenon(monitor: MonitorProcess, *words: str) -> dict[str, Any]:
     }
     done = subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", *words, "--json"],
-        capture_output=True, text=True, timeout=30, check=False, env=environment, cwd=ROOT,
+        capture_output=True, text=True, timeout=180, check=False, env=environment, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -160,7 +160,7 @@ def test_from_the_stream_to_the_chat(tmp_path: Path) -> None:
                 named = "x of cost" in text or "x and 1 more of cost" in text
                 return f"/north/{TOKEN}" in text and f"/operators/{TOKEN}" in text and named
 
-            wait_for(told, "the chat was told", log=monitor.log, seconds=60)
+            wait_for(told, "the chat was told", log=monitor.log, seconds=180)
             listed = tenon(monitor, "incidents", "list", "--everyone")
             assert {one["id"] for one in listed["incidents"]} == {common["id"], own["id"]}
             noted = tenon(

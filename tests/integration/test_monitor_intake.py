@@ -63,7 +63,7 @@ def test_a_move_that_is_killed_is_finished_once(database_url: str, tmp_path: Pat
         document = batch_document(np.linspace(0, 1, 50), {"x00": np.arange(50.0)}, at=number)
         take([segment_of(batch_from_document(document))])
     process = start_dying_move(database_url, blob_url, instant)
-    process.join(30)
+    process.join(180)
     assert process.exitcode == -signal.SIGKILL
 
     def rows() -> int:

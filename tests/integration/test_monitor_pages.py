@@ -138,7 +138,7 @@ def test_a_tenant_sees_its_own(monitor: MonitorProcess, browser: Browser) -> Non
 
 def test_a_wrong_key_and_a_strangers_form(monitor: MonitorProcess) -> None:
     """A wrong key is told so and gets no cookie; a form from elsewhere, or without its token, changes nothing."""
-    with httpx.Client(base_url=monitor.url) as client:
+    with httpx.Client(base_url=monitor.url, timeout=60) as client:
         refused = client.post("/pages/sign-in", data={"key": "wrong"})
         assert refused.status_code == 401
         assert "not valid" in refused.text

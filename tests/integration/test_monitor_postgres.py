@@ -76,7 +76,7 @@ def test_two_replicas_share_the_work_on_postgres(postgres_server: PostgresServer
                     models = reader.get("/v1/tenants/north/models").json()["models"]
                 return sum(seen["predictions"] for seen in models)
 
-            wait_for(lambda: taken() >= 2_000, "everything is taken", log=pair[0].log, seconds=40)
+            wait_for(lambda: taken() >= 2_000, "everything is taken", log=pair[0].log, seconds=180)
             reports = []
             for process in pair:
                 with process.client("key") as reader:

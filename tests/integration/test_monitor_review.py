@@ -79,7 +79,7 @@ def press(tab: Tab, key: str, said: str) -> None:
     """Press a key and wait until the page says what became of it."""
     tab.press(key)
     try:
-        tab.wait(f"document.querySelector('#said').textContent.includes({said!r})", 5)
+        tab.wait(f"document.querySelector('#said').textContent.includes({said!r})")
     except AssertionError as err:
         raise AssertionError(f"{err}; it says {tab.text('#said')!r}") from None
 
@@ -143,7 +143,7 @@ def test_it_fits_wide_and_narrow_light_and_dark(
 
 def test_it_works_without_its_script(monitor: MonitorProcess) -> None:
     """Every decision is a form: a browser without scripts posts it and is led back to the queue."""
-    with httpx.Client(base_url=monitor.url, follow_redirects=True) as client:
+    with httpx.Client(base_url=monitor.url, follow_redirects=True, timeout=60) as client:
         client.post("/pages/sign-in", data={"key": KEYS["north"], "person": "Dr Plain", "next": PAGE})
         page = client.get(PAGE).text
         csrf = page.split('name="csrf" value="')[1].split('"')[0]

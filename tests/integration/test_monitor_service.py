@@ -118,9 +118,9 @@ def test_from_the_stream_to_the_verdict(monitor: MonitorProcess, redis_server: R
                 for name, value in zip(ids[300:], outcome[300:], strict=True)
             ]
             request = monitor_pb2.RecordLabelsRequest(tenant="north", model="cost", labels=records)
-            assert stub.RecordLabels(request, metadata=metadata, timeout=10).matched == 150
+            assert stub.RecordLabels(request, metadata=metadata, timeout=60).matched == 150
             asked = monitor_pb2.GetReportRequest(tenant="north", model="cost")
-            by_grpc = stub.GetReport(asked, metadata=metadata, timeout=10).report
+            by_grpc = stub.GetReport(asked, metadata=metadata, timeout=60).report
 
         report = client.get("/v1/tenants/north/models/cost/report").json()
         assert (report["drift_verdict"], report["predictions"], report["labels"]) == ("drift", 450, 450)
@@ -173,7 +173,7 @@ def test_tenants_do_not_see_each_other(monitor: MonitorProcess, redis_server: Re
             ((("authorization", f"Bearer {KEYS['north']}"),), grpc.StatusCode.NOT_FOUND),
         ):
             with pytest.raises(grpc.RpcError) as caught:
-                stub.GetReport(request, metadata=metadata, timeout=10)
+                stub.GetReport(request, metadata=metadata, timeout=60)
             assert caught.value.code() is code
 
 

@@ -58,7 +58,7 @@ def status(registry: RegistryProcess) -> tuple[int, dict[str, Any]]:
     address = {"TENON_REGISTRY_URL": f"http://127.0.0.1:{registry.http_port}", "TENON_API_KEY": ADMIN_KEY}
     done = subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", "status", "--json"],
-        env=environment | address, capture_output=True, text=True, timeout=60, check=False,
+        env=environment | address, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     (model,) = json.loads(done.stdout)["models"]
     return done.returncode, model
@@ -80,7 +80,7 @@ def test_what_helm_pins_is_compared(tmp_path: Path, registry: RegistryProcess, p
     def agrees() -> bool:
         return status(registry)[1]["pinned"] == {"1": 1} and gauges(registry) == {}
 
-    wait_until(agrees, "the report", 20)
+    wait_until(agrees, "the report", 180)
     code, model = status(registry)
     assert (code, model["tracks"], model["problems"]) == (0, [], [])
 
@@ -91,19 +91,19 @@ def test_what_helm_pins_is_compared(tmp_path: Path, registry: RegistryProcess, p
         assert http.get("/v1/tenants/acme/models/stay/serving").json()["settled"] is True
 
         pods("canary", 2)
-        wait_until(lambda: gauges(registry) == {"release": 1.0}, "the canary is seen", 20)
+        wait_until(lambda: gauges(registry) == {"release": 1.0}, "the canary is seen", 180)
         code, model = status(registry)
         assert (code, model["pinned"]) == (3, {"1": 1, "2": 1})
         assert model["problems"] == ["pods are pinned to version 2; revision 1 names version 1"]
         assert http.put(release, json={"stable": 1, "canary": 2, "canary_weight": 10}).status_code == 200
-        wait_until(lambda: gauges(registry) == {}, "they agree", 20)
+        wait_until(lambda: gauges(registry) == {}, "they agree", 180)
         assert status(registry)[1]["problems"] == []
 
     other = visit_bundle(shift=9.0, key=registry.signing_key)
     (tmp_path / "stay-1.bundle").write_bytes(other)
     stable.stop()
     pods("stranger", 1, bundle=str(tmp_path))
-    wait_until(lambda: gauges(registry) == {"digest": 1.0}, "other bytes are seen", 20)
+    wait_until(lambda: gauges(registry) == {"digest": 1.0}, "other bytes are seen", 180)
     code, model = status(registry)
     assert code == 3
     assert f"serves other bytes as version 1 ({sha256(other)[:12]})" in model["problems"][0]

@@ -13,7 +13,7 @@ KINDS = {"release", "canary", "arms", "promote", "rollback", "register and relea
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_no_answer_fails_or_is_wrong_while_releases_change(tmp_path: Path) -> None:
     """Over six doors at once: every answer is the single answer of a version that was in effect, while versions are
     registered, released, tried as canaries, promoted, rolled back and evicted several times a second."""

@@ -47,7 +47,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PredictorPro
 
 def ask(predictor: PredictorProcess, model: str, body: Any, query: str = "") -> httpx.Response:
     """Over REST."""
-    return httpx.post(f"{predictor.url}/v1/models/{model}:predict{query}", json=body, headers=AUTH, timeout=10)
+    return httpx.post(f"{predictor.url}/v1/models/{model}:predict{query}", json=body, headers=AUTH, timeout=60)
 
 
 def ask_grpc(predictor: PredictorProcess, model: str, instances: list[Any], *, explain: bool) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def ask_grpc(predictor: PredictorProcess, model: str, instances: list[Any], *, e
             {"model": model, "instances": instances, "explain": explain}, predictor_pb2.PredictRequest()
         )
         answer = predictor_pb2_grpc.PredictionServiceStub(channel).Predict(
-            request, metadata=tuple(AUTH.items()), timeout=10
+            request, metadata=tuple(AUTH.items()), timeout=60
         )
     return [MessageToDict(item, preserving_proto_field_name=True) for item in answer.predictions]
 
@@ -128,7 +128,7 @@ def test_the_open_inference_protocol_explains_by_a_parameter(predictor: Predicto
                 value.encode() if isinstance(value, str) else value
             )
         found = inference_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
-            request, metadata=tuple(AUTH.items()), timeout=10
+            request, metadata=tuple(AUTH.items()), timeout=60
         )
     assert list(found.outputs[1].contents.fp64_contents) == tensor["data"]
     assert found.outputs[1].parameters["columns"].string_param == tensor["parameters"]["columns"]

@@ -211,7 +211,7 @@ class Interleavings(RuleBasedStateMachine):
             found = {item.model: item.revision for report in registry.reports[-1:] for item in report.models}
             return found == wanted
 
-        wait_until(in_effect, "all releases in effect", 20)
+        wait_until(in_effect, "all releases in effect", 180)
 
     def _ask_all(self, work: list[Ask]) -> list[tuple[Ask, list[Line]]]:
         waiting: queue.SimpleQueue[Ask] = queue.SimpleQueue()
@@ -258,7 +258,7 @@ def rows_of(asked: Ask) -> list[Row]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_any_interleaving_gives_the_answers_of_single_calls(place: Place) -> None:
     """Over six doors, seven models, canaries, shadows, evictions and a features service that comes and goes."""
     Interleavings.place = place

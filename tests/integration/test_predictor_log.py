@@ -100,7 +100,7 @@ def test_every_answer_is_in_the_log_after_kill_9_and_a_redis_outage(
     headers = {"authorization": f"Bearer {KEYS['acme']}"}
 
     def ask(until_failure: bool, count: int = 10**9) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=60) as client:
             for _ in range(count):
                 try:
                     answer = client.post(f"{predictor.url}/v2/models/stay/infer", json=visit_request(), headers=headers)
@@ -121,7 +121,7 @@ def test_every_answer_is_in_the_log_after_kill_9_and_a_redis_outage(
     server.start()
     predictor.start()
     ask(False, 20)
-    wait_until(lambda: len(shipped(server.url)) >= len(answered), "all rows in the stream", 20)
+    wait_until(lambda: len(shipped(server.url)) >= len(answered), "all rows in the stream", 180)
     first = shipped(server.url)
     assert set(answered) <= set(first)
     # What is more than answered was cut off between the log and the answer: at most one for each connection.
@@ -130,7 +130,7 @@ def test_every_answer_is_in_the_log_after_kill_9_and_a_redis_outage(
     server.stop()
     ask(False, 25)
     server.start()  # It comes back empty.
-    wait_until(lambda: set(answered[-25:]) <= set(shipped(server.url)), "the rows of the outage", 30)
+    wait_until(lambda: set(answered[-25:]) <= set(shipped(server.url)), "the rows of the outage", 180)
     wait_until(lambda: predictor.metric("tenon_predictor_shipped_rows_total") >= 45, "the metric")
 
 
@@ -213,8 +213,8 @@ def test_with_a_full_disk_rows_reach_redis_through_memory(
     assert count * 3000 * 70 > 15 << 20, "memory was used before anything was dropped"
     assert "neither the disk nor memory" in predictor.log.read_text()
     server.start()
-    wait_until(lambda: answered <= set(shipped(server.url)), "the rows that waited in memory", 30)
-    wait_until(lambda: predictor.metric("tenon_predictor_spool_memory_bytes") == 0, "the end of the alarm", 30)
+    wait_until(lambda: answered <= set(shipped(server.url)), "the rows that waited in memory", 180)
+    wait_until(lambda: predictor.metric("tenon_predictor_spool_memory_bytes") == 0, "the end of the alarm", 180)
     assert predictor.process is not None
     grow = ["nsenter", "--preserve-credentials", "-U", "-m", "-t", str(predictor.process.pid)]
     subprocess.run([*grow, "mount", "-o", "remount,size=64m", str(disk)], check=True, capture_output=True)
@@ -259,7 +259,7 @@ def test_what_nobody_has_read_is_never_cut_off(
                 client.xack(STREAM, "monitor", number)
         return answered <= read
 
-    wait_until(all_read, "every row at the reader", 40)
+    wait_until(all_read, "every row at the reader", 180)
     assert read == answered
     wait_until(lambda: predictor.metric("tenon_predictor_stream_full") == 0, "the end of the alarm")
     predictor.infer("stay", many(2000))

@@ -53,12 +53,12 @@ def ask(predictor: PredictorProcess, number: int) -> float:
 
 def call(predictor: PredictorProcess, method: str, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:
     """One HTTP call."""
-    return httpx.request(method, predictor.url + path, headers=headers, timeout=10, **more)
+    return httpx.request(method, predictor.url + path, headers=headers, timeout=60, **more)
 
 
 def problems_of(predictor: PredictorProcess) -> list[str]:
     """What keeps it from being ready, once it has stopped loading."""
-    text = httpx.get(f"{predictor.url}/readyz", timeout=5).text
+    text = httpx.get(f"{predictor.url}/readyz", timeout=60).text
     return [] if "loading" in text else [text]
 
 
@@ -98,7 +98,7 @@ def test_more_models_than_memory(tmp_path: Path, registry: FakeRegistry, started
         request.inputs.add(name="x0", datatype="FP64", shape=[1]).contents.fp64_contents.append(1.0)
         bearer = (("authorization", f"Bearer {KEYS['acme']}"),)
         assert (
-            stub.ModelInfer(request, metadata=bearer, timeout=10).outputs[0].contents.fp64_contents[0] == cold[1] + 1.0
+            stub.ModelInfer(request, metadata=bearer, timeout=60).outputs[0].contents.fp64_contents[0] == cold[1] + 1.0
         )
     assert call(predictor, "GET", f"/v2/models/m{cold[2]}", BEARER).json()["versions"] == ["1"]
     assert [ask(predictor, number) for number in range(MODELS)] == [number + 1.0 for number in range(MODELS)]
@@ -196,7 +196,7 @@ def test_pinned_versions(tmp_path: Path, started: list[PredictorProcess]) -> Non
     local = f'[{{"tenant": "acme", "model": "stay", "version": 4, "bundle": "{tmp_path}"}}]'
     alone = PredictorProcess(tmp_path / "b", registry=1, extra={"TENON_PREDICTOR_PINNED": local}).start()
     started.append(alone)
-    metadata = httpx.get(f"{alone.url}/readyz", timeout=5)
+    metadata = httpx.get(f"{alone.url}/readyz", timeout=60)
     assert metadata.status_code == 200
     alone.stop()
 

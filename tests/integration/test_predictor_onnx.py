@@ -68,7 +68,7 @@ def test_a_network_is_served_by_the_runtime(tmp_path: Path, registry: FakeRegist
         registry.release("acme", "stay", 2)
         wait_until(lambda: served_version(predictor) == "2", "the network is served")
         key = {"authorization": f"Bearer {KEYS['acme']}"}
-        properties = httpx.get(f"{predictor.url}/v2/models/stay", headers=key).json()["properties"]
+        properties = httpx.get(f"{predictor.url}/v2/models/stay", headers=key, timeout=60).json()["properties"]
         assert properties["engine"] == "onnxruntime"
         assert properties["kernel"].startswith("onnxruntime ")
         rows: list[dict[str, object]] = [
@@ -78,7 +78,7 @@ def test_a_network_is_served_by_the_runtime(tmp_path: Path, registry: FakeRegist
 
         def ask(some: list[dict[str, object]]) -> list[float]:
             body = {"instances": [{"features": row} for row in some]}
-            answer = httpx.post(f"{predictor.url}/v1/models/stay:predict", json=body, headers=key)
+            answer = httpx.post(f"{predictor.url}/v1/models/stay:predict", json=body, headers=key, timeout=60)
             assert answer.status_code == 200, answer.text
             return [row["value"] for row in answer.json()["predictions"]]
 

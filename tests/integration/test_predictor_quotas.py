@@ -28,7 +28,7 @@ class Place:
     def ask(self, tenant: str, path: str = "/v2/models/price/infer", body: Any = None) -> httpx.Response:
         """One prediction."""
         headers = {"authorization": f"Bearer {KEYS[tenant]}"}
-        return httpx.post(self.predictor.url + path, json=body or {"inputs": [ROW]}, headers=headers, timeout=10)
+        return httpx.post(self.predictor.url + path, json=body or {"inputs": [ROW]}, headers=headers, timeout=60)
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def test_over_the_quota(place: Place) -> None:
         for name in ("raw", "typed FP64", "entity"):
             ask: Any = channel.unary_unary(good[name].method)
             with pytest.raises(grpc.RpcError) as caught:
-                ask(good[name].data, timeout=10, metadata=metadata)
+                ask(good[name].data, timeout=60, metadata=metadata)
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, name
             trailing: Any = caught.value.trailing_metadata()
             assert 0 < int(dict(trailing)["grpc-retry-pushback-ms"]) <= 2000
-    assert 'outcome="QUOTA_REQUESTS"' in httpx.get(f"{place.predictor.url}/metrics", timeout=5).text
+    assert 'outcome="QUOTA_REQUESTS"' in httpx.get(f"{place.predictor.url}/metrics", timeout=60).text
     place.registry.stop()
     place.predictor.stop()
     place.predictor.start()

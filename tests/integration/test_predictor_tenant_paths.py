@@ -54,7 +54,7 @@ def ask(
     """One request."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.request(
-        method, predictor.url + path, json=body, headers={"authorization": f"Bearer {key}"} | named, timeout=10
+        method, predictor.url + path, json=body, headers={"authorization": f"Bearer {key}"} | named, timeout=60
     )
 
 
@@ -132,8 +132,8 @@ def test_what_concerns_all_tenants_is_not_below_a_path(predictor: PredictorProce
     """A gateway that forwards /tenants/acme/ gives acme no figures of others; health is open as ever."""
     for path in ("/metrics", "/docs", "/openapi.json", "/healthz", "/readyz"):
         assert ask(predictor, "GET", "/tenants/acme" + path, KEYS["acme"]).status_code == 404
-    assert httpx.get(f"{predictor.url}/tenants/acme/v2/health/ready").json()["ready"] is True
-    assert httpx.get(f"{predictor.url}/tenants/acme/v2/health/live").status_code == 200
+    assert httpx.get(f"{predictor.url}/tenants/acme/v2/health/ready", timeout=60).json()["ready"] is True
+    assert httpx.get(f"{predictor.url}/tenants/acme/v2/health/live", timeout=60).status_code == 200
 
 
 def test_grpc_goes_by_the_authority(predictor: PredictorProcess) -> None:
@@ -146,19 +146,19 @@ def test_grpc_goes_by_the_authority(predictor: PredictorProcess) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{predictor.grpc}", options=options) as channel:
         inference = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         entity = predictor_pb2_grpc.PredictionServiceStub(channel)
-        index = inference.RepositoryIndex(pb.RepositoryIndexRequest(), metadata=metadata(ADMIN_KEY), timeout=10)
+        index = inference.RepositoryIndex(pb.RepositoryIndexRequest(), metadata=metadata(ADMIN_KEY), timeout=60)
         assert [(model.name, model.version) for model in index.models] == [("price", "2")]
         instance = predictor_pb2.Instance()
         instance.features.update({"x0": 1.0, "x1": 2.0})
         request = predictor_pb2.PredictRequest(model="price", instances=[instance])
-        answer = entity.Predict(request, metadata=metadata(KEYS["globex"]), timeout=10)
+        answer = entity.Predict(request, metadata=metadata(KEYS["globex"]), timeout=60)
         assert (answer.tenant, answer.predictions[0].value) == ("globex", 16.0)
         with pytest.raises(grpc.RpcError) as refused:
-            entity.Predict(request, metadata=metadata(KEYS["acme"]), timeout=10)
+            entity.Predict(request, metadata=metadata(KEYS["acme"]), timeout=60)
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         request.tenant = "acme"
         with pytest.raises(grpc.RpcError) as ambiguous:
-            entity.Predict(request, metadata=metadata(ADMIN_KEY), timeout=10)
+            entity.Predict(request, metadata=metadata(ADMIN_KEY), timeout=60)
         assert ambiguous.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -74,7 +74,7 @@ def call(channel: grpc.Channel, path: str, method: Any, tenant: str, key: str | 
     answer = GetMessageClass(method.output_type)
     metadata = (("authorization", f"Bearer {key}"),) if key else ()
     made = getattr(channel, kind)(path, request.SerializeToString, answer.FromString)
-    result = made(iter([request]) if method.client_streaming else request, metadata=metadata, timeout=10)
+    result = made(iter([request]) if method.client_streaming else request, metadata=metadata, timeout=60)
     return next(result) if method.server_streaming else result
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tenon.bundle.keys import generate_key_pair
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.service_process import ROOT
 
 SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")

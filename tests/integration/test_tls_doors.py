@@ -37,7 +37,7 @@ def running(service: str, environment: dict[str, str], folder: Path) -> Iterator
         yield process
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(180) == 0
 
 
 def peer(port: str, authority: Authority) -> int:
@@ -45,7 +45,7 @@ def peer(port: str, authority: Authority) -> int:
     context = ssl.create_default_context(cafile=str(authority.file))
     context.set_alpn_protocols(["h2", "http/1.1"])
     with (
-        socket.create_connection(("127.0.0.1", int(port)), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", int(port)), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as encrypted,
     ):
         shown = encrypted.getpeercert()
@@ -78,7 +78,9 @@ def test_services_ask_each_other_and_are_asked_over_tls(tmp_path: Path) -> None:
         with (
             running("registry", registry, folders["registry"]),
             running("monitor", monitor, folders["monitor"]),
-            httpx.Client(verify=ssl.create_default_context(cafile=str(authority.file)), trust_env=False) as client,
+            httpx.Client(
+                verify=ssl.create_default_context(cafile=str(authority.file)), trust_env=False, timeout=60
+            ) as client,
         ):
             for url in urls:
                 wait_until(lambda url=url: ready(client, url), f"{url}/readyz", 40)  # type: ignore[misc]
@@ -89,15 +91,15 @@ def test_services_ask_each_other_and_are_asked_over_tls(tmp_path: Path) -> None:
 
             plain = urls[1].replace("https", "http")
             with pytest.raises(httpx.HTTPError):
-                httpx.get(f"{plain}/readyz", trust_env=False)
+                httpx.get(f"{plain}/readyz", trust_env=False, timeout=60)
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-                httpx.get(f"{urls[1]}/readyz", trust_env=False)
+                httpx.get(f"{urls[1]}/readyz", trust_env=False, timeout=60)
             assert check(monitor, grpc.ssl_channel_credentials(authority.file.read_bytes())) == 1
             with pytest.raises(grpc.RpcError):
                 check(monitor, grpc.ssl_channel_credentials(Authority(tmp_path / "other").file.read_bytes()))
 
             probe = subprocess.run(
-                [sys.executable, "-m", "tenon.kit.probe"], cwd=ROOT, env=monitor, timeout=30, check=False
+                [sys.executable, "-m", "tenon.kit.probe"], cwd=ROOT, env=monitor, timeout=60, check=False
             )
             assert probe.returncode == 0
             told = subprocess.run(
@@ -127,7 +129,7 @@ def ready(client: httpx.Client, url: str) -> bool:
 def check(environment: dict[str, str], credentials: grpc.ChannelCredentials) -> int:
     """The gRPC door's health."""
     with grpc.secure_channel(f"localhost:{environment['TENON_GRPC_PORT']}", credentials) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=3)
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         return int(answer.status)
 
 
@@ -139,19 +141,21 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> Non
     ports = environment["TENON_HTTP_PORT"], environment["TENON_GRPC_PORT"]
     with (
         running("monitor", environment, tmp_path),
-        httpx.Client(verify=ssl.create_default_context(cafile=str(authority.file)), trust_env=False) as kept,
+        httpx.Client(
+            verify=ssl.create_default_context(cafile=str(authority.file)), trust_env=False, timeout=60
+        ) as kept,
     ):
         url = f"https://localhost:{ports[0]}/healthz"
-        wait_until(lambda: answers(kept, url), url, 40)
+        wait_until(lambda: answers(kept, url), url, 180)
         first = peer(ports[0], authority)
         assert peer(ports[1], authority) == first
         other, _ = authority.issue("other")
         shutil.copy(other, cert_file)
         log = tmp_path / "monitor.log"
-        wait_until(lambda: "cannot be used yet" in log.read_text(), "the warning", 25)
+        wait_until(lambda: "cannot be used yet" in log.read_text(), "the warning", 180)
         assert [peer(port, authority) for port in ports] == [first, first]
         authority.issue("doors")
-        wait_until(lambda: peer(ports[0], authority) != first, "the renewed certificate", 25)
+        wait_until(lambda: peer(ports[0], authority) != first, "the renewed certificate", 180)
         assert peer(ports[1], authority) == peer(ports[0], authority)
         assert kept.get(url).status_code == 200
 

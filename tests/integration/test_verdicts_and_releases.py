@@ -55,7 +55,7 @@ class Platform:
         codes = set()
         chance = np.random.default_rng(self.asked)
         headers = {"authorization": f"Bearer {self.key}"}
-        with httpx.Client(base_url=self.predictor.url, headers=headers, timeout=20, trust_env=False) as http:
+        with httpx.Client(base_url=self.predictor.url, headers=headers, timeout=60, trust_env=False) as http:
             for _ in range(requests):
                 self.asked += 1
                 visit = visit_request(
@@ -105,7 +105,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
                 tenant="acme", model="stay", run_id="run-1", bundle_sha256=sha256(data), size_bytes=len(data)
             )
             parts = [pb.RegisterVersionRequest(header=header), pb.RegisterVersionRequest(chunk=data)]
-            client.versions.RegisterVersion(iter(parts), metadata=client.metadata, timeout=20)
+            client.versions.RegisterVersion(iter(parts), metadata=client.metadata, timeout=60)
         tokens = {"TENON_SERVICE_TOKEN": SERVICE_TOKEN, "TENON_ADMIN_KEY": ADMIN_KEY}
         verify = {"TENON_VERIFY_KEY_FILE": str(registry.folder / "verify.pem")}
         predictor = PredictorProcess(

@@ -34,7 +34,7 @@ if not must_run():
         )
     if shutil.which("java") is None:
         pytest.skip("there is no Java on this machine", allow_module_level=True)
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 NORTH = TenantId("north")
 SPECS = Path(__file__).resolve().parents[2] / "examples" / "flights" / "specs"

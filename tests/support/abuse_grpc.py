@@ -60,7 +60,7 @@ def send(channel: grpc.Channel, call: Call, key: str) -> tuple[grpc.StatusCode, 
     metadata = call.metadata if call.metadata is not None else (("authorization", f"Bearer {key}"),)
     try:
         ask: Any = channel.unary_unary(call.method)
-        return grpc.StatusCode.OK, "", ask(call.data, timeout=10, metadata=metadata)
+        return grpc.StatusCode.OK, "", ask(call.data, timeout=60, metadata=metadata)
     except grpc.RpcError as err:
         return err.code(), err.details() or "", b""
 

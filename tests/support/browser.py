@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-_SECONDS = 20.0
+_SECONDS = 120.0
 _KEYS = {
     "Enter": (13, "\r"),
     "Tab": (9, ""),
@@ -224,10 +224,10 @@ def chromium() -> Iterator[Browser]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(timeout=5)
+                process.wait(timeout=180)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=5)
+                process.wait(timeout=180)
 
 
 def _until(condition: Callable[[], bool], otherwise: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ def render(
     elif values is not None:
         command += ["-f", "-"]
         text = yaml.safe_dump(dict(values))
-    answer = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(command, input=text, capture_output=True, text=True, timeout=180, check=False)
     if answer.returncode:
         raise Refused(answer.stderr)
     documents = [document for document in yaml.safe_load_all(answer.stdout) if document]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 
 from tests.support.docker import SERVICES, DockerError, docker, image, need_engine, need_image
 from tests.support.platform import Platform
+from tests.support.ports import free_port
 from tests.support.service_process import ROOT
 
 STORES = ("postgres:16", "redis:7", "versity/versitygw:v1.8.0")
@@ -93,7 +92,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 
 
 def _prepare(folder: Path) -> Composed:
-    settings = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)) | {
+    settings = {name: str(free_port()) for name in PORTS} | {
         "TENON_SECRETS": str(folder / "secrets"),
         "IMAGE_REGISTRY": os.environ.get("IMAGE_REGISTRY", ""),
         # On a busy machine a prediction waits longer for its history, so that a test is about what it is about.
@@ -118,13 +117,6 @@ def _prepare(folder: Path) -> Composed:
     )
 
 
-def _free_ports(count: int) -> list[str]:
-    """Ports that nobody listens on; held all at once, or one might be given twice."""
-    with ExitStack() as held:
-        doors = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(door.getsockname()[1]) for door in doors]
-
-
 def read_env(path: Path) -> dict[str, str]:
     """The NAME=value lines of a file."""
     return dict(line.split("=", 1) for line in path.read_text().splitlines() if line)
@@ -132,6 +124,6 @@ def read_env(path: Path) -> dict[str, str]:
 
 def metrics(url: str) -> dict[str, float]:
     """Every sample of a /metrics page, by name and labels as they stand there."""
-    text = httpx.get(f"{url}/metrics", trust_env=False, timeout=10).text
+    text = httpx.get(f"{url}/metrics", trust_env=False, timeout=60).text
     lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}

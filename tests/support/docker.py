@@ -51,7 +51,7 @@ def inspect(name: str) -> dict[str, Any]:
 def need_engine() -> None:
     """Skip the test where no Docker engine answers; with CI set that is a failure, unless it was said before."""
     try:
-        docker("version", timeout=20)
+        docker("version", timeout=60)
     except (DockerError, OSError, subprocess.TimeoutExpired) as err:
         reason = f"no Docker engine answers; see docs/operate/compose.md. {err}"
         # .ci/run sets the second where no engine can be had, and says so at length.
@@ -95,7 +95,7 @@ def container(
 def logs(name: str, lines: int = 40) -> str:
     """The end of a container's log, both streams."""
     done = subprocess.run(
-        ["docker", "logs", "--tail", str(lines), name], capture_output=True, text=True, timeout=30, check=False
+        ["docker", "logs", "--tail", str(lines), name], capture_output=True, text=True, timeout=180, check=False
     )
     return f"--- {name}\n{done.stdout}{done.stderr}"
 

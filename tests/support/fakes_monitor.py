@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import grpc
 import httpx
 
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN_KEY = "test-admin-key"
 SERVICE_TOKEN = "test-service-token"
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass
@@ -144,7 +137,7 @@ class MonitorProcess:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-4000:]
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -152,21 +145,21 @@ class MonitorProcess:
         """End it as a crash would."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=180)
 
     def stop(self) -> int:
         """End it with SIGTERM; gives the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=15)
+        return self._process.wait(timeout=180)
 
     def client(self, key: str) -> httpx.Client:
         """An HTTP client with a key."""
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=60)
 
 
-def wait_for(condition: Any, what: str, *, seconds: float = 20.0, log: Path | None = None) -> None:
+def wait_for(condition: Any, what: str, *, seconds: float = 120.0, log: Path | None = None) -> None:
     """Poll until `condition()` holds; fails after a deadline, with the end of the log."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -7,7 +7,6 @@ import hashlib
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from tenon.api.registry.v1 import registry_pb2_grpc
 from tenon.bundle import Forest, Linear, Numeric, OneHot, Pipeline, generate_key_pair, write_bundle
 from tenon.bundle.contributions import cover_to_npy
 from tenon.bundle.pipeline import Transform
+from tests.support.ports import free_port
 
 PRIVATE_PEM, PUBLIC_PEM = generate_key_pair()
 SERVICE_TOKEN = "service-token-for-tests"
@@ -335,6 +335,8 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
         self.known_seconds_ago = 60.0
         self.data_seconds_ago: float | None = None
         self.delay = 0.0
+        self.awake = threading.Event()
+        """Ends a delay that has begun."""
         self.fail = False
         self.calls: list[Any] = []
         self.port = port
@@ -359,7 +361,7 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
         """Two features of the view `visits`."""
         self.calls.append(request)
         if self.delay:
-            time.sleep(self.delay)
+            self.awake.wait(self.delay)
         if self.fail:
             context.abort(grpc.StatusCode.INTERNAL, "broken on purpose")
         answer = features_pb2.GetOnlineFeaturesResponse(features=["visits.cost_mean_30d", "visits.count_30d"])
@@ -385,15 +387,7 @@ def _asked(request: Any) -> list[tuple[str, int]]:
     return list(zip(texts, times * len(texts) if len(times) == 1 else times, strict=True))
 
 
-def free_port() -> int:
-    """A port nobody uses at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
     """Poll until the condition holds; fails the test naming what was waited for."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -433,6 +427,8 @@ class PredictorProcess:
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_VERIFY_KEY_FILE": str(verify),
             "TENON_LOG_LEVEL": "INFO",
+            # On a busy machine a prediction waits longer for its history, so that a test is about what it is about.
+            "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000",
             **(extra or {}),
         }
         self.command = [sys.executable, "-m", "services.predictor"]
@@ -445,7 +441,7 @@ class PredictorProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log)
         path = "/readyz" if ready else "/healthz"
-        wait_until(lambda: self._answers(path), f"{path} of the predictor\n{self.log.read_text()[-3000:]}", 30)
+        wait_until(lambda: self._answers(path), f"{path} of the predictor\n{self.log.read_text()[-3000:]}", 180)
         return self
 
     def _answers(self, path: str) -> bool:
@@ -453,7 +449,7 @@ class PredictorProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"the predictor ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
         try:
-            return httpx.get(self.url + path, timeout=2).status_code == 200
+            return httpx.get(self.url + path, timeout=10).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -469,7 +465,7 @@ class PredictorProcess:
         if self.process.poll() is None:
             self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(timeout=20)
+            return self.process.wait(timeout=180)
         self.process.kill()
         raise AssertionError("the predictor did not end after SIGTERM")
 
@@ -481,13 +477,13 @@ class PredictorProcess:
             f"{self.url}/v2/models/{model}{path}/infer",
             json=body,
             headers={"authorization": f"Bearer {key}", **headers},
-            timeout=10,
+            timeout=60,
         )
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
         total = 0.0
-        for line in httpx.get(self.url + "/metrics", timeout=5).text.splitlines():
+        for line in httpx.get(self.url + "/metrics", timeout=60).text.splitlines():
             if line.startswith(name) and line[len(name)] in " {":
                 total += float(line.rsplit(" ", 1)[1])
         return total

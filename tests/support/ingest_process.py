@@ -18,7 +18,7 @@ import grpc
 import httpx
 
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.service_process import ADMIN_KEY, ROOT, SERVICE_TOKEN
 
 __all__ = ["ADMIN_KEY", "FakeRegistry", "IngestProcess", "eventually"]
@@ -26,7 +26,7 @@ __all__ = ["ADMIN_KEY", "FakeRegistry", "IngestProcess", "eventually"]
 T = TypeVar("T")
 
 
-def eventually(what: str, check: Callable[[], T | None], seconds: float = 20.0) -> T:
+def eventually(what: str, check: Callable[[], T | None], seconds: float = 120.0) -> T:
     """The first truthy answer of `check`; fails after `seconds`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -109,14 +109,14 @@ class IngestProcess:
                 [sys.executable, "-m", "services.ingest"], cwd=ROOT, env=env, stdout=log, stderr=log
             )
         if wait:
-            eventually("readiness of ingest", self._ready, 40)
+            eventually("readiness of ingest", self._ready, 180)
         return self
 
     def _ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"ingest ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -124,14 +124,14 @@ class IngestProcess:
         """End it as a power cut would, as far as a process can tell."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(180)
 
     def stop(self) -> int:
         """End it politely; gives the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(180)
 
     def client(self, tenant: str, key: str | None = None) -> httpx.Client:
         """An HTTP client at the tenant's address, by default with the tenant's key."""

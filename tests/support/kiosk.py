@@ -48,11 +48,11 @@ class Load:
     def wait(self, more: int) -> None:
         """Until so many further requests have been answered."""
         wanted = len(self.answered) + more
-        eventually(lambda: len(self.answered) >= wanted, f"{more} more answers", seconds=60)
+        eventually(lambda: len(self.answered) >= wanted, f"{more} more answers", seconds=180)
 
     def _ask(self, seed: int) -> None:
         rng = random.Random(seed)
-        with httpx.Client(trust_env=False, timeout=20) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             while not self._ending.wait(0.02):
                 features = {"channel": rng.choice(["web", "phone", "shop"]), "items": rng.randint(1, 5), "amount": 20.5}
                 body = {"instances": [{"entity": {"customer": f"C{rng.randrange(100):04}"}, "features": features}]}
@@ -128,6 +128,6 @@ def all_logged(composed: Composed, load: Load) -> None:
         return left[-1] == 0
 
     try:
-        eventually(all_known, "monitor knows every answered prediction", seconds=90)
+        eventually(all_known, "monitor knows every answered prediction", seconds=240)
     except AssertionError as err:
         raise AssertionError(f"{err}; of {len(load.answered)} are missing, from look to look: {left}") from err

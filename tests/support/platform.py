@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tenon.cli.supervisor.programs import PORT_NAMES
+from tests.support.ports import free_ports
 from tests.support.service_process import ROOT
 
 T = TypeVar("T")
@@ -70,7 +72,7 @@ class Platform:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         if tenant:
             headers["x-tenon-tenant"] = tenant
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             return client.request(method, self.urls[service] + path, headers=headers, json=body)
 
     def create_tenant(self, name: str) -> None:
@@ -116,9 +118,12 @@ def run_tenon(
 
 @contextmanager
 def running_platform(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Platform]:
-    """`tenon up` until every service is ready, with `extra` in its environment; `tenon down` at the end, after which no
-    process may be left."""
-    done = run_tenon(folder, "up", "--detach", "--json", timeout=180, extra=extra)
+    """`tenon up` until every service is ready, with `extra` in its environment (predictions wait long for their history, or a busy
+    machine would decide how they come out); `tenon down` at the end, after which no process may be left."""
+    base, patience = str(free_ports(len(PORT_NAMES))), {"TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000"}
+    done = run_tenon(
+        folder, "up", "--detach", "--json", "--port-base", base, timeout=300, extra=patience | dict(extra or {})
+    )
     try:
         assert done.returncode == 0, f"the platform did not start:\n{done.stdout}{done.stderr}"
         services = json.loads(done.stdout)["services"]
@@ -133,7 +138,7 @@ def running_platform(folder: Path, extra: Mapping[str, str] | None = None) -> It
     finally:
         down = run_tenon(folder, "down")
     assert down.returncode == 0, down.stderr
-    eventually(lambda: not processes_of(folder), "no process of the platform is left", seconds=5)
+    eventually(lambda: not processes_of(folder), "no process of the platform is left", seconds=180)
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -152,7 +157,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def eventually(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+def eventually(condition: Callable[[], T], what: str, seconds: float = 120.0) -> T:
     """The condition's value as soon as it is true; fails the test when that takes too long."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-START_SECONDS = 60.0
+from tests.support.ports import free_port
+
+START_SECONDS = 180.0
 _BECOME = (
     "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1])); "
     "os.execv(sys.argv[3], sys.argv[3:])"
@@ -49,7 +50,7 @@ class PostgresServer:
         self._user = _unprivileged_user()
         # Not pytest's folder: only root may look into that one.
         self._folder = Path(tempfile.mkdtemp(prefix="tenon-postgres-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -80,7 +81,7 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                psycopg.connect(self._dsn("postgres"), connect_timeout=2).close()
+                psycopg.connect(self._dsn("postgres"), connect_timeout=10).close()
                 return
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -93,7 +94,7 @@ class PostgresServer:
             # SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back.
             self._process.send_signal(signal.SIGINT)
             try:
-                self._process.wait(60)
+                self._process.wait(180)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -175,9 +176,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

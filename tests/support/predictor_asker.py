@@ -36,7 +36,7 @@ class Asker:
     def __init__(self, http_port: int, grpc_port: int, key: str) -> None:
         self._headers = {"authorization": f"Bearer {key}"}
         self._metadata = [("authorization", f"Bearer {key}")]
-        self._http = http.client.HTTPConnection("127.0.0.1", http_port, timeout=20)
+        self._http = http.client.HTTPConnection("127.0.0.1", http_port, timeout=60)
         self._channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}", [("grpc.enable_http_proxy", 0)])
         self._inference = inference_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._prediction = predictor_pb2_grpc.PredictionServiceStub(self._channel)
@@ -104,7 +104,7 @@ class Asker:
         for name in rows[0]:
             request.inputs.add(name=name, datatype=DATATYPES[name], shape=[len(rows)])
             request.raw_input_contents.append(_raw(name, rows))
-        answer = self._inference.ModelInfer(request, metadata=self._metadata, timeout=20)
+        answer = self._inference.ModelInfer(request, metadata=self._metadata, timeout=60)
         values = np.frombuffer(answer.raw_output_contents[0], "<f8").tolist()
         return _lines(answer.model_version, values, "fallback" in answer.parameters)
 
@@ -118,14 +118,14 @@ class Asker:
             getattr(item.contents, _FIELDS[datatype]).extend(
                 [value.encode() for value in values] if datatype == "BYTES" else values
             )
-        answer = self._inference.ModelInfer(request, metadata=self._metadata, timeout=20)
+        answer = self._inference.ModelInfer(request, metadata=self._metadata, timeout=60)
         return _lines(answer.model_version, answer.outputs[0].contents.fp64_contents, "fallback" in answer.parameters)
 
     def grpc_predict(self, model: str, rows: list[Row], request_id: str) -> list[Line]:
         """By entity."""
         body = {"model": model, "instances": _instances(rows), "requestId": request_id}
         request = ParseDict(body, predictor_pb2.PredictRequest())
-        answer = self._prediction.Predict(request, metadata=self._metadata, timeout=20)
+        answer = self._prediction.Predict(request, metadata=self._metadata, timeout=60)
         return [Line(line.model_version, line.value, bool(line.fallback)) for line in answer.predictions]
 
     def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:

@@ -16,7 +16,7 @@ import yaml
 
 from tests.support.observability import FOLDER, RULES
 from tests.support.platform import eventually
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 needs_prometheus = pytest.mark.skipif(
     not shutil.which("prometheus"), reason="there is no prometheus (Debian: prometheus)"
@@ -31,7 +31,7 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str) -> Any:
         """The data of an answer of its API; a refusal fails the test."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False, timeout=30).json()
+        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False, timeout=60).json()
         assert answer["status"] == "success", (parameters, answer)
         return answer["data"]
 
@@ -66,11 +66,11 @@ def running_prometheus(folder: Path, targets: Mapping[str, str], *, step: str = 
         yield Prometheus(f"http://{address}")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(180)
 
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/-/ready", timeout=2, trust_env=False).status_code == 200
+        return httpx.get(f"{url}/-/ready", timeout=10, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+
+from tests.support.ports import free_port
 
 
 def redis_binary() -> str | None:
@@ -29,13 +30,6 @@ def redis_binary() -> str | None:
     return str(path) if path.exists() else None
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class RedisServer:
     """A server on a free port, without persistence; it can be stopped and started again on the same port, empty or as it
     was when a copy was kept."""
@@ -49,7 +43,7 @@ class RedisServer:
         """Where it listens."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self, seconds: float = 10.0) -> None:
+    def start(self, seconds: float = 60.0) -> None:
         """Start and wait until it answers."""
         binary = redis_binary()
         if binary is None:
@@ -61,7 +55,7 @@ class RedisServer:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + seconds
-        with redis.Redis.from_url(self.url, socket_timeout=1) as client:
+        with redis.Redis.from_url(self.url, socket_timeout=10) as client:
             while True:
                 try:
                     client.ping()
@@ -86,7 +80,7 @@ class RedisServer:
         """Kill it, as an outage would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=180)
             self._process = None
 
 

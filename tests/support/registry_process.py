@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tenon.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from tenon.bundle.keys import generate_key_pair, load_signing_key
+from tests.support.ports import free_port
 from tests.support.registry_bundles import make_bundle, sha256
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN_KEY, SERVICE_TOKEN = "test-admin-key", "test-service-token"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 CHUNK = 64 << 10
 
 
@@ -89,7 +89,7 @@ class RegistryProcess:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False).status_code == 200:
                     return self
             except httpx.TransportError:
                 pass
@@ -101,7 +101,7 @@ class RegistryProcess:
         """Ask the program to end; its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(180)
 
     def kill(self) -> None:
         """End the program at once, if it still runs."""
@@ -117,7 +117,7 @@ class RegistryProcess:
     def http(self, key: str | None = ADMIN_KEY) -> httpx.Client:
         """A client of the HTTP door."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=10, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
 
     def make_tenant(self, tenant: str, *scopes: str) -> str:
         """Apply a tenant and give a key for it."""
@@ -163,13 +163,13 @@ class GrpcClient:
             for start in range(0, len(data), CHUNK):
                 yield registry_pb2.RegisterVersionRequest(chunk=data[start : start + CHUNK])
 
-        answer = self.versions.RegisterVersion(messages(), metadata=self.metadata, timeout=30)
+        answer = self.versions.RegisterVersion(messages(), metadata=self.metadata, timeout=60)
         return answer.version
 
     def set_release(self, tenant: str, model: str, stable: int, **wish: Any) -> registry_pb2.Release:
         """Release versions."""
         request = registry_pb2.SetReleaseRequest(tenant=tenant, model=model, stable_version=stable, **wish)
-        return self.releases.SetRelease(request, metadata=self.metadata, timeout=10).release
+        return self.releases.SetRelease(request, metadata=self.metadata, timeout=60).release
 
     def watch(self, *tenants: str) -> Any:
         """The stream of releases."""
@@ -181,6 +181,11 @@ class GrpcClient:
         self.channel.close()
 
 
+def next_release(stream: Iterator[registry_pb2.WatchReleasesResponse]) -> registry_pb2.Release:
+    """The next release that a watch tells of; what it says in between only shows that it lives."""
+    return next(message.release for message in stream if message.HasField("release"))
+
+
 def refusal(call: Callable[[], Any]) -> tuple[str, str]:
     """The gRPC code and text of a call that must fail."""
     with pytest.raises(grpc.RpcError) as caught:
@@ -188,10 +193,3 @@ def refusal(call: Callable[[], Any]) -> tuple[str, str]:
     error = caught.value
     assert isinstance(error, grpc.Call)
     return error.code().name, error.details() or ""
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -74,7 +74,7 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], Any]) -> Any:
-        barrier.wait(10)
+        barrier.wait(180)
         return action()
 
     with ThreadPoolExecutor(len(actions)) as pool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN_KEY = "admin-key-of-the-tests"
@@ -32,9 +32,9 @@ class ServiceProcess:
 
 @contextmanager
 def running_service(
-    name: str, folder: Path, environment: Mapping[str, str], *, seconds: float = 30.0
+    name: str, folder: Path, environment: Mapping[str, str], *, seconds: float = 180.0
 ) -> Iterator[ServiceProcess]:
-    """A service that is ready; stopped by SIGTERM at the end, which it must obey within ten seconds."""
+    """A service that is ready; stopped by SIGTERM at the end, which it must obey."""
     http_port, grpc_port = free_port(), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     values = {
@@ -59,17 +59,17 @@ def running_service(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=180)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=180)
 
 
 def _wait_ready(service: ServiceProcess, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            if httpx.get(f"{service.http}/readyz", timeout=1, trust_env=False).status_code == 200:
+            if httpx.get(f"{service.http}/readyz", timeout=10, trust_env=False).status_code == 200:
                 return
         except httpx.HTTPError:
             pass

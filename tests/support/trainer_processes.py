@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,19 +17,12 @@ import urllib3
 
 from tenon.bundle import generate_key_pair
 from tests.support.fakes_trainer import TrainerNeighbours
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
@@ -124,7 +116,7 @@ class TrainerProcesses:
             f"http://127.0.0.1:{self.http_port}{path}",
             body=json.dumps(body).encode() if body is not None else None,
             headers=headers,
-            timeout=10,
+            timeout=60,
         )
         is_json = "json" in answer.headers.get("content-type", "")
         return Answer(answer.status, json.loads(answer.data) if is_json else answer.data.decode())
@@ -148,7 +140,7 @@ class TrainerProcesses:
         """Kill a process and its children at once, as a power failure would."""
         process = self.processes.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(180)
 
     def stop(self) -> None:
         """End everything that was started here."""
@@ -160,4 +152,4 @@ class TrainerProcesses:
             except ProcessLookupError:
                 continue
         for process in self.processes.values():
-            process.wait(10)
+            process.wait(180)

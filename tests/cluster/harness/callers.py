@@ -61,7 +61,7 @@ class Callers:
         """End them."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=180)
 
 
 class _Count:
@@ -94,7 +94,7 @@ def _rest(address: str, tenant: str, model: str, key: str) -> Callable[[str], st
     ]
     inputs = [{"name": name, "datatype": kind, "shape": [1], "data": [value]} for name, kind, value in columns]
     body = json.dumps({"inputs": inputs})
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=60)
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
     def ask(track: str) -> str:
@@ -129,7 +129,7 @@ def _grpc(address: str, tenant: str, model: str, key: str) -> Callable[[str], st
     def ask(track: str) -> str:
         try:
             answer = stub.ModelInfer(
-                request, timeout=20, metadata=[*usual, ("x-tenon-track", track)] if track else usual
+                request, timeout=60, metadata=[*usual, ("x-tenon-track", track)] if track else usual
             )
         except grpc.RpcError as err:
             return f"{err.code().name} {err.details()}"
@@ -155,7 +155,7 @@ def main() -> None:
             print(json.dumps([[*seen, number] for seen, number in count.seen.items()]), flush=True)
     count.ending = True
     for worker in workers:
-        worker.join(timeout=25)
+        worker.join(timeout=180)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Cluster:
         """What kubectl answers; `text` is its standard input. Raises `CommandFailed`."""
         return self._run([self._kubectl, *arguments], text)
 
-    def helm(self, *arguments: str, seconds: float = 110) -> str:
+    def helm(self, *arguments: str, seconds: float = 400) -> str:
         """The same of helm."""
         return self._run([self._helm, *arguments], "", seconds)
 
@@ -102,7 +102,7 @@ class Cluster:
         files = [path for name in ("gateway-api", "flagger", "keda", "prometheus-operator") for path in manifests(name)]
         wanted = [path for path in files if path.name != "account.yaml"]
         self.kubectl("apply", "--server-side", *(argument for path in wanted for argument in ("-f", str(path))))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=180s")
 
     def offer_volumes(self, count: int = 40) -> None:
         """Volumes for claims to be bound to: there is nobody who would make them."""
@@ -129,7 +129,7 @@ class Cluster:
         ]
         self.apply([storage, *volumes])
 
-    def wait(self, what: str, true: Callable[[], bool], seconds: float = 30) -> None:
+    def wait(self, what: str, true: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until something is true, or fail with the events of the cluster."""
         deadline = time.monotonic() + seconds
         while not true():
@@ -138,7 +138,7 @@ class Cluster:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{events[-4000:]}")
             time.sleep(0.2)
 
-    def _run(self, command: list[str], text: str, seconds: float = 110) -> str:
+    def _run(self, command: list[str], text: str, seconds: float = 400) -> str:
         answer = subprocess.run(
             command,
             input=text,

@@ -14,7 +14,7 @@ from tests.cluster.harness.certificates import Certificates
 from tests.cluster.harness.nodes import NODES, stages
 from tests.cluster.harness.processes import Processes
 from tests.cluster.tools import tool
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 
 class ControlPlane:
@@ -59,7 +59,7 @@ class ControlPlane:
         context = ssl.create_default_context(cafile=str(self.certificates.authority))
         place = self.certificates.folder / "admin"
         context.load_cert_chain(place.with_suffix(".crt"), place.with_suffix(".key"))
-        return httpx.Client(base_url=self.server, verify=context, timeout=10, trust_env=False)
+        return httpx.Client(base_url=self.server, verify=context, timeout=60, trust_env=False)
 
     def _start_etcd(self) -> str:
         url, peers = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
@@ -101,7 +101,7 @@ class ControlPlane:
                 "--profiling=false",
             ],
         )
-        self.processes.wait("kube-apiserver", lambda: self.answers("/readyz"), 60)
+        self.processes.wait("kube-apiserver", lambda: self.answers("/readyz"), 180)
 
     def _start_controllers(self) -> None:
         common = ["--leader-elect=false", "--bind-address=127.0.0.1", "--profiling=false"]
@@ -143,10 +143,10 @@ class ControlPlane:
         client = self.client()
         for node in NODES:
             client.post("/api/v1/nodes", json=node).raise_for_status()
-        self.processes.wait("kwok", self._nodes_ready, 60)
+        self.processes.wait("kwok", self._nodes_ready, 180)
         # Pods need the account that the controller manager makes.
         path = "/api/v1/namespaces/default/serviceaccounts/default"
-        self.processes.wait("kube-controller-manager", lambda: self.answers(path), 60)
+        self.processes.wait("kube-controller-manager", lambda: self.answers(path), 180)
 
     def _nodes_ready(self) -> bool:
         nodes = self.client().get("/api/v1/nodes").json()["items"]

@@ -7,7 +7,7 @@ import yaml
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.prometheus import Prometheus
 from tests.cluster.tools import manifests, tool
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 _NAMESPACE = "flagger-system"
 
@@ -38,4 +38,4 @@ def start_flagger(cluster: Cluster, prometheus: Prometheus) -> None:
             f"-port={free_port()}",
         ],
     )
-    plane.processes.wait("flagger", lambda: "Started operator workers" in plane.processes.tail("flagger"), 30)
+    plane.processes.wait("flagger", lambda: "Started operator workers" in plane.processes.tail("flagger"), 180)

@@ -19,7 +19,7 @@ import pytest
 from tests.cluster.harness.control_plane import ControlPlane
 from tests.cluster.harness.processes import Processes
 from tests.cluster.harness.real_pods import RealPods
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 Document = dict[str, Any]
 _TYPES = "type.googleapis.com/envoy.config"
@@ -68,7 +68,7 @@ class Gateway:
         self._write("lds", [self._listener()])
         command = [envoy(), "-c", str(self._folder / "bootstrap.json"), "--concurrency", "1", "--use-dynamic-base-id"]
         self._processes.start("envoy", command)
-        self._processes.wait("envoy", self._listens, 30)
+        self._processes.wait("envoy", self._listens, 180)
         self._thread.start()
         return self
 
@@ -76,7 +76,7 @@ class Gateway:
         """End it."""
         self._ending.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=180)
         self._processes.stop()
 
     def knows(self) -> bool:
@@ -94,7 +94,7 @@ class Gateway:
 
     def _listens(self) -> bool:
         try:
-            return httpx.get(f"{self._admin}/ready", timeout=1, trust_env=False).status_code == 200
+            return httpx.get(f"{self._admin}/ready", timeout=10, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -151,7 +151,7 @@ class Gateway:
         self._written[name], self._versions[name] = text, version
 
     def _has_endpoints(self) -> bool:
-        found = httpx.get(f"{self._admin}/clusters?format=json", timeout=5, trust_env=False).json()
+        found = httpx.get(f"{self._admin}/clusters?format=json", timeout=60, trust_env=False).json()
         known = {
             item["name"]: sorted(
                 f"{host['address']['socket_address']['address']}:{host['address']['socket_address']['port_value']}"
@@ -163,7 +163,7 @@ class Gateway:
 
     def _has_routes(self) -> bool:
         found = httpx.get(
-            f"{self._admin}/config_dump?resource=dynamic_route_configs", timeout=5, trust_env=False
+            f"{self._admin}/config_dump?resource=dynamic_route_configs", timeout=60, trust_env=False
         ).json()
         return [item.get("version_info") for item in found.get("configs", ())] == [self._versions["rds"]]
 

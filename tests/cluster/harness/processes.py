@@ -59,8 +59,8 @@ class Processes:
         for name in chosen:
             self._running[name].terminate()
             try:
-                self._running[name].wait(timeout=10)
+                self._running[name].wait(timeout=180)
             except subprocess.TimeoutExpired:
                 self._running[name].kill()
-                self._running[name].wait(timeout=10)
+                self._running[name].wait(timeout=180)
             del self._running[name]

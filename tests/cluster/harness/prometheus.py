@@ -11,7 +11,7 @@ import yaml
 
 from tests.cluster.harness.processes import Processes
 from tests.cluster.tools import tool
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Prometheus:
                 f"--web.listen-address={address}",
             ],
         )
-        self.processes.wait("prometheus", self._ready, 30)
+        self.processes.wait("prometheus", self._ready, 180)
 
     def scrape(self, targets: dict[str, dict[str, str]]) -> None:
         """From now on read these processes (host:port) and no others, each under its labels."""
@@ -56,13 +56,13 @@ class Prometheus:
 
     def ask(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:
         """The instant vector of a query."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": query}, trust_env=False).json()
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": query}, trust_env=False, timeout=60).json()
         assert answer["status"] == "success", answer
         return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in answer["data"]["result"]}
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=1, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/-/ready", timeout=10, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -90,7 +90,7 @@ class ServiceProxies:
                 return
             host, _, number = ready[next(self._turn) % len(ready)].address(port).partition(":")
             try:
-                pod = socket.create_connection((host, int(number)), timeout=5)
+                pod = socket.create_connection((host, int(number)), timeout=60)
             except OSError:
                 return
             with pod:

@@ -27,7 +27,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.cluster.harness.control_plane import ControlPlane
 from tests.cluster.harness.nodes import REAL, REAL_PLATFORM
 from tests.cluster.harness.processes import with_us
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -85,12 +85,12 @@ class RealPods:
     def stop(self) -> None:
         """End all processes."""
         self._ending.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=180)
         for pod in self._pods.values():
             pod.process.terminate()
         for pod in self._pods.values():
             try:
-                pod.process.wait(timeout=15)
+                pod.process.wait(timeout=180)
             except subprocess.TimeoutExpired:
                 pod.process.kill()
 
@@ -277,7 +277,7 @@ class RealPods:
             with grpc.insecure_channel(running.address(probe["grpc"]["port"])) as channel:
                 asked = health_pb2.HealthCheckRequest(service=probe["grpc"].get("service", ""))
                 try:
-                    answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=1)
+                    answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
                 except grpc.RpcError:
                     return False
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

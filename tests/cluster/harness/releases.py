@@ -52,7 +52,7 @@ class TenantRelease:
 
     def test(self) -> str:
         """`helm test`. Raises `CommandFailed`."""
-        return self.cluster.helm("test", self.name, "-n", self.namespace, "--timeout=40s")
+        return self.cluster.helm("test", self.name, "-n", self.namespace, "--timeout=180s")
 
     def uninstall(self) -> None:
         """Take it away."""
@@ -103,7 +103,7 @@ class TenantRelease:
                 for name, item in found.items()
             )
 
-        self.cluster.wait(f"{self.name} settles", settled, 60)
+        self.cluster.wait(f"{self.name} settles", settled, 180)
 
     def _helm(self, verb: str, *arguments: str) -> None:
         values = json.dumps(self.values)
@@ -145,6 +145,6 @@ def never_fewer(release: TenantRelease, pods: int, track: str = "stable") -> Ite
         yield
     finally:
         ending.set()
-        thread.join(timeout=30)
+        thread.join(timeout=180)
     assert seen
     assert min(seen) >= pods, f"ready pods: {seen}"

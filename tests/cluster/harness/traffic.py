@@ -45,11 +45,11 @@ class Traffic:
     def stop(self) -> None:
         """Ask no more."""
         self._ending.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=180)
 
     def _loop(self) -> None:
         api, looked = self.plane.client(), 0.0
-        with httpx.Client(timeout=5, trust_env=False) as client:
+        with httpx.Client(timeout=60, trust_env=False) as client:
             while not self._ending.wait(1 / self.per_second):
                 if time.monotonic() > looked + 0.3:
                     looked = time.monotonic()

@@ -148,7 +148,7 @@ def _on_path(name: str) -> Path | None:
     if not path:
         return None
     try:
-        answer = subprocess.run([path, *tool.ask], capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run([path, *tool.ask], capture_output=True, text=True, timeout=180, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return Path(path) if re.search(tool.suits, answer.stdout + answer.stderr) else None

@@ -25,10 +25,10 @@ def _(facts: dict[str, Any]) -> None:
     with channel(facts) as open_channel:
         stub = health_pb2_grpc.HealthStub(open_channel)
         for service in ("", *SERVICES):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             same((service, answer.status), (service, health_pb2.HealthCheckResponse.SERVING))
         refused(
-            grpc.RpcError, lambda: stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=5), "NOT_FOUND"
+            grpc.RpcError, lambda: stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=60), "NOT_FOUND"
         )
 
 
@@ -37,7 +37,7 @@ def _(facts: dict[str, Any]) -> None:
     with channel(facts) as open_channel:
         stub = health_pb2_grpc.HealthStub(open_channel)
         for service, status in ((SERVICES[0], "SERVING"), ("nothing", "SERVICE_UNKNOWN")):
-            watch = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            watch = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=60)
             same(health_pb2.HealthCheckResponse.ServingStatus.Name(next(watch).status), status)
             watch.cancel()
 
@@ -60,7 +60,7 @@ def _(facts: dict[str, Any]) -> None:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        answer: Any = call(asked, metadata=[("authorization", f"Bearer {facts['key']}")], timeout=5)
+        answer: Any = call(asked, metadata=[("authorization", f"Bearer {facts['key']}")], timeout=60)
         same([item.name for item in answer.inputs], list(facts["columns"]))
 
 

@@ -29,7 +29,7 @@ def ask(facts: dict[str, Any], method: str, request: Any, key: str | None = None
     ]
     with grpc.insecure_channel(f"127.0.0.1:{facts['grpc']}") as channel:
         stub = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
-        return getattr(stub, method)(request, metadata=metadata, timeout=10)
+        return getattr(stub, method)(request, metadata=metadata, timeout=60)
 
 
 def infer(
@@ -181,7 +181,7 @@ def _(facts: dict[str, Any]) -> str:
         stub = dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
         refused(
             grpc.RpcError,
-            lambda: list(stub.ModelStreamInfer(iter([asked]), metadata=metadata, timeout=10)),
+            lambda: list(stub.ModelStreamInfer(iter([asked]), metadata=metadata, timeout=60)),
             "UNIMPLEMENTED",
         )
     return "UNIMPLEMENTED"

@@ -29,7 +29,7 @@ def fetch(facts: dict[str, Any], path: str, body: str | None = None, key: str | 
     data = None if body is None else body.encode()
     asked = urllib.request.Request(f"http://127.0.0.1:{facts['http']}{path}", data, headers)
     try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as err:
         return err.code, err.read().decode()

@@ -136,7 +136,7 @@ async def _(facts: dict[str, Any]) -> None:
 async def _(facts: dict[str, Any]) -> None:
     answer = await ask(
         facts, "infer", facts["model"], columns(facts), sequence_id=7, sequence_start=True, sequence_end=True,
-        priority=3, timeout=1_000_000, client_timeout=10, parameters={"mine": "x", "yours": 1, "theirs": True},
+        priority=3, timeout=1_000_000, client_timeout=60, parameters={"mine": "x", "yours": 1, "theirs": True},
     )  # fmt: skip
     same(scores(answer), facts["expected"])
 
@@ -191,7 +191,7 @@ async def _(facts: dict[str, Any]) -> None:
             client.async_infer(
                 facts["model"], columns(facts), lambda result, error: done.put((result, error)), headers=headers
             )
-        pairs = [done.get(timeout=10) for _ in range(20)]
+        pairs = [done.get(timeout=60) for _ in range(20)]
         same([error for _, error in pairs], [None] * 20)
         answers = [result for result, _ in pairs]
         client.close()
@@ -240,7 +240,7 @@ async def _(facts: dict[str, Any]) -> str:
     # The refusal comes through the callback; a request that is sent after it finds the stream closed.
     with contextlib.suppress(InferenceServerException):
         client.async_stream_infer(facts["model"], columns(facts))
-    contains(str(done.get(timeout=10)), "UNIMPLEMENTED")
+    contains(str(done.get(timeout=60)), "UNIMPLEMENTED")
     client.stop_stream(cancel_requests=True)
     client.close()
     return "UNIMPLEMENTED"

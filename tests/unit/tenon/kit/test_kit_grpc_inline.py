@@ -16,7 +16,7 @@ from tenon.core.errors import NotFound
 from tenon.core.tenancy import ALL_TENANT_SCOPES, Principal, TenantId
 from tenon.kit.config import ServiceSettings
 from tenon.kit.grpc import Servicer, create_server
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 METHOD = "/tenon.api.registry.v1.ReleaseService/GetRelease"
 
