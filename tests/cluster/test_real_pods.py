@@ -48,7 +48,7 @@ def test_releases_without_a_failed_request(world: RealWorld, acme: TenantRelease
 
         logs = set((world.pods.folder / acme.namespace).iterdir())
         with pytest.raises(CommandFailed):
-            acme.upgrade_or_revert("--set", f"stable.version={BROKEN}", seconds=12)
+            acme.upgrade_or_revert("--set", f"stable.version={BROKEN}", seconds=30)
         assert acme.versions() == {"stable": GOOD, "canary": BETTER}
         (refused,) = set((world.pods.folder / acme.namespace).iterdir()) - logs
         assert "signature was not made by the key this platform trusts" in (refused / "log").read_text()

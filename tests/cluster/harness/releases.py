@@ -42,7 +42,7 @@ class TenantRelease:
         """`helm upgrade` with what was set before (`--reuse-values` could not take a canary away), returning when the pods are ready."""
         self._helm("upgrade", "--reset-then-reuse-values", "--wait", *arguments)
 
-    def upgrade_or_revert(self, *arguments: str, seconds: int = 15) -> None:
+    def upgrade_or_revert(self, *arguments: str, seconds: int = 25) -> None:
         """The same under `--atomic`: what does not become ready in time is undone. Raises `CommandFailed` then."""
         self._helm("upgrade", "--reset-then-reuse-values", "--atomic", f"--timeout={seconds}s", *arguments)
 
