@@ -22,7 +22,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.abuse import REFUSE, Case, cases
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, linear_bundle
+from tests.support.predictor_process import PredictorProcess
 
 INSIDES = re.compile(
     r"Traceback|File \"|line \d+, in |site-packages|/usr/|/home/|\.py\b|numpy|orjson|msgspec|pydantic|starlette|fastapi|"

@@ -26,7 +26,9 @@ from tenon.core.tenancy import TenantId
 from tests.bench import frame
 from tests.bench.engine import Case
 from tests.bench.predictor_world import TENANT, bundle_of
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, sha256, signing_key, wait_until
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, sha256, signing_key
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 MODELS, HOT = 1000, 200
 COLD_ASKED = 300

@@ -26,8 +26,9 @@ from services.predictor.settings import PredictorSettings
 from tenon.api.registry.v1 import registry_pb2 as pb
 from tests.bench import frame
 from tests.support import endurance_models as made
-from tests.support.fakes_predictor import PredictorProcess, sha256
 from tests.support.predictor_asker import Asker, Line
+from tests.support.predictor_bundles import sha256
+from tests.support.predictor_process import PredictorProcess
 from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
 from tests.support.release_timeline import Answered, Timeline
 

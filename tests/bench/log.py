@@ -32,7 +32,9 @@ from tenon.core.tenancy import TenantId
 from tests.bench import drive, frame
 from tests.bench.engine import Case
 from tests.bench.predictor_world import TENANT, bundle_of
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS
+from tests.support.predictor_process import PredictorProcess
 from tests.support.redis import RedisServer
 
 ROWS = 60_000

@@ -31,7 +31,9 @@ import grpc
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tests.bench import frame
 from tests.support.abuse_grpc import INFER
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle, wait_until
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, linear_bundle
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 WIDTH = 30
 SECONDS = 8

@@ -21,14 +21,10 @@ from tenon.bundle.pipeline import Pipeline
 from tests.bench import frame
 from tests.bench.engine import Case
 from tests.bench.peers import installed
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    manifest_of,
-    signing_key,
-)
+from tests.support.fakes_predictor import FakeRegistry
 from tests.support.ports import free_port
+from tests.support.predictor_bundles import KEYS, manifest_of, signing_key
+from tests.support.predictor_process import PredictorProcess
 from tests.support.redis import RedisServer
 
 TENANT = "acme"

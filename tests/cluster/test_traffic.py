@@ -16,7 +16,7 @@ from tests.cluster.harness.callers import Callers, Seen
 from tests.cluster.harness.gateway import Gateway, envoy
 from tests.cluster.harness.real_world import BETTER, GOOD, MODEL, RealWorld
 from tests.cluster.harness.releases import TenantRelease, pinned
-from tests.support.fakes_predictor import KEYS, PUBLIC_PEM, SERVICE_TOKEN, visit_bundle
+from tests.support.predictor_bundles import KEYS, PUBLIC_PEM, SERVICE_TOKEN, visit_bundle
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -10,15 +10,9 @@ import pytest
 
 from tenon.bundle import load_evaluator, open_bundle
 from tests.conformance.matrix import MATRIX, Matrix, as_text
-from tests.support.fakes_predictor import (
-    ADMIN_KEY,
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    linear_bundle,
-    signing_key,
-    visit_bundle,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import ADMIN_KEY, KEYS, linear_bundle, signing_key, visit_bundle
+from tests.support.predictor_process import PredictorProcess
 
 COLUMNS: dict[str, tuple[str, list[Any]]] = {
     "age": ("FP64", [61.5, None, 0.1]),

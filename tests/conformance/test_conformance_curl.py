@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.environments import ROOT, must_run
-from tests.support.fakes_predictor import KEYS, PredictorProcess
+from tests.support.predictor_bundles import KEYS
+from tests.support.predictor_process import PredictorProcess
 
 PAGE = ROOT / "docs" / "how-to" / "ask-with-curl.md"
 DOORS = ROOT / "services" / "predictor" / "README.md"

@@ -13,7 +13,8 @@ import pytest
 
 from tests.conformance.conftest import COLUMNS
 from tests.conformance.installed import client_python
-from tests.support.fakes_predictor import KEYS, PredictorProcess
+from tests.support.predictor_bundles import KEYS
+from tests.support.predictor_process import PredictorProcess
 
 CHECKS = (
     "not_a_server_error",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fakes_predictor import PredictorProcess
+from tests.support.predictor_process import PredictorProcess
 
 
 @pytest.fixture

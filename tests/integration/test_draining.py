@@ -23,14 +23,9 @@ from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.kit.events import PREDICTIONS
 from tenon.kit.prediction_batches import unpack_batch
 from tests.integration.test_services_start import SERVICES, settings
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.redis import RedisServer, redis_binary
 from tests.support.service_process import ROOT
 

@@ -8,14 +8,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tenon.bundle.keys import public_pem
-from tests.support.fakes_predictor import (
-    PUBLIC_PEM,
-    FakeRegistry,
-    PredictorProcess,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import PUBLIC_PEM, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.redis import running_redis
 from tests.support.registry_process import RegistryProcess
 from tests.support.service_process import running_service

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes_predictor import PredictorProcess, sha256, visit_bundle, wait_until
+from tests.support.predictor_bundles import sha256, visit_bundle
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
 
 

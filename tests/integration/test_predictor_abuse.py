@@ -11,7 +11,8 @@ import pytest
 from tests.bench.abuse import INSIDES, MODEL, Outcome, own_predictor, run
 from tests.support.abuse import REFUSE, cases
 from tests.support.abuse_grpc import calls, send, values_of
-from tests.support.fakes_predictor import KEYS, PredictorProcess
+from tests.support.predictor_bundles import KEYS
+from tests.support.predictor_process import PredictorProcess
 
 NEVER = (
     grpc.StatusCode.INTERNAL,

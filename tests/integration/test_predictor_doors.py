@@ -24,18 +24,9 @@ from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 from tenon.bundle import load_evaluator, open_bundle
-from tests.support.fakes_predictor import (
-    ADMIN_KEY,
-    KEYS,
-    FakeFeatures,
-    FakeRegistry,
-    PredictorProcess,
-    linear_bundle,
-    signing_key,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeFeatures, FakeRegistry
+from tests.support.predictor_bundles import ADMIN_KEY, KEYS, linear_bundle, signing_key, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.triton_probe import COLUMNS
 
 AUTH = {"authorization": f"Bearer {KEYS['acme']}"}
@@ -499,7 +490,7 @@ def test_a_client_that_goes_away_or_sends_half_a_body_harms_nobody(place: Place)
 
 def test_reports_say_what_is_loaded(place: Place) -> None:
     """By digest, for each model, from a replica with a name of its own."""
-    from tests.support.fakes_predictor import sha256
+    from tests.support.predictor_bundles import sha256
 
     served = wait_until(lambda: place.registry.served("acme", "split"), "a report")
     assert [(track.version, track.bundle_sha256) for track in served.tracks] == [

@@ -14,7 +14,9 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from tenon.api.inference.v2 import inference_pb2, inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle, visit_bundle
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, linear_bundle, visit_bundle
+from tests.support.predictor_process import PredictorProcess
 
 AUTH = {"authorization": f"Bearer {KEYS['acme']}"}
 VISITS = [

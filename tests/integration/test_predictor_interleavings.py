@@ -18,16 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from services.predictor.settings import PredictorSettings
 from tenon.bundle import load_evaluator, open_bundle
 from tests.support import endurance_models as made
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeFeatures,
-    FakeRegistry,
-    PredictorProcess,
-    signing_key,
-    visit_bundle,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeFeatures, FakeRegistry
 from tests.support.predictor_asker import Asker, Line, Row
+from tests.support.predictor_bundles import KEYS, signing_key, visit_bundle
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 DOORS = (
     "REST infer", "REST infer, binary", "REST :predict", "gRPC infer", "gRPC infer, typed", "gRPC Predict",

@@ -16,15 +16,9 @@ from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 from tenon.bundle import load_evaluator, load_without_history, open_bundle
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeFeatures,
-    FakeRegistry,
-    PredictorProcess,
-    signing_key,
-    visit_bundle,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeFeatures, FakeRegistry
+from tests.support.predictor_bundles import KEYS, signing_key, visit_bundle
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 AUTH = {"authorization": f"Bearer {KEYS['acme']}"}
 METADATA = [("authorization", f"Bearer {KEYS['acme']}")]

@@ -17,14 +17,9 @@ import redis
 
 from services.predictor.storage.stream import PredictionStream, StreamFull
 from tenon.kit.prediction_batches import unpack_batch
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.redis import RedisServer, redis_binary
 
 needs_redis = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")

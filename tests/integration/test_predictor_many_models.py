@@ -14,17 +14,9 @@ import pytest
 
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
-from tests.support.fakes_predictor import (
-    ADMIN_KEY,
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    linear_bundle,
-    sha256,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import ADMIN_KEY, KEYS, linear_bundle, sha256, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 MODELS = 160
 BEARER = {"authorization": f"Bearer {KEYS['acme']}"}

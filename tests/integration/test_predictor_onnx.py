@@ -12,18 +12,17 @@ import pytest
 
 from services.trainer.engine.onnx_graph import Network, onnx_of
 from tenon.bundle import Bundle, Numeric, OneHot, Pipeline, load_evaluator, open_bundle, write_bundle
-from tests.support.fakes_predictor import (
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import (
     KEYS,
     VISIT_INPUTS,
     WARDS,
-    FakeRegistry,
-    PredictorProcess,
     manifest_of,
     signing_key,
     visit_bundle,
     visit_request,
-    wait_until,
 )
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 
 def network_bundle() -> bytes:

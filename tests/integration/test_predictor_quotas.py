@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.abuse import ROW
 from tests.support.abuse_grpc import calls
-from tests.support.fakes_predictor import KEYS, FakeRegistry, PredictorProcess, linear_bundle, wait_until
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import KEYS, linear_bundle
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 MODEL = "price"
 

@@ -13,15 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeFeatures,
-    FakeRegistry,
-    PredictorProcess,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeFeatures, FakeRegistry
+from tests.support.predictor_bundles import KEYS, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 
 @pytest.fixture

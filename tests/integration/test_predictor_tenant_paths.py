@@ -13,15 +13,9 @@ import tritonclient.http
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
 from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
-from tests.support.fakes_predictor import (
-    ADMIN_KEY,
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    linear_bundle,
-    visit_bundle,
-    visit_request,
-)
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import ADMIN_KEY, KEYS, linear_bundle, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess
 
 SUFFIX = "predict.example.org"
 INSTANCES = {"instances": [{"features": {"x0": 1.0, "x1": 2.0}}]}

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fakes_predictor import PredictorProcess, sha256, visit_bundle, visit_request, wait_until
+from tests.support.predictor_bundles import sha256, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
 
 

@@ -21,15 +21,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tenon.api.inference.v2 import inference_pb2 as pb
 from tenon.api.inference.v2 import inference_pb2_grpc
-from tests.support.fakes_predictor import (
-    KEYS,
-    FakeRegistry,
-    PredictorProcess,
-    visit_bundle,
-    visit_request,
-    wait_until,
-)
+from tests.support.fakes_predictor import FakeRegistry
 from tests.support.ports import free_port
+from tests.support.predictor_bundles import KEYS, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess, wait_until
 
 HEADERS = {"authorization": f"Bearer {KEYS['acme']}"}
 

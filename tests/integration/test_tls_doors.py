@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.test_services_start import assert_clear, settings, start
 from tests.support.certificates import Authority
-from tests.support.fakes_predictor import wait_until
+from tests.support.predictor_process import wait_until
 from tests.support.redis import running_redis
 from tests.support.service_process import ROOT
 

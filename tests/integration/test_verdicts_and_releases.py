@@ -14,7 +14,8 @@ import pytest
 
 from tenon.api.registry.v1 import registry_pb2 as pb
 from tests.support.fakes_monitor import MonitorProcess, wait_for
-from tests.support.fakes_predictor import PredictorProcess, linear_bundle, sha256, visit_bundle, visit_request
+from tests.support.predictor_bundles import linear_bundle, sha256, visit_bundle, visit_request
+from tests.support.predictor_process import PredictorProcess
 from tests.support.redis import redis_binary, running_redis
 from tests.support.registry_process import ADMIN_KEY, SERVICE_TOKEN, GrpcClient, RegistryProcess
 

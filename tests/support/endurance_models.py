@@ -6,8 +6,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tenon.bundle import Forest, Numeric, OneHot, Pipeline, load_evaluator, open_bundle, write_bundle
-from tests.support.fakes_predictor import VISIT_INPUTS, WARDS, manifest_of
 from tests.support.predictor_asker import Row
+from tests.support.predictor_bundles import VISIT_INPUTS, WARDS, manifest_of
 
 TENANT = "acme"
 _DEPTH, _TREES = 6, 400

@@ -23,12 +23,12 @@ from tests.cluster.harness.prometheus import Prometheus
 from tests.cluster.harness.real_pods import RealPod, RealPods
 from tests.cluster.harness.releases import TenantRelease
 from tests.cluster.harness.traffic import Traffic
-from tests.support.fakes_predictor import (
+from tests.support.fakes_predictor import FakeRegistry
+from tests.support.predictor_bundles import (
     ADMIN_KEY,
     KEYS,
     PUBLIC_PEM,
     SERVICE_TOKEN,
-    FakeRegistry,
     linear_bundle,
     visit_bundle,
     visit_request,

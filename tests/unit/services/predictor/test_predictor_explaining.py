@@ -21,7 +21,7 @@ from tenon.bundle import Evaluator, load_evaluator, open_bundle
 from tenon.core.errors import Invalid, Precondition, TooLarge, Unavailable
 from tenon.core.roles import Role
 from tenon.core.tenancy import TenantId
-from tests.support.fakes_predictor import linear_bundle, sha256, signing_key, visit_bundle
+from tests.support.predictor_bundles import linear_bundle, sha256, signing_key, visit_bundle
 from tests.support.predictor_parts import ACME, World
 
 VERIFY = signing_key().public_key()

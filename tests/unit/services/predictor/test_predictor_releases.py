@@ -18,7 +18,7 @@ from services.predictor.storage.bundle_cache import BundleCache
 from services.predictor.storage.releases_file import ReleasesFile
 from tenon.core.errors import TenonError, Unavailable
 from tenon.core.tenancy import TenantId
-from tests.support.fakes_predictor import linear_bundle, sha256, signing_key, stump_forest, visit_bundle
+from tests.support.predictor_bundles import linear_bundle, sha256, signing_key, stump_forest, visit_bundle
 from tests.support.predictor_parts import ACME, GLOBEX, BrokenEvaluator, FakeLoader, FakeObserver, MemoryStore, served
 
 KEY = ModelKey(ACME, "stay")
@@ -204,7 +204,7 @@ def test_versions_already_in_memory_are_not_loaded_again() -> None:
 
 def test_the_thread_applies_and_ends() -> None:
     """Started, fed, stopped."""
-    from tests.support.fakes_predictor import wait_until
+    from tests.support.predictor_process import wait_until
 
     here = Setting()
     here.follower.start()

@@ -16,7 +16,7 @@ from tenon.bundle import generate_key_pair, load_evaluator, load_signing_key, lo
 from tenon.bundle.archive import _pack, _unpack
 from tenon.core.errors import Invalid, TenonError, TooLarge
 from tenon.core.manifest import Manifest
-from tests.support.fakes_predictor import linear_bundle, manifest_of, signing_key, visit_bundle
+from tests.support.predictor_bundles import linear_bundle, manifest_of, signing_key, visit_bundle
 
 VERIFY = signing_key().public_key()
 

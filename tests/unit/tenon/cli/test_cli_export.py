@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from services.trainer.engine.onnx_graph import onnx_of
 from tenon.bundle import Forest, Linear, Numeric, OneHot, Pipeline, load_evaluator, open_bundle, write_bundle
 from tenon.core.manifest import Form
-from tests.support.fakes_predictor import VISIT_INPUTS, manifest_of, sha256, signing_key, visit_bundle
+from tests.support.predictor_bundles import VISIT_INPUTS, manifest_of, sha256, signing_key, visit_bundle
 from tests.unit.tenon.cli.conftest import Result, Run
 from tests.unit.tenon.cli.fake_platform import FakePlatform
 
