@@ -38,6 +38,7 @@ LONGEST = (
     "test_no_leak.py",
     "test_own_data.py",
     "test_features_service.py",
+    "test_features_service_doors.py",
     "test_kernel_compilers.py",
     "test_beside_tomorrow.py",
     "test_key_rotation.py",
