@@ -45,7 +45,7 @@ class Outcome:
     verdict: str
 
 
-def ask(host: str, port: int, case: Case, model: str, key: str, timeout: float = 15.0) -> Outcome:
+def ask(host: str, port: int, case: Case, model: str, key: str, timeout: float = 60.0) -> Outcome:
     """Send one request on a connection of its own, and judge what comes back."""
     status, body = None, b""
     with socket.create_connection((host, port), timeout=timeout) as sock:

@@ -35,7 +35,7 @@ from tests.support.release_timeline import Answered, Timeline
 MODELS = [f"model_{number}" for number in range(8)]
 VERSIONS = 4
 ROWS = made.rows(48)
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 60.0
 
 
 @dataclass
@@ -106,7 +106,7 @@ class World:
     def change(self, model: str, call: Any, request: Any) -> pb.Release:
         """A change of a release, from now on possible."""
         asked = time.monotonic()
-        release = call(request, metadata=self.client.metadata, timeout=20).release
+        release = call(request, metadata=self.client.metadata, timeout=60).release
         answering = frozenset(int(track.version) for track in release.tracks if track.role != pb.ROLE_SHADOW)
         self.timeline.begin(model, asked, answering)
         return release
@@ -114,7 +114,7 @@ class World:
     def read_back(self, model: str, revision: int) -> bool:
         """Whether every worker reports a revision."""
         request = pb.GetServingRequest(tenant=made.TENANT, model=model)
-        found = self.client.releases.GetServing(request, metadata=self.client.metadata, timeout=10)
+        found = self.client.releases.GetServing(request, metadata=self.client.metadata, timeout=60)
         ready = [
             any(
                 served.revision == revision and not served.problem for served in replica.models if served.model == model
@@ -288,7 +288,7 @@ def endure(
             ended.wait(max(0.0, pause - (time.monotonic() - began - elapsed)))
         ended.set()
         for caller in callers:
-            caller.join(30)
+            caller.join(180)
         outcome.memory_mb = (early, frame.resident_mb(process.pid))
         outcome.evictions = world.predictor.metric("tenon_predictor_model_evictions_total")
         outcome.wrong_versions = [answer for answer in outcome.answers if not world.timeline.allows(answer)]

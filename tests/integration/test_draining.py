@@ -47,7 +47,7 @@ def registry() -> Iterator[FakeRegistry]:
 def test_a_service_says_that_it_leaves_and_goes_on_answering(service: str, tmp_path: Path) -> None:
     """Not ready and NOT_SERVING at once, while requests are answered for TENON_DRAIN_SECONDS; a second signal hurries, for
     somebody at a terminal need not wait for endpoints that nobody withdraws."""
-    environment = settings(tmp_path, TENON_DRAIN_SECONDS="120", TENON_FINISH_SECONDS="2")
+    environment = settings(tmp_path, TENON_DRAIN_SECONDS="600", TENON_FINISH_SECONDS="2")
     url = f"http://127.0.0.1:{environment['TENON_HTTP_PORT']}"
     with (tmp_path / "log").open("wb") as out:
         process = subprocess.Popen(
@@ -209,7 +209,7 @@ def test_a_replica_that_leaves_fails_nobody(
     extra = {"TENON_PREDICTOR_WORKERS": workers}
     replicas: list[PredictorProcess] = []
     try:
-        for name, drain in (("a", "120"), ("b", "0")):
+        for name, drain in (("a", "600"), ("b", "0")):
             # One after the other: a port that was free is not for long on a busy machine.
             replicas.append(
                 PredictorProcess(

@@ -56,7 +56,9 @@ def server() -> Iterator[RedisServer]:
 
 def cutting(server: RedisServer) -> RedisOnlineStore:
     """A store that cuts after a few events."""
-    return RedisOnlineStore(connect(server.url), connect(server.url), Sizes(60, 20, 20))
+    return RedisOnlineStore(
+        connect(server.url, timeout_seconds=60), connect(server.url, timeout_seconds=60), Sizes(60, 20, 20)
+    )
 
 
 def events(first: int, count: int) -> Events:
@@ -81,7 +83,7 @@ def whole(of: Events, at: list[int]) -> bytes:
 
 def kept(server: RedisServer) -> dict[bytes, int]:
     """The keys that do not expire, and how many bytes they hold."""
-    with connect(server.url) as redis:
+    with connect(server.url, timeout_seconds=60) as redis:
         names = [name for name in redis.scan_iter() if redis.ttl(name) == -1]
         return {name: redis.strlen(name) for name in names if redis.type(name) == b"string"}
 
@@ -182,7 +184,7 @@ def test_lookups_see_no_half(server: RedisServer, monkeypatch: pytest.MonkeyPatc
         thread.join()
     assert not wrong
     assert len(set(seen)) > 10
-    with connect(server.url) as redis:
+    with connect(server.url, timeout_seconds=60) as redis:
         head = redis.get(next(name for name in redis.scan_iter() if name.endswith(b"=hot")))
         assert isinstance(head, bytes)
         assert len(names_in(head)) > 5

@@ -76,8 +76,13 @@ def in_lake(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def test_no_row_is_lost_or_counted_twice_at_any_moment(server: RedisServer) -> None:
     """While two push and one commits, extends, rebuilds and forgets, a reader never sees fewer rows than were pushed, nor
     more than are being pushed."""
-    store = RedisOnlineStore(connect(server.url, timeout_seconds=2), connect(server.url, timeout_seconds=10))
-    views, lake, meter, rows = FakeViews(), FakeLake(), FakeMeter(), RedisPushedRows(connect(server.url))
+    store = RedisOnlineStore(connect(server.url, timeout_seconds=60), connect(server.url, timeout_seconds=60))
+    views, lake, meter, rows = (
+        FakeViews(),
+        FakeLake(),
+        FakeMeter(),
+        RedisPushedRows(connect(server.url, timeout_seconds=60)),
+    )
     lake.specs[NORTH, "d"] = DATASET
     for view in VIEWS:
         views.apply(NORTH, view, dry_run=False)
@@ -143,7 +148,7 @@ def test_no_row_is_lost_or_counted_twice_at_any_moment(server: RedisServer) -> N
     lake.commit(NORTH, "d", in_lake(table))
     assert not builds.build_for(NORTH, "d")
     assert rows.all(NORTH, "d") == {}
-    with connect(server.url) as client:
+    with connect(server.url, timeout_seconds=60) as client:
         for view in VIEWS:
             state = store.state(NORTH, view.name)
             assert state is not None
@@ -196,7 +201,7 @@ def test_pushed_through_the_doors(tmp_path: Path, server: RedisServer) -> None:
             wait_for(door, 4)
             assert door.post("/datasets/d/events", json={"rows": [row(9)]}).json()["known"] == 1
             assert counted(door, "a") == 4
-            with connect(server.url) as client:
+            with connect(server.url, timeout_seconds=60) as client:
                 client.flushall()
             wait_for(door, 4)
             assert online(door, "b")["status"] == "UNKNOWN_ENTITY"

@@ -65,8 +65,11 @@ def test_killed_again_and_again_while_files_come_in(tmp_path: Path, registry: Fa
     sender.start()
     chance = random.Random(7)
     try:
-        for _ in range(KILLS):
+        for turn in range(KILLS):
+            had = len(acknowledged)
             time.sleep(chance.uniform(0.02, 0.7))
+            if turn % 2:  # However slow the machine is, files are taken as well.
+                eventually("a file is taken", lambda had=had: len(acknowledged) > had)  # type: ignore[misc]
             service.kill()
             service.start()
     finally:
@@ -76,7 +79,7 @@ def test_killed_again_and_again_while_files_come_in(tmp_path: Path, registry: Fa
         batches = eventually("all loads", lambda: committed(client), 180)
         table = client.get("/datasets/visits/table").json()
     try:
-        assert len(acknowledged) > KILLS / 2
+        assert len(acknowledged) >= KILLS // 2
         assert {batch["state"] for batch in batches} == {"committed"}
         names = [batch["file_name"] for batch in batches]
         assert len(set(names)) == len(names)
@@ -154,7 +157,9 @@ def test_a_stop_in_the_middle_of_a_load_is_clean_and_the_load_goes_on_afterwards
             answer = client.post("/datasets/visits/files?name=long.csv", content=data)
             assert answer.status_code == 202
             path = f"/datasets/visits/batches/{answer.json()['id']}"
-            eventually("the beginning of the load", lambda: client.get(path).json()["state"] == "loading")
+            eventually(
+                "the beginning of the load", lambda: client.get(path).json()["state"] in ("loading", "committed")
+            )
         assert service.stop() == 0
         service.start()
         with service.client("acme") as client:

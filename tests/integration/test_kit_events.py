@@ -37,7 +37,7 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def entries(server: RedisServer, stream: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    found: Any = connect(server.url).xrange(stream)
+    found: Any = connect(server.url, timeout_seconds=60).xrange(stream)
     return list(found)
 
 
@@ -66,7 +66,7 @@ def consumer(server: RedisServer, handler: Seen, **options) -> Consumer:
 
 def test_every_entry_reaches_the_group_once_in_order(server: RedisServer) -> None:
     """Entries published before and after the consumer started arrive, in order, with the publisher's request id."""
-    client, seen = connect(server.url), Seen()
+    client, seen = connect(server.url, timeout_seconds=60), Seen()
     token = context.request_id.set("req-1")
     publish(client, "s", {"n": "0"})
     running = consumer(server, seen)
@@ -83,7 +83,7 @@ def test_every_entry_reaches_the_group_once_in_order(server: RedisServer) -> Non
 
 def test_two_replicas_share_the_work(server: RedisServer) -> None:
     """Two members of one group see each entry once between them."""
-    client, one, two = connect(server.url), Seen(), Seen()
+    client, one, two = connect(server.url, timeout_seconds=60), Seen(), Seen()
     members = [consumer(server, one, batch=1), consumer(server, two, batch=1)]
     for member in members:
         member.start()
@@ -97,7 +97,7 @@ def test_two_replicas_share_the_work(server: RedisServer) -> None:
 
 def test_what_a_dead_member_was_given_is_claimed(server: RedisServer) -> None:
     """An entry that was read but not acknowledged comes to another member after the claim time."""
-    client, seen = connect(server.url), Seen()
+    client, seen = connect(server.url, timeout_seconds=60), Seen()
     publish(client, "s", {"n": "7"})
     client.xgroup_create("s", "g", id="0")
     client.xreadgroup("g", "the-dead", {"s": ">"})
@@ -110,7 +110,7 @@ def test_what_a_dead_member_was_given_is_claimed(server: RedisServer) -> None:
 
 def test_poison_is_set_aside_and_the_rest_goes_on(server: RedisServer) -> None:
     """An entry that always fails is tried a bounded number of times, then kept in the dead stream."""
-    client, seen = connect(server.url), Seen()
+    client, seen = connect(server.url, timeout_seconds=60), Seen()
     seen.trouble = ValueError("poison")
     for number in (1, 2):
         publish(client, "s", {"n": str(number)})
@@ -125,7 +125,7 @@ def test_poison_is_set_aside_and_the_rest_goes_on(server: RedisServer) -> None:
 
 def test_an_unavailable_world_is_not_the_entrys_fault(server: RedisServer) -> None:
     """While something the handler needs is away, the entry waits; nothing is set aside."""
-    client, seen = connect(server.url), Seen()
+    client, seen = connect(server.url, timeout_seconds=60), Seen()
     seen.trouble = Unavailable("DOWN", "the database is away")
     publish(client, "s", {"n": "1"})
     running = consumer(server, seen, max_tries=1)
@@ -142,11 +142,11 @@ def test_a_consumer_survives_an_outage_of_redis(server: RedisServer) -> None:
     seen = Seen()
     running = consumer(server, seen)
     running.start()
-    publish(connect(server.url), "s", {"n": "2"})
+    publish(connect(server.url, timeout_seconds=60), "s", {"n": "2"})
     until(lambda: seen.values == [b"2"])
     server.stop()
     server.start()
-    publish(connect(server.url), "s", {"n": "3"})
+    publish(connect(server.url, timeout_seconds=60), "s", {"n": "3"})
     until(lambda: seen.values == [b"2", b"3"])
     running.stop()
 

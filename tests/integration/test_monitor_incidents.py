@@ -78,8 +78,8 @@ def answered_over_grpc(monitor: MonitorProcess, own: str, common: str) -> None:
     """North's client sees its own rows and members only, and answers for itself; the operator sees everybody's."""
     with grpc.insecure_channel(f"127.0.0.1:{monitor.grpc_port}", [("grpc.enable_http_proxy", 0)]) as channel:
         stub = monitor_pb2_grpc.MonitorServiceStub(channel)
-        north: Any = {"metadata": (("authorization", "Bearer key-of-north"),), "timeout": 10}
-        admin: Any = {"metadata": (("authorization", f"Bearer {ADMIN_KEY}"),), "timeout": 10}
+        north: Any = {"metadata": (("authorization", "Bearer key-of-north"),), "timeout": 60}
+        admin: Any = {"metadata": (("authorization", f"Bearer {ADMIN_KEY}"),), "timeout": 60}
         mine = {one.id: one for one in stub.ListIncidents(pb.ListIncidentsRequest(tenant="north"), **north).incidents}
         assert set(mine) == {own, common}
         assert {one.tenant for incident in mine.values() for one in incident.evidence} == {"north"}

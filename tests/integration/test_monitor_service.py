@@ -208,7 +208,7 @@ def test_a_broken_entry_is_set_aside(monitor: MonitorProcess, redis_server: Redi
         score, columns = rows(3)
         ship(redis_server, batch_document(score, columns, tenant="south", model="behind", at=now() - 1_000_000))
         wait_for(
-            lambda: taken(monitor, "south", "behind") == 3, "the entry behind is taken", log=monitor.log, seconds=40
+            lambda: taken(monitor, "south", "behind") == 3, "the entry behind is taken", log=monitor.log, seconds=180
         )
         dead = client.xrange("tenon:predictions:dead")
     assert b"batch_id of a prediction log batch must be text" in dead[-1][1][b"error"]
@@ -237,7 +237,7 @@ def test_a_kill_at_any_moment_counts_every_row_once(registry: tuple[FakeRegistry
                 pending: Any = client.xpending("tenon:predictions", "monitor")
                 return taken(process, "south", "killed") >= 3_000 and pending["pending"] == 0
 
-            wait_for(settled, "everything is taken", seconds=60, log=process.log)
+            wait_for(settled, "everything is taken", seconds=180, log=process.log)
             assert taken(process, "south", "killed") == 3_000
             with process.client(KEYS["south"]) as reader:
                 report = reader.get("/v1/tenants/south/models/killed/report").json()

@@ -24,7 +24,7 @@ NEVER = (
 
 @pytest.fixture(scope="module")
 def predictor() -> Iterator[PredictorProcess]:
-    with own_predictor(TENON_HTTP_BODY_SECONDS="1", TENON_HTTP_HEAD_SECONDS="1") as found:
+    with own_predictor(TENON_HTTP_BODY_SECONDS="4", TENON_HTTP_HEAD_SECONDS="4") as found:
         yield found
 
 

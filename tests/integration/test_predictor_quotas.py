@@ -18,6 +18,8 @@ from tests.support.predictor_bundles import KEYS, linear_bundle
 from tests.support.predictor_process import PredictorProcess, wait_until
 
 MODEL = "price"
+# So little that none comes back while a busy machine runs a test.
+RATE = 0.001
 
 
 @dataclass
@@ -39,7 +41,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     for tenant in ("acme", "globex"):
         registry.add(tenant, MODEL, 1, linear_bundle(tenant))
         registry.release(tenant, MODEL, 1)
-    registry.quotas = {"acme": {"requests_per_second": 0.5, "burst": 3}}
+    registry.quotas = {"acme": {"requests_per_second": RATE, "burst": 3}}
     predictor = PredictorProcess(tmp_path, registry=registry.port)
     try:
         predictor.start()
@@ -57,8 +59,8 @@ def test_over_the_quota(place: Place) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     refusal = answers[-1]
     assert refusal.json()["reason"] == "QUOTA_REQUESTS"
-    assert 0 < refusal.json()["data"]["retry_after_seconds"] <= 2
-    assert refusal.headers["retry-after"] in ("1", "2")
+    assert 0 < refusal.json()["data"]["retry_after_seconds"] <= 1 / RATE
+    assert 1 <= int(refusal.headers["retry-after"]) <= 1 / RATE
     entity = place.ask("acme", "/v1/models/price:predict", {"instances": [{"features": {"x0": 1.0, "x1": 2.0}}]})
     assert entity.status_code == 429
     assert place.ask("globex").status_code == 200
@@ -71,7 +73,7 @@ def test_over_the_quota(place: Place) -> None:
                 ask(good[name].data, timeout=60, metadata=metadata)
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, name
             trailing: Any = caught.value.trailing_metadata()
-            assert 0 < int(dict(trailing)["grpc-retry-pushback-ms"]) <= 2000
+            assert 0 < int(dict(trailing)["grpc-retry-pushback-ms"]) <= 1000 / RATE
     assert 'outcome="QUOTA_REQUESTS"' in httpx.get(f"{place.predictor.url}/metrics", timeout=60).text
     place.registry.stop()
     place.predictor.stop()

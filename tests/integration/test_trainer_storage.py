@@ -29,7 +29,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         url = f"sqlite:///{tmp_path}/trainer.db"
     else:
         url = request.getfixturevalue("postgres_url")
-    opened = open_database(url, MIGRATIONS, wait_seconds=10)
+    opened = open_database(url, MIGRATIONS, wait_seconds=60)
     yield opened
     opened.close()
 
@@ -97,7 +97,7 @@ def test_api_and_worker_may_migrate_at_the_same_time(tmp_path: Path) -> None:
     """Several processes that start together on a new database all end up with the tables."""
     url = f"sqlite:///{tmp_path}/new.db"
     with ThreadPoolExecutor(4) as pool:
-        opened = list(pool.map(lambda _: open_database(url, MIGRATIONS, wait_seconds=5), range(4)))
+        opened = list(pool.map(lambda _: open_database(url, MIGRATIONS, wait_seconds=60), range(4)))
     assert [database_problem(database, MIGRATIONS) for database in opened] == [None] * 4
     for database in opened:
         database.close()

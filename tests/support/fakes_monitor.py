@@ -130,7 +130,7 @@ class MonitorProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "services.monitor"], cwd=ROOT, env=self._environment, stderr=log, stdout=log
             )
-        wait_for(self._ready, "monitor is ready", seconds=60, log=self.log)
+        wait_for(self._ready, "monitor is ready", seconds=180, log=self.log)
         return self
 
     def _ready(self) -> bool:

@@ -127,7 +127,7 @@ def _feed(client: redis.Redis, made: Iterator[Mapping[str, bytes]], features: in
 
 def _wait_for(client: redis.Redis, pid: int | None) -> None:
     """Until a program has begun: whoever is killed before is killed at nothing."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not client.sismember(AT_WORK, str(pid)):
         assert time.monotonic() < deadline, "a program does not begin"
         time.sleep(0.02)
@@ -150,7 +150,7 @@ def _half_moved(database_url: str, folder: Path) -> bool:
 
 
 def _wait(client: redis.Redis, kills: int) -> None:
-    deadline = time.monotonic() + 60 + 5 * kills
+    deadline = time.monotonic() + 240 + 5 * kills
 
     def left() -> int:
         groups: Any = client.xinfo_groups(PREDICTIONS)
