@@ -24,7 +24,7 @@ from tenon.api.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 
 MODEL = "visit_cost"
 DATASET = "visits"
-_DEADLINE_SECONDS = 20.0
+_DEADLINE_SECONDS = 60.0
 
 
 class Command:
@@ -35,7 +35,7 @@ class Command:
         # What the reader has set for another platform must not lead us there.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
         # On a busy machine a prediction waits longer for its history, so that the story is about the hospitals.
-        embedded = {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000"}
+        embedded = {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000"}
         self._environment = kept | (embedded if target is None else dict(target))
         # A platform in the folder the reader stands in would be preferred to one that the environment names.
         self._stand = None if target is None else folder.parent

@@ -153,7 +153,7 @@ def _try_strangers(world: World) -> None:
         request = inference_pb2.ModelInferRequest(model_name=MODEL)
         metadata = [*bearer(given), ("x-tenon-tenant", tenant)]
         try:
-            world.doors.inference.ModelInfer(request, metadata=metadata, timeout=20)
+            world.doors.inference.ModelInfer(request, metadata=metadata, timeout=60)
         except grpc.RpcError as error:
             return error.code().name, ""
         return "OK", ""

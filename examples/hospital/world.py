@@ -59,7 +59,7 @@ def _is_good(row: dict[str, Any]) -> bool:
     return bool(row["visit_id"]) and row["visit_id"][3] != "9"
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     """Wait until something has become true. Raises `StepFailed` naming it."""
     deadline = time.monotonic() + seconds
     while not condition():
