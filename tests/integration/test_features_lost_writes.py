@@ -27,7 +27,8 @@ from tenon.windows.pieces import Sizes
 from tests.integration.test_features_online_store import both_ways
 from tests.support.fake_ingest import lake_frame, running_ingest
 from tests.support.features_fakes import FakeMeter, FakeViews
-from tests.support.redis import RedisServer, free_port, redis_binary, running_redis
+from tests.support.ports import free_port
+from tests.support.redis import RedisServer, redis_binary, running_redis
 from tests.support.service_process import ADMIN_KEY, running_service
 
 pytestmark = pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
