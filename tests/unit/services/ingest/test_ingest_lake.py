@@ -110,7 +110,7 @@ def test_two_loaders_cannot_both_commit_a_batch(lake: DeltaLake) -> None:
             target=lake.upsert, args=(ACME, spec, "one", 1, given_rows(frame(spec, [(1,)], "fast")))
         )
         fast.start()
-        fast.join(20)
+        fast.join(60)
         yield frame(spec, [(1,)], "slow")
 
     with pytest.raises(Unavailable, match="another loader"):

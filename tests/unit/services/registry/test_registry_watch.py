@@ -157,9 +157,9 @@ def test_a_waiting_watcher_wakes_for_news_and_for_the_end() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     release = releases.set(CLINIC, "cost", Wish(1), "k").release
-    assert arrived.wait(5)
+    assert arrived.wait(60)
     feed.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert got[-2:] == [Notice(release, synced=len(got) == 2), "REGISTRY_STOPPING"]
 

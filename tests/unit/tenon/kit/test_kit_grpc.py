@@ -135,9 +135,9 @@ def test_bytes_that_are_no_message_are_refused_after_the_key(door, method: str) 
         def send(key: str) -> None:
             metadata = (("authorization", f"Bearer {key}"),)
             if method == "WatchReleases":
-                next(iter(calls.unary_stream(path)(b"\xff\xff\xff", metadata=metadata, timeout=5)))
+                next(iter(calls.unary_stream(path)(b"\xff\xff\xff", metadata=metadata, timeout=60)))
             else:
-                calls.unary_unary(path)(b"\xff\xff\xff", metadata=metadata, timeout=5)
+                calls.unary_unary(path)(b"\xff\xff\xff", metadata=metadata, timeout=60)
 
         codes = []
         for key in ("nobodys-key", "acme-key"):
@@ -173,7 +173,7 @@ def test_the_request_id_follows_the_call(door) -> None:
 def test_health_needs_no_key(door) -> None:
     """Kubernetes can probe the gRPC door without a credential."""
     channel = grpc.insecure_channel(door[1])
-    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""), timeout=5)
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
