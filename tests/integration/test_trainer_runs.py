@@ -108,7 +108,7 @@ def test_a_stopped_worker_hands_its_run_over(world: TrainerProcesses) -> None:
     world.start_worker()
     run_id = start_run(world)
     wait_for("the worker to ask for the training set", lambda: world.neighbours.builds)
-    assert world.end("worker", signal.SIGTERM, seconds=60) == 0
+    assert world.end("worker", signal.SIGTERM) == 0
     waiting = world.call("GET", f"/v1/tenants/north/runs/{run_id}").body
     assert waiting["state"] == "queued"
     world.neighbours.hold.set()
@@ -148,7 +148,7 @@ def test_an_unreachable_neighbour_postpones_the_run(world: TrainerProcesses) -> 
 
     def waiting() -> bool:
         run = world.call("GET", f"/v1/tenants/north/runs/{run_id}").body
-        return bool(run["state"] == "queued" and run["attempts"] == 1 and run["reason"] == "SERVICE_UNAVAILABLE")
+        return bool(run["state"] == "queued" and run["attempts"] >= 1 and run["reason"] == "SERVICE_UNAVAILABLE")
 
     wait_for("the run to be postponed", waiting)
     world.neighbours.down = False

@@ -130,7 +130,7 @@ class TrainerProcesses:
 
         return wait_for(f"run {run_id} to end", look)
 
-    def end(self, name: str, signum: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def end(self, name: str, signum: int = signal.SIGTERM, seconds: float = 180.0) -> int:
         """Send a signal and wait; gives the exit code."""
         process = self.processes.pop(name)
         process.send_signal(signum)
