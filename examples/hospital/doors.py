@@ -34,9 +34,10 @@ class Command:
         self.folder = folder
         # What the reader has set for another platform must not lead us there.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
-        # On a busy machine a prediction waits longer for its history, so that the story is about the hospitals.
+        # On a busy machine commands wait longer, and predictions for their history, so that the story is about the hospitals.
+        patient = {"TENON_DEADLINE_SECONDS": "120"}
         embedded = {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000"}
-        self._environment = kept | (embedded if target is None else dict(target))
+        self._environment = kept | patient | (embedded if target is None else dict(target))
         # A platform in the folder the reader stands in would be preferred to one that the environment names.
         self._stand = None if target is None else folder.parent
         self._running: set[subprocess.Popen[str]] = set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 10.0
 """How long a command waits for an answer."""
+DEADLINE_VARIABLE = "TENON_DEADLINE_SECONDS"
+"""In the environment: waits longer, for a slow network or a busy machine."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,7 +72,21 @@ def open_client(data: str | None, output: Output, *, deadline: float | None = No
     from tenon.cli.locate import find_platform
 
     platform = find_platform(data)
-    return Client(platform, output.say, deadline=deadline or DEADLINE_SECONDS)
+    return Client(platform, output.say, deadline=at_least(deadline or DEADLINE_SECONDS))
+
+
+def at_least(seconds: float) -> float:
+    """These seconds, or more where the environment asks for more."""
+    said = os.environ.get(DEADLINE_VARIABLE, "").strip()
+    if not said:
+        return seconds
+    try:
+        asked = float(said)
+    except ValueError:
+        asked = math.nan
+    if not 0 < asked < math.inf:
+        raise click.UsageError(f"the variable {DEADLINE_VARIABLE} must be a number of seconds, not {said!r}")
+    return max(seconds, asked)
 
 
 class SuggestingGroup(click.Group):

@@ -11,7 +11,7 @@ import pytest
 from tests.support.compose import Composed
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_the_demo_is_told_unchanged(composed: Composed) -> None:
@@ -24,7 +24,7 @@ def test_the_demo_is_told_unchanged(composed: Composed) -> None:
             "--kill", f"{compose} kill", "--start", f"{compose} up --wait",
         ],
         cwd=ROOT, env=os.environ | composed.settings, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=400, check=False,
+        timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr + composed.logs()
     assert "facts held" in done.stdout

@@ -14,7 +14,7 @@ from tests.support.docker import DockerError, docker, inspect, need_image
 from tests.support.platform import eventually
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 IMAGES = ("prom/prometheus:v2.53.4", "prom/alertmanager:v0.27.0", "otel/opentelemetry-collector:0.154.0")
 GRAFANA = "grafana/grafana:11.4.0"

@@ -9,7 +9,7 @@ from tests.support.docker import docker, inspect
 from tests.support.kiosk import Load, all_logged
 from tests.support.platform import eventually
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 OTHERS = ("registry", "features", "trainer", "worker", "ingest", "monitor", "redis", "postgres", "objects")
 """Everything but the predictor."""

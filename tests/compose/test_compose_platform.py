@@ -13,7 +13,7 @@ from tests.support.compose import Composed, read_env
 from tests.support.docker import SERVICES, DockerError, docker, inspect, shell
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 OWN_DATABASE = ("registry", "ingest", "features", "trainer", "monitor")
 STORES = ("postgres", "redis", "objects")

@@ -14,7 +14,7 @@ from tests.support.kiosk import MODEL, TENANT, Load, logged
 from tests.support.platform import eventually
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_an_empty_redis_is_filled_again(composed: Composed, load: Load) -> None:
@@ -74,6 +74,6 @@ def run(composed: Composed, script: str, folder: Path) -> None:
     environment = os.environ | composed.settings | {"COMPOSE_PROJECT_NAME": composed.project}
     done = subprocess.run(
         [ROOT / "deploy/docker" / script, folder], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

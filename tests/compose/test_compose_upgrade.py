@@ -14,7 +14,7 @@ from tests.support.kiosk import MODEL, TENANT, Load, all_logged, logged
 from tests.support.ports import free_port
 from tests.support.service_process import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 NEXT = f"{tenon.__version__}.next"
 

@@ -60,7 +60,7 @@ print(json.dumps({
 """
 COMPILERS = re.compile(r"^(.*-)?(cc|gcc|g\+\+|c\+\+|clang|tcc|zig|rustc|go|ld|as|make|cmake)(-[\d.]+)?$")
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tenon.api.monitor.v1 import monitor_pb2_grpc
 from tenon.core.manifest import CategoricalBaseline, NumericBaseline
 from tests.support.fakes_monitor import ADMIN_KEY, FakeRegistry, MonitorProcess, wait_for
 from tests.support.monitor_data import batch_document, categorical_baseline, manifest, numeric_baseline
+from tests.support.platform import PATIENT
 from tests.support.redis import redis_binary, running_redis
 from tests.support.service_process import ROOT
 
@@ -62,7 +63,7 @@ class Chat:
 def tenon(monitor: MonitorProcess, *words: str) -> dict[str, Any]:
     """What the command answers."""
     services = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
-    environment = {**os.environ, "TENON_API_KEY": ADMIN_KEY} | {
+    environment = {**os.environ, **PATIENT, "TENON_API_KEY": ADMIN_KEY} | {
         f"TENON_{name.upper()}_URL": monitor.url for name in services
     }
     done = subprocess.run(

@@ -13,6 +13,7 @@ import pytest
 
 from tenon.cli.main import main
 from tenon.cli.supervisor.programs import PORT_NAMES
+from tests.support.platform import PATIENT
 from tests.support.ports import free_ports
 from tests.unit.tenon.cli.corpus import data
 from tests.unit.tenon.cli.corpus.mistake import Mistake
@@ -28,6 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in list(os.environ):
             if name.startswith("TENON_"):
                 patch.delenv(name)
+        patch.setenv("TENON_DEADLINE_SECONDS", PATIENT["TENON_DEADLINE_SECONDS"])
         patch.chdir(place)
         try:
             for words in (

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tenon.cli.supervisor.programs import PORT_NAMES
+from tests.support.platform import PATIENT
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,7 @@ def tenon(*words: str, folder: Path, timeout: float = 120) -> subprocess.Complet
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
     return subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", *words],
-        cwd=folder, env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        cwd=folder, env=environment | PATIENT | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
 
@@ -150,7 +151,7 @@ def test_up_in_the_foreground_ends_on_ctrl_c(folder: Path) -> None:
         up = subprocess.Popen(
             [sys.executable, "-m", "tenon.cli.main", "up", "--port-base", str(base)],
             cwd=folder, stdout=screen, stderr=subprocess.STDOUT,
-            env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env=environment | PATIENT | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         )  # fmt: skip
     eventually(lambda: "starting redis" in log.read_text())
     eventually(lambda: "Ctrl-C stops it" in log.read_text(), 180)

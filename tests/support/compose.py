@@ -24,7 +24,7 @@ PORTS = (
     *(f"TENON_{name.upper()}_PORT" for name in SERVICES),
     "TENON_PREDICTOR_GRPC_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT",
 )  # fmt: skip
-UP_SECONDS = 240.0
+UP_SECONDS = 600.0
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Composed(Platform):
     secrets: Path = Path()
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def compose(self, *words: str, timeout: float = 120, profiles: Sequence[str] = ("core",)) -> str:
+    def compose(self, *words: str, timeout: float = 400, profiles: Sequence[str] = ("core",)) -> str:
         """Run a `docker compose` command on it and give what it printed. Raises `DockerError`."""
         chosen = [word for profile in profiles for word in ("--profile", profile)]
         # A file .env of whoever runs the tests must not change what is tested.

@@ -30,7 +30,7 @@ def image(service: str) -> str:
 
 
 def docker(
-    *words: str, timeout: float = 120, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    *words: str, timeout: float = 400, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
     """Run a docker command to its end and give what it printed. Raises `DockerError`."""
     done = subprocess.run(

@@ -21,6 +21,8 @@ from tests.support.service_process import ROOT
 
 T = TypeVar("T")
 
+PATIENT = {"TENON_DEADLINE_SECONDS": "120"}
+"""On a busy machine the command waits longer, so that a test is about what it is about."""
 ALL_SCOPES = ("predict", "read", "write")
 
 
@@ -37,7 +39,7 @@ class Platform:
     environment: Mapping[str, str] | None = None
     """What tells the command where it is, if it is not one that `tenon up` runs in the folder."""
 
-    def tenon(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def tenon(self, *words: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run the command against this platform."""
         return run_tenon(self.folder, *words, timeout=timeout, environment=self.environment)
 
@@ -99,7 +101,7 @@ class Platform:
 def run_tenon(
     folder: Path,
     *words: str,
-    timeout: float = 120,
+    timeout: float = 400,
     extra: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
@@ -109,7 +111,7 @@ def run_tenon(
     place = {"TENON_HOME": str(folder)} if environment is None else dict(environment)
     return subprocess.run(
         [sys.executable, "-m", "tenon.cli.main", *words],
-        env=kept | dict(extra or {}) | place | {"PYTHONPATH": str(ROOT)},
+        env=kept | PATIENT | dict(extra or {}) | place | {"PYTHONPATH": str(ROOT)},
         # A platform in the folder one stands in would be preferred to the one that the environment names.
         cwd=None if environment is None else folder,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,

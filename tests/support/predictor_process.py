@@ -58,8 +58,9 @@ class PredictorProcess:
             "TENON_ADMIN_KEY": ADMIN_KEY,
             "TENON_VERIFY_KEY_FILE": str(verify),
             "TENON_LOG_LEVEL": "INFO",
-            # On a busy machine a prediction waits longer for its history, so that a test is about what it is about.
+            # On a busy machine a prediction waits longer for its history and its model, so that a test is about what it is about.
             "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000",
+            "TENON_PREDICTOR_COLD_WAIT_MS": "60000",
             **(extra or {}),
         }
         self.command = [sys.executable, "-m", "services.predictor"]

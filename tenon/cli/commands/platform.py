@@ -26,7 +26,7 @@ from tenon.core.errors import Place, TenonError
 
 _ATTEMPTS = 5
 _LEFTOVER_SECONDS = 8.0
-_DOWN_SECONDS = 15.0
+_DOWN_SECONDS = 45.0
 
 
 @click.command()

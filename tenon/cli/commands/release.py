@@ -15,7 +15,15 @@ from tenon.cli.commands.release_auto import (
     describe_automatic,
     show_verdict,
 )
-from tenon.cli.context import NumberRange, SuggestingGroup, data_option, json_option, open_client, tenant_option
+from tenon.cli.context import (
+    DEADLINE_VARIABLE,
+    NumberRange,
+    SuggestingGroup,
+    data_option,
+    json_option,
+    open_client,
+    tenant_option,
+)
 from tenon.cli.failures import BadUsage, NotReady
 from tenon.cli.output import Output, count
 from tenon.cli.paths import path_of
@@ -50,7 +58,7 @@ def release() -> None:
 
 
 def _wait_options(function: Callable[..., None]) -> Callable[..., None]:
-    function = click.option("--timeout", type=NumberRange(min=0.1), default=_WAIT_SECONDS, show_default=True, metavar="SECONDS",
+    function = click.option("--timeout", type=NumberRange(min=0.1), default=_WAIT_SECONDS, envvar=DEADLINE_VARIABLE, show_default=True, metavar="SECONDS",
                             help="How long to wait until it is served.")(function)  # fmt: skip
     return click.option(
         "--wait/--no-wait", default=True, show_default=True, help="Return when every replica serves it."

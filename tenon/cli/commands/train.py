@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenon.cli import exits
-from tenon.cli.context import NumberRange, data_option, json_option, open_client, tenant_option
+from tenon.cli.context import NumberRange, at_least, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import NotReady, Stop
 from tenon.cli.output import Output, count, figure
 from tenon.cli.paths import path_of
@@ -63,7 +63,7 @@ def train(
     if and_release:
         from tenon.cli.commands.release import set_and_show
 
-        set_and_show(output, client, owner, model, {"stable": run["version"]}, wait=10.0)
+        set_and_show(output, client, owner, model, {"stable": run["version"]}, wait=at_least(10.0))
 
 
 @click.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tenon.cli.context import at_least
 from tenon.cli.locate import find_platform
 from tests.unit.tenon.cli.conftest import Run
 from tests.unit.tenon.cli.fake_platform import FakePlatform
@@ -50,6 +51,21 @@ def test_no_answer_ends_at_the_deadline(run: Run, example: FakePlatform, monkeyp
         awake.set()
     assert done.code == 3
     assert f"trainer does not answer at {example.url}: no answer within" in done.err
+
+
+def test_the_environment_may_ask_for_more_patience(
+    run: Run, example: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never for less; and what is no number of seconds is said to be none."""
+    monkeypatch.setenv("TENON_DEADLINE_SECONDS", "30")
+    assert at_least(10.0) == 30.0
+    assert at_least(120.0) == 120.0
+    assert run("runs").code == 0
+    for wrong in ("soon", "0", "-1", "nan", "inf"):
+        monkeypatch.setenv("TENON_DEADLINE_SECONDS", wrong)
+        done = run("runs")
+        assert done.code == 2
+        assert f"TENON_DEADLINE_SECONDS must be a number of seconds, not '{wrong}'" in done.err
 
 
 def test_what_answers_is_not_tenon(run: Run, example: FakePlatform, monkeypatch: pytest.MonkeyPatch) -> None:
