@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from tests.support.compose import composed
 from tests.support.platform import Platform, running_platform
@@ -65,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     explores = "TENON_EXAMPLES" in os.environ
     settings.register_profile("tenon", deadline=None, derandomize=not explores, database=None)
     settings.load_profile("tenon")
+    if not explores:
+        # It also tries the constants of every module imported so far: other ones on each worker and after each change.
+        providers._get_local_constants = lambda: providers._local_constants
     if hasattr(config, "workerinput"):
         return
     # Looked at in a process of its own: a library once loaded cannot be replaced.

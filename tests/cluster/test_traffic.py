@@ -18,7 +18,7 @@ from tests.cluster.harness.real_world import BETTER, GOOD, MODEL, RealWorld
 from tests.cluster.harness.releases import TenantRelease, pinned
 from tests.support.predictor_bundles import KEYS, PUBLIC_PEM, SERVICE_TOKEN, visit_bundle
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(4000)
 
 REQUESTS = int(os.environ.get("TENON_TEST_REQUESTS", "12000"))
 """In all, over both protocols; `TENON_TEST_REQUESTS=100000` for the figures in docs/operate/proof.md."""
@@ -73,7 +73,7 @@ class Drive:
         assert self.gateway.weights() == {f"{self.release.name}-{track}": share for track, share in weights.items()}
         self.counts(phase)
         self.phases.append(phase)
-        share, deadline = REQUESTS / 7, time.monotonic() + 200
+        share, deadline = REQUESTS / 7, time.monotonic() + 600
         while sum(count for seen, count in self.counts(phase).items() if seen.phase == phase) < share:
             assert time.monotonic() < deadline, "too slow"
             time.sleep(0.2)

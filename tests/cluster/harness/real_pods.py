@@ -277,7 +277,7 @@ class RealPods:
             with grpc.insecure_channel(running.address(probe["grpc"]["port"])) as channel:
                 asked = health_pb2.HealthCheckRequest(service=probe["grpc"].get("service", ""))
                 try:
-                    answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
+                    answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=3)
                 except grpc.RpcError:
                     return False
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
