@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 _STAMP = "installed"
-_SECONDS = 240
+_SECONDS = 600
 
 
 class Unavailable(Exception):
