@@ -36,7 +36,8 @@ class Command:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
         # On a busy machine commands wait longer, and predictions for their history, so that the story is about the hospitals.
         patient = {"TENON_DEADLINE_SECONDS": "120"}
-        embedded = {"TENON_HOME": str(folder), "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000"}
+        history = {"TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000", "TENON_FEATURES_REDIS_TIMEOUT_SECONDS": "10"}
+        embedded = {"TENON_HOME": str(folder)} | history
         self._environment = kept | patient | (embedded if target is None else dict(target))
         # A platform in the folder the reader stands in would be preferred to one that the environment names.
         self._stand = None if target is None else folder.parent

@@ -97,6 +97,7 @@ def _prepare(folder: Path) -> Composed:
         "IMAGE_REGISTRY": os.environ.get("IMAGE_REGISTRY", ""),
         # On a busy machine a prediction waits longer for its history, so that a test is about what it is about.
         "TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "5000",
+        "TENON_FEATURES_REDIS_TIMEOUT_SECONDS": "2",
     }
     subprocess.run(
         [sys.executable, str(ROOT / "deploy/docker/make_secrets.py"), str(folder / "secrets")],

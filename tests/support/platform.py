@@ -122,7 +122,8 @@ def run_tenon(
 def running_platform(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Platform]:
     """`tenon up` until every service is ready, with `extra` in its environment (predictions wait long for their history, or a busy
     machine would decide how they come out); `tenon down` at the end, after which no process may be left."""
-    base, patience = str(free_ports(len(PORT_NAMES))), {"TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000"}
+    base = str(free_ports(len(PORT_NAMES)))
+    patience = {"TENON_PREDICTOR_HISTORY_TIMEOUT_MS": "10000", "TENON_FEATURES_REDIS_TIMEOUT_SECONDS": "10"}
     done = run_tenon(
         folder, "up", "--detach", "--json", "--port-base", base, timeout=300, extra=patience | dict(extra or {})
     )

@@ -45,6 +45,7 @@ def running_service(
         "TENON_SERVICE_TOKEN": SERVICE_TOKEN,
         "TENON_ADMIN_KEY": ADMIN_KEY,
         "TENON_FINISH_SECONDS": "1",
+        "TENON_FEATURES_REDIS_TIMEOUT_SECONDS": "10",
         **environment,
     }
     log = folder / f"{name}.log"
