@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from tests.support.compose import composed
@@ -64,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes says how busy the machine is, nothing about the code. Examples are the same in every run, so that
     # a run tells something about the change it is made for; `make test-properties` looks for new ones.
     explores = "TENON_EXAMPLES" in os.environ
-    settings.register_profile("tenon", deadline=None, derandomize=not explores, database=None)
+    settings.register_profile(
+        "tenon", deadline=None, derandomize=not explores, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("tenon")
     if not explores:
         # It also tries the constants of every module imported so far: other ones on each worker and after each change.
