@@ -56,7 +56,7 @@ test-unit: install ## only the unit tests, on one process a core
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) -n $(CORES) $(SPREAD) tests/unit
 
 .PHONY: test-properties
-test-properties: install ## the unit tests' properties on twenty times as many examples
+test-properties: install ## the unit tests' properties on twenty times as many examples, others in each run
 	TENON_EXAMPLES=20 $(PYTEST) -n $(CORES) --timeout=1800 -m hypothesis tests/unit
 
 # Spark is 690 MB beside .venv, which is why `make test` knows nothing of it; numpy and the rest are .venv's. Java has to be there.

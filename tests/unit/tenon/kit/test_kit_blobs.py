@@ -87,7 +87,9 @@ def test_a_key_cannot_leave_the_store(tmp_path: Path, key: str) -> None:
         open_blobs(f"file://{tmp_path}").put_bytes(key, b"x")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=20, deadline=None
+)
 @given(st.binary(max_size=5000))
 def test_any_bytes_survive(tmp_path: Path, data: bytes) -> None:
     """Every byte string is stored exactly, the empty one too."""
