@@ -65,7 +65,7 @@ def add_label_routes(app: FastAPI, use: UseCases) -> None:
         model: str,
         request: Request,
         within: Annotated[
-            str, Query(description="files by entity and time: how far off the logged event time may be")
+            str, Query(description="labels by entity and time: how far off the logged event time may be")
         ] = "",
     ) -> dict[str, Any]:
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -82,7 +82,7 @@ def add_label_routes(app: FastAPI, use: UseCases) -> None:
             elif kind == "application/json":
                 document = parse_json(body)
                 keyed = is_keyed(document)
-                labels = keyed_from_document(document, now) if keyed else labels_from_document(document, now)
+                labels = keyed_from_document(document, now, length) if keyed else labels_from_document(document, now)
                 if len(labels) > MAX_LABELS:
                     use.record_labels.check(tenant, model, [Label("-", 0.0, 0)] * len(labels))
             else:

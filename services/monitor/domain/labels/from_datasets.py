@@ -1,8 +1,8 @@
 """Labels that nobody sends: the spine's rows have them, and ingest has the rows.
 
-A row of the spine belongs to a prediction when the primary key is equal, if the request said it; else when the event time and
-every column that both have are equal, of which the entity's columns must be some. Two rows that fit make none fit. A row gives a
-label once its label column and the `knownAt` of that column have values.
+A row of the spine belongs to a prediction when the primary key is equal, if the request said it (looked for two days around: a request
+without event time is about its own moment, and a model without feature views takes none); else when the event time and every column that both have are equal, of which the entity's columns must be some. Two rows that
+fit make none fit. A row gives a label once its label column and the `knownAt` of that column have values.
 
 Both sides may come first: a commit to the data set looks for the predictions its rows are about, and predictions that came since
 the last look are looked up in the data set. A value that differs from what the data set said before is a correction: known from
@@ -44,6 +44,8 @@ CHUNK = 20_000
 _ROWS_A_LOOK = 5_000
 _OVERLAP = 64
 _FAR = Window(-(2**62), 2**62)
+_ASKED_WITHIN = 2 * 86_400_000_000
+"""How far from a row's event time the answers are looked for that name its primary key."""
 
 
 class LabelsFromDatasets:
@@ -99,8 +101,8 @@ class LabelsFromDatasets:
         committed_at = self._rows.committed_at(table)
         for frame in self._rows.changed(table, _columns(model, table.spec), since=done):
             for chunk in _chunks(frame, table.spec):
-                moments = _micros(chunk, table.spec.event_time)
-                window = Window(int(moments[0]), int(moments[-1]) + 1, "event_time")
+                moments, apart = _micros(chunk, table.spec.event_time), _apart(model, table.spec)
+                window = Window(int(moments[0]) - apart, int(moments[-1]) + apart + 1, "event_time")
                 batches = self._answered.answered(tenant, name, window)
                 taken += self._take(tenant, model, table.spec, chunk, batches, committed_at)
         self._bookmarks.put(tenant, name, "dataset", table.version + 1)
@@ -129,8 +131,8 @@ class LabelsFromDatasets:
             return 0
         first = min(int(batch.event_time.min()) for batch in group)
         last = max(int(batch.event_time.max()) for batch in group)
-        committed_at, taken = self._rows.committed_at(table), 0
-        frame = self._rows.between(table, _columns(model, table.spec), first, last)
+        committed_at, taken, apart = self._rows.committed_at(table), 0, _apart(model, table.spec)
+        frame = self._rows.between(table, _columns(model, table.spec), first - apart, last + apart)
         for chunk in _chunks(frame, table.spec):
             taken += self._take(tenant, model, table.spec, chunk, group, committed_at)
         self._bookmarks.put(tenant, model.spec.name, "dataset log", group[-1].position)
@@ -223,6 +225,12 @@ class _Index:
             # Two rows that look the same to whoever asked: neither is the one.
             table[full] = -1 if full in table else place
         return table
+
+
+def _apart(model: WatchedModel, spine: DatasetSpec) -> int:
+    """How far answer and row may be apart: a key that the request says is enough to tell which row it is."""
+    said = {*model.entity, *model.spec.features.request}
+    return _ASKED_WITHIN if said.issuperset(spine.primary_key) else 0
 
 
 def _columns(model: WatchedModel, spine: DatasetSpec) -> list[str]:

@@ -33,12 +33,19 @@ def is_keyed(document: object) -> bool:
     return isinstance(first, dict) and "entity" in first and "prediction_id" not in first
 
 
-def keyed_from_document(document: Mapping[str, Any], now: int) -> list[KeyedLabel]:
-    """Labels of `{"labels": [{"entity": {column: value}, "event_time", "value", "known_at"?, "within"?}]}`."""
-    return [_keyed(item, f"labels[{place}]", now) for place, item in enumerate(document["labels"])]
+def keyed_from_document(document: Mapping[str, Any], now: int, within: int = 0) -> list[KeyedLabel]:
+    """Labels of `{"labels": [{"entity": {column: value}, "event_time", "value", "known_at"?, "within"?}]}`; `within` holds for
+    those that say none."""
+    for key in document:
+        if key != "labels":
+            raise Invalid(
+                "FIELD_UNKNOWN", f"unknown field {str(key)[:60]!r} beside `labels`", place=Place(field=str(key)[:60]),
+                hint="`within` belongs to each label, or into the address as ?within=1h" if key == "within" else None,
+            )  # fmt: skip
+    return [_keyed(item, f"labels[{place}]", now, within) for place, item in enumerate(document["labels"])]
 
 
-def _keyed(item: object, where: str, now: int) -> KeyedLabel:
+def _keyed(item: object, where: str, now: int, otherwise: int) -> KeyedLabel:
     if not isinstance(item, dict):
         raise Invalid("LABEL_INVALID", f"{where} must be an object", place=Place(field=where))
     for key in item:
@@ -67,7 +74,7 @@ def _keyed(item: object, where: str, now: int) -> KeyedLabel:
         number = float(value)
     except OverflowError:
         raise _wrong(f"{where}.value", "is too large a number") from None
-    length = 0 if within is None else parse_duration(within, f"{where}.within")
+    length = otherwise if within is None else parse_duration(within, f"{where}.within")
     return KeyedLabel(entity, moments[0], number, now if moments[1] is None else moments[1], length)
 
 

@@ -50,11 +50,13 @@ class Lake:
 
     folder: Path
     version: int = -1
+    model: dict[str, Any] = field(default_factory=lambda: COSTLY)
+    entity: tuple[str, ...] = ("patient_id",)
     spec: DatasetSpec = field(default_factory=lambda: parse_spec(DatasetSpec, VISITS))
 
     def models(self, tenant: TenantId) -> Sequence[WatchedModel]:
         """See the port."""
-        return [WatchedModel(parse_spec(ModelSpec, COSTLY), ("patient_id",))] if tenant == NORTH else []
+        return [WatchedModel(parse_spec(ModelSpec, self.model), self.entity)] if tenant == NORTH else []
 
     def table(self, tenant: TenantId, dataset: str) -> SpineTable | None:
         """See the port."""
@@ -190,6 +192,18 @@ def test_rows_that_look_the_same_label_nothing(world: World) -> None:
     world.answer(B, "p1", columns={"visit_id": ["v2"]})
     assert world.use.late() == 1
     assert world.labels() == [(0.0, 14)]
+
+
+def test_a_model_without_history_gets_labels_by_its_primary_key(world: World) -> None:
+    """It takes no event time: its answers are at their own moment, and rows of two days around are looked for, from either side."""
+    world.lake.model = {**COSTLY, "features": {"request": ["visit_id", "age"]}}
+    world.lake.entity = ()
+    world.answer(A, "p1", columns={"visit_id": ["v1"]}, at=START + DAY + DAY // 2)
+    world.lake.commit(("v1", "p1", 50, 5000.0, 14), ("v2", "p1", 50, 10.0, 14))
+    assert world.use.committed(NORTH, "visits") == 1
+    world.answer(B, "p1", columns={"visit_id": ["v2"]}, at=START - DAY)
+    assert world.use.late() == 1
+    assert sorted(value for value, _ in world.labels()) == [0.0, 1.0]
 
 
 def test_other_questions_and_other_tenants_get_nothing(world: World) -> None:

@@ -194,6 +194,15 @@ def test_files_give_the_same_labels() -> None:
     assert said[0] == said[1] == said[2]
 
 
+def test_within_of_the_address_holds_for_labels_that_say_none() -> None:
+    """And beside `labels` the body has nothing, least of all a `within` that nobody would read."""
+    plain = {"entity": {"patient_id": "p1"}, "event_time": "2024-03-01T08:30:00Z", "value": 1}
+    document = {"labels": [plain, {**plain, "within": "5m"}]}
+    assert [one.within for one in keyed_from_document(document, 0, 30 * MINUTE)] == [30 * MINUTE, 5 * MINUTE]
+    with pytest.raises(Invalid, match="unknown field 'within'"):
+        keyed_from_document({**document, "within": "1h"}, 0)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
