@@ -11,7 +11,7 @@ from services.monitor.api_http.pages.addresses import model_url, tenant_url
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
-from services.monitor.api_http.pages.plots import figure_text
+from services.monitor.api_http.pages.plots import figure_text, round_values
 from services.monitor.api_http.pages.words import facts, marked, minute, table, verdict_mark
 from tenon.core.tenancy import Scope
 
@@ -95,6 +95,9 @@ def _calibration(one: Calibration) -> Markup:
         return tag("figure", tag("figcaption", tag("h3", title)), words)
     edges = [edge for part in one.bins for edge in (part.answer, part.low, part.high)]
     low, high = min(edges), max(edges)
+    if low >= 0 and high <= 1:
+        # Probabilities, nearly always: the whole of what they can be.
+        low, high = 0.0, 1.0
     room = max(high - low, 1e-12)
 
     def place(value: float) -> float:
@@ -107,7 +110,7 @@ def _calibration(one: Calibration) -> Markup:
         return f"{_SIZE - _EDGE - place(value):.1f}"
 
     drawn: list[Markup] = [tag("line", x1=x(low), y1=y(low), x2=x(high), y2=y(high), class_="level")]
-    for value in (low, (low + high) / 2, high):
+    for value in round_values(low, high):
         drawn.append(tag("line", x1=x(low), x2=x(high), y1=y(value), y2=y(value), class_="grid"))
         drawn.append(tag("text", figure_text(value), x=_EDGE - 5, y=y(value), text_anchor="end"))
         drawn.append(tag("text", figure_text(value), x=x(value), y=_SIZE - _EDGE + 16, text_anchor="middle"))

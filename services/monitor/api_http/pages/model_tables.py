@@ -188,14 +188,14 @@ def versions_table(report: Report) -> Markup:
     return _section("Versions", head, rows)
 
 
-def releases_table(known: Known, now: int) -> Markup:
-    """What was released, newest first."""
+def releases_table(known: Known, now: int | None) -> Markup:
+    """What was released, newest first; with the moments themselves where it is not known when the table is read."""
     if not known.releases:
         said = "Nothing was released yet." if known.fresh else "The registry does not answer: releases are not known."
         return tag("section", tag("h2", "Releases"), facts(said))
     rows: list[list[Markup | str]] = [
         [
-            str(one.revision), when(one.made_at, now),
+            str(one.revision), minute(one.made_at) if now is None else when(one.made_at, now),
             ", ".join(f"{track.role} v{track.version}" + (f" {share(track.share)}" if track.share else "") for track in one.tracks) or "nothing",
             one.action + (f" to revision {one.from_revision}" if one.from_revision else ""), one.made_by, one.reason,
         ]

@@ -57,7 +57,7 @@ def month_html(month: Month, now: int) -> str:
     ]
     if month.models:
         body.append(_overview(month))
-    body += [_model(one, now) for one in month.models]
+    body += [_model(one) for one in month.models]
     if month.silent:
         body.append(facts(f"Not asked in this month: {', '.join(month.silent)}."))
     return standalone(title, *body)
@@ -103,7 +103,7 @@ def _before(one: ModelMonth) -> str:
     return f"{one.before.predictions:,}" if one.before is not None else "–"
 
 
-def _model(one: ModelMonth, now: int) -> Markup:
+def _model(one: ModelMonth) -> Markup:
     report = one.report
     axis = Axis(one.history.window.start, one.history.window.end)
     marks = release_marks(one.history)
@@ -119,7 +119,7 @@ def _model(one: ModelMonth, now: int) -> Markup:
         tag("ul", [tag("li", marked(change)) for change in one.changes]),
         tag("div", quality_plot(one.history, axis, marks), drift_plot(one.history, axis, marks),
             traffic_plot(one.history, axis, marks), class_="plots"),
-        releases_table(Known(one.releases[::-1], fresh=True), now) if one.releases else facts("Nothing was released in this month."),
+        releases_table(Known(one.releases[::-1], fresh=True), None) if one.releases else facts("Nothing was released in this month."),
         retraining_section(one.retraining),
         figures_table(report),
         columns_table(report, most=max(_MOST_COLUMNS, len(drifting))),

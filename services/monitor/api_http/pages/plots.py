@@ -190,7 +190,7 @@ def _empty(title: str) -> Markup:
 
 def _grid(axis: Axis, scale: _Scale, write: Callable[[float], str]) -> Markup:
     parts: list[Markup] = []
-    for value in _round_values(scale.low, scale.high):
+    for value in round_values(scale.low, scale.high):
         y = f"{scale.y(value):.1f}"
         parts.append(tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(tag("text", write(value), x=_LEFT - 5, y=f"{scale.y(value) + 3.5:.1f}", text_anchor="end"))
@@ -269,7 +269,8 @@ def _row(point: Point, name: str, write: Callable[[float], str]) -> list[Markup 
     return [_moment(point.start), tag("code", name), value, between]
 
 
-def _round_values(low: float, high: float) -> list[float]:
+def round_values(low: float, high: float) -> list[float]:
+    """A few round values between two, ends included where they are round."""
     if not high > low:
         return [low]
     size = (high - low) / 4
