@@ -148,7 +148,9 @@ def _state(one: dict[str, Any]) -> str:
     note = one["note"]
     if note is None or one["state"] != "open":
         return str(one["state"])
-    return f"{note['action']} by {note['who']}" + (f" until {note['until'][:16]}" if note["until"] else "")
+    return f"{note['action']} by {note['who']}" + (
+        f" until {note['until'][:16].replace('T', ' ')} UTC" if note["until"] else ""
+    )
 
 
 def _show(output: Output, one: dict[str, Any]) -> None:
