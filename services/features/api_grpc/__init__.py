@@ -66,7 +66,8 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     ) -> pb.BuildTrainingSetResponse:
         """See the proto."""
         tenant = allowed_tenant(request.tenant, Scope.WRITE)
-        made = self._training.build(tenant, request.spine, list(request.columns), list(request.views))
+        as_of = micros_of(request.as_of, "as_of") if request.HasField("as_of") else None
+        made = self._training.build(tenant, request.spine, list(request.columns), list(request.views), as_of)
         return pb.BuildTrainingSetResponse(
             uri=made.uri,
             rows=made.rows,

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -24,6 +25,7 @@ from services.features.domain.spread_join import Spine, SpreadJoin, items_of
 from tenon.core.errors import Invalid, Place, Precondition, Unavailable, did_you_mean
 from tenon.core.specs import ColumnType, DatasetSpec
 from tenon.core.tenancy import TenantId
+from tenon.core.timestamps import rfc3339
 from tenon.windows.events import Column, IntArray
 
 MEMORY = 2 << 30
@@ -49,28 +51,31 @@ class BuildTrainingSet:
         # Each holds its columns in memory; more at once would be slower, not faster.
         self._turn = threading.BoundedSemaphore(parallel)
 
-    def build(self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str]) -> TrainingSet:
-        """Write the training set, or give the one that was written for the same inputs. Raises `NotFound`, `Invalid`
-        for names that do not fit, `Precondition` where nothing was ingested yet."""
+    def build(
+        self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str], as_of: int | None = None
+    ) -> TrainingSet:
+        """Write the training set, or give the one that was written for the same inputs: from the tables as they are, or as they
+        were at a time. Raises `NotFound`, `Invalid` for names that do not fit, `Precondition` where nothing was ingested by
+        then, or rows of then were erased."""
         began = monotonic()
         if len(set(views)) < len(views):
             raise Invalid("VIEW_TWICE", "a view is named twice", place=Place(field="views"))
         for _ in range(_ATTEMPTS):
-            made, reused, tables = self._once(tenant, spine, columns, views)
+            made, reused, tables = self._once(tenant, spine, columns, views, as_of)
             if reused or self._forget is None or self._forget.may_be_given(tenant, made, tables):
                 self._meter.trained(made.rows, monotonic() - began, reused=reused)
                 return made
         raise Unavailable("TRAINING_SET_ERASED", f"rows of {spine!r} or its views are being erased again and again")
 
     def _once(
-        self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str]
+        self, tenant: TenantId, spine: str, columns: Sequence[str], views: Sequence[str], as_of: int | None
     ) -> tuple[TrainingSet, bool, list[LakeTable]]:
-        """From the tables as they are now: the training set, whether it was there already, and the tables."""
+        """From the tables as they are: the training set, whether it was there already, and the tables."""
         stored = [self._views.get(tenant, name) for name in views]
-        tables = {spine: self._table(tenant, spine)}
+        tables = {spine: self._table(tenant, spine, as_of)}
         for view in stored:
             if view.spec.dataset not in tables:
-                tables[view.spec.dataset] = self._table(tenant, view.spec.dataset)
+                tables[view.spec.dataset] = self._table(tenant, view.spec.dataset, as_of)
         carried = carried_columns(tables[spine].spec, columns)
         plans = [compile_view(view.spec, tables[view.spec.dataset].spec) for view in stored]
         for plan in plans:
@@ -78,12 +83,14 @@ class BuildTrainingSet:
         fingerprint = _fingerprint(spine, tables, carried, stored, plans)
         found = self._files.find(tenant, fingerprint)
         if found is not None and found.erased is not None:
-            # Only an ingest that was put back to an earlier state still names the table of that time.
+            # Without `as_of` only an ingest that was put back to an earlier state still names the table of that time.
             raise Precondition(
                 "TRAINING_SET_ERASED",
                 f"rows of {found.erased.dataset!r} that this training set would be made from were erased",
                 place=Place(field=found.erased.dataset),
-                hint=f"ingest does not know version {found.erased.table_version} of the table yet: commit a file to it",
+                hint=f"ingest does not know version {found.erased.table_version} of the table yet: commit a file to it"
+                if as_of is None
+                else "ask for the tables as they are now",
             )
         if found is not None:
             return found, True, list(tables.values())
@@ -96,12 +103,16 @@ class BuildTrainingSet:
         with self._turn, self._joined(tables, spine, carried, plans) as frame:
             return self._files.write(tenant, planned, frame), False, list(tables.values())
 
-    def _table(self, tenant: TenantId, dataset: str) -> LakeTable:
+    def _table(self, tenant: TenantId, dataset: str, as_of: int | None) -> LakeTable:
         table = self._datasets.table(tenant, dataset)
+        if table is not None and as_of is not None:
+            version = self._lake.version_at(table, as_of)
+            table = replace(table, version=version) if version >= 0 else None
         if table is None:
             raise Precondition(
                 "DATASET_EMPTY",
-                f"nothing was ever committed to data set {dataset!r}",
+                f"nothing was ever committed to data set {dataset!r}"
+                + ("" if as_of is None else f" by {rfc3339(as_of)}"),
                 place=Place(field=dataset),
                 hint=f"tenon ingest {dataset} FILE",
             )

@@ -84,16 +84,18 @@ class FeatureView(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., spec_json: _Optional[bytes] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class BuildTrainingSetRequest(_message.Message):
-    __slots__ = ("tenant", "spine", "columns", "views")
+    __slots__ = ("tenant", "spine", "columns", "views", "as_of")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     SPINE_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     spine: str
     columns: _containers.RepeatedScalarFieldContainer[str]
     views: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tenant: _Optional[str] = ..., spine: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., views: _Optional[_Iterable[str]] = ...) -> None: ...
+    as_of: _timestamp_pb2.Timestamp
+    def __init__(self, tenant: _Optional[str] = ..., spine: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., views: _Optional[_Iterable[str]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BuildTrainingSetResponse(_message.Message):
     __slots__ = ("uri", "rows", "fingerprint", "file_sha256", "dataset_versions", "view_digests")

@@ -64,6 +64,10 @@ class InMemory:
             NORTH, dataset, self.lake.commits[f"fake://{NORTH}/{dataset}"][-1].filter(~pl.col("id").is_in(numbers))
         )
 
+    def time(self, dataset: str, version: int) -> int:
+        assert version < len(self.lake.commits[f"fake://{NORTH}/{dataset}"])
+        return version
+
     def rows_of(self, made: TrainingSet) -> list[int] | None:
         found = self.files.frames.get((NORTH, made.fingerprint))
         return None if found is None else found["id"].to_list()
@@ -96,6 +100,10 @@ class OnDisk:
 
     def erase(self, dataset: str, *numbers: int) -> None:
         DeltaTable(self.uri(dataset)).delete(f"id IN ({', '.join(str(n) for n in numbers)})")
+
+    def time(self, dataset: str, version: int) -> int:
+        found = {entry["version"]: entry["timestamp"] for entry in DeltaTable(self.uri(dataset)).history()}
+        return int(found[version]) * 1000
 
     def rows_of(self, made: TrainingSet) -> list[int] | None:
         key = f"features/{NORTH}/training/{made.fingerprint}.parquet"
@@ -142,6 +150,23 @@ class World:
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     """On fakes and on Delta tables and Parquet files."""
     return World(InMemory() if request.param == "in memory" else OnDisk(tmp_path))
+
+
+def test_a_training_set_as_of_a_time(world: World) -> None:
+    """From the tables as they were then, the same file as then; before the first commit there is nothing, and what was erased
+    since is refused."""
+    before = world.build("history")
+    world.storage.commit("stays", 4)
+    world.storage.commit("visits", 0)
+    then = world.storage.time("stays", 1) - 1
+    again = world.training.build(NORTH, "stays", ["who"], ["history"], then)
+    assert (again.fingerprint, again.file_sha256) == (before.fingerprint, before.file_sha256)
+    assert world.build("history").dataset_versions == {"stays": 1, "visits": 1}
+    with pytest.raises(Precondition, match=r"nothing was ever committed to data set 'stays' by 1969"):
+        world.training.build(NORTH, "stays", ["who"], ["history"], -1)
+    world.storage.erase("stays", 2)
+    with pytest.raises(Precondition, match="were erased"):
+        world.training.build(NORTH, "stays", [], ["history"], then)
 
 
 def test_rows_of_the_spine(world: World) -> None:
