@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DRAWN_BINS = 16
 DRAWN_LEVELS = 10
-_MANY_LEVELS = 20
+_MANY_LEVELS, _OFTEN = 20, 5
 _DIRECTIONS: dict[Change, str] = {
     "none": "no values to compare",
     "higher": "values are higher than in training",
@@ -170,9 +170,9 @@ def examine(name: str, tallied: Tallied, policy: DriftPolicy, columns: int) -> F
 
 
 def _names_rows(tallied: Tallied) -> bool:
-    """Whether the levels listed, the most frequent ones of the training, hold fewer than two rows each."""
+    """Whether the levels listed, the most frequent ones of the training, hold fewer than two rows each, and none of them many."""
     listed = tallied.baseline[:-1]
-    return len(listed) >= _MANY_LEVELS and int(listed.sum()) < 2 * len(listed)
+    return len(listed) >= _MANY_LEVELS and int(listed.sum()) < 2 * len(listed) and int(listed.max()) < _OFTEN
 
 
 def judge_finding(finding: Finding, p_value: float, policy: DriftPolicy) -> ColumnReport:

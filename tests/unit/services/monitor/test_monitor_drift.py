@@ -156,6 +156,16 @@ def test_new_keys_are_no_drift(trained: int) -> None:
     assert (gone.verdict, gone.change) == (Drift.DRIFT, "missing")
 
 
+def test_many_levels_are_no_keys_when_one_of_them_is_frequent() -> None:
+    """A column of remarks, most of them said once, is judged: what was usual may be gone."""
+    listed = {"none": 300, **{f"remark {place}": 1 for place in range(199)}}
+    remarks = CategoricalBaseline(rows=1_000, missing=0, counts=listed, other=501)
+    score = np.random.default_rng(0).normal(size=1_000)
+    sketch = Sketch(Layout.of(TrainingBaseline(columns={"remark": remarks}, score=numeric_baseline(score))))
+    sketch.add({"remark": TextColumn(np.arange(1_000, dtype=np.int32), tuple(f"new {n}" for n in range(1_000)))}, score)
+    assert {one.column: one.verdict for one in judge_drift(sketch, DriftPolicy())}["remark"] is Drift.DRIFT
+
+
 def test_the_worst_column_comes_first(baseline: TrainingBaseline) -> None:
     """Drifting columns come first, ordered by how much they drift; a column that was not logged comes last."""
     rng = np.random.default_rng(11)
