@@ -210,7 +210,10 @@ def _binary_metrics(score: Floats, value: Floats) -> Mapping[str, Callable[[Floa
     error = (score - value) ** 2
 
     def classes(weights: Floats) -> tuple[Floats, Floats]:
-        positive = np.add.reduceat(weights * value, steps, axis=1)
+        positive = weights * value
+        if len(steps) == len(score):  # Every score is another.
+            return positive, weights - positive
+        positive = np.add.reduceat(positive, steps, axis=1)
         return positive, np.add.reduceat(weights, steps, axis=1) - positive
 
     def roc_auc(weights: Floats) -> Floats:

@@ -21,7 +21,8 @@ from services.monitor.domain.model import (
     VersionReport,
     Window,
 )
-from services.monitor.domain.quality.measure import QualityPolicy, judge_quality
+from services.monitor.domain.quality.measure import QualityPolicy
+from services.monitor.domain.quality.remember import JudgeQuality
 from services.monitor.domain.reports.summary import summarise
 from tenon.core.errors import NotFound, Place, Unavailable, did_you_mean
 from tenon.core.levels import Level
@@ -51,7 +52,7 @@ class BuildReport:
         """`only_drifting`: the past is read only where a column is not as in training, for whoever builds many reports."""
         self._references, self._only_drifting = references, only_drifting
         self._log, self._windows, self._labels, self._versions = log, windows, labels, versions
-        self._drift, self._quality = drift or DriftPolicy(), quality or QualityPolicy()
+        self._drift, self._judge_quality = drift or DriftPolicy(), JudgeQuality(quality or QualityPolicy())
 
     def __call__(
         self, tenant: TenantId, model: str, window: Window, *,
@@ -204,9 +205,7 @@ class BuildReport:
                 continue
             score = np.concatenate([rows.score for rows in parts]) if parts else np.empty(0)
             value = np.concatenate([rows.value for rows in parts]) if parts else np.empty(0)
-            verdict, found, text = judge_quality(
-                manifest.task, number, score, value, manifest.evidence.model, self._quality
-            )
+            verdict, found, text = self._judge_quality(manifest.task, number, score, value, manifest.evidence.model)
             verdicts[number] = (verdict, text)
             figures.extend(found)
         return verdicts, tuple(figures)

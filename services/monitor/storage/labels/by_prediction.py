@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sqlalchemy as sa
 
 from services.monitor.domain.kept.prediction_ids import IdLookup, PredictionIds
 from services.monitor.domain.model import LabelledRows
 from services.monitor.storage.labels import tables as t
+from services.monitor.storage.labels.remembered import ReadLabels, Remembered
 from services.monitor.storage.models import ModelIds, insert_into, note_change, now_micros
-from services.monitor.storage.segments.reads import BY_THE_MODEL, Found, SegmentReads
+from services.monitor.storage.segments.payload import KeptRows
+from services.monitor.storage.segments.reads import BY_THE_MODEL, Found, SegmentReads, cut
 from services.monitor.storage.segments.tables import segments
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from tenon.core.tenancy import TenantId
     from tenon.kit.sql import Database
 
-_LABELS_A_READ = 100_000
-
 
 class SqlLabels:
     """See `domain.ports.Labels`."""
@@ -33,6 +32,8 @@ class SqlLabels:
     def __init__(self, database: Database, ids: ModelIds, archive: Archive | None = None) -> None:
         self._database, self._ids = database, ids
         self._reads = SegmentReads(database, ids, archive)
+        self._newest = ReadLabels(database)
+        self._rows = Remembered[KeptRows]()
 
     def record(self, tenant: TenantId, model: str, labels: Sequence[Label]) -> int:
         """Keep labels; the same label again changes nothing."""
@@ -95,61 +96,41 @@ class SqlLabels:
         found = self._reads.find(tenant, model, window, BY_THE_MODEL)
         if not found:
             return {}
-        names, value, known = self._newest(tenant, model, known_at)
-        if not names:
+        with self._database.session() as session:
+            model_id = self._ids.find(session, tenant, model)
+        newest = None if model_id is None else self._newest.newest(model_id, known_at)
+        if newest is None or not len(newest):
             return {}
-        ids = PredictionIds.of_texts(names)
-        lookup, order = IdLookup(ids), np.sort(ids.order)
+        lookup, order = IdLookup(newest.ids), np.sort(newest.ids.order)
         parts: dict[tuple[int, Role], list[tuple[npt.NDArray[Any], ...]]] = {}
-        for one, rows in self._reads.read(_with_any(found, order), (), window):
+        for one, whole in self._thin(_with_any(found, order)):
+            rows = cut(whole, window)
             places = lookup.places(rows.ids)
             matched = np.flatnonzero(places >= 0)
             if len(matched):
                 at = places[matched]
                 moment = (rows.at if window.by == "at" else rows.event_time)[matched]
-                part = rows.score[matched], value[at], known[at] - rows.event_time[matched], moment, at
+                late = newest.known_at[at] - rows.event_time[matched]
+                part = rows.score[matched], newest.value[at], late, moment, at
                 parts.setdefault((one.version, one.role), []).append(part)
         return {
             key: LabelledRows(*(np.concatenate(arrays) for arrays in zip(*some, strict=True)))
             for key, some in parts.items()
         }
 
-    def _newest(
-        self, tenant: TenantId, model: str, known_at: int | None
-    ) -> tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Of each prediction the newest label that was known: ids, values, and when they became known."""
-        names: list[str] = []
-        values: list[float] = []
-        moments: list[int] = []
-        for prediction_id, moment, value in self._all(tenant, model, known_at):
-            if names and names[-1] == prediction_id:
-                values[-1], moments[-1] = value, moment
+    def _thin(self, found: Sequence[Found]) -> Iterator[tuple[Found, KeptRows]]:
+        """Segments without their columns. Their rows never change but by being erased, and with them go their labels, so that what is
+        remembered of them joins with nothing."""
+        unread = []
+        for one in found:
+            known = self._rows.get((one.id, one.rows))
+            if known is None:
+                unread.append(one)
             else:
-                names.append(prediction_id)
-                values.append(value)
-                moments.append(moment)
-        return names, np.array(values, dtype=np.float64), np.array(moments, dtype=np.int64)
-
-    def _all(self, tenant: TenantId, model: str, known_at: int | None) -> Iterator[tuple[str, int, float]]:
-        """Labels by prediction and time, some at a time."""
-        label = t.labels.c
-        after: tuple[str, int] | None = None
-        while True:
-            with self._database.session() as session:
-                model_id = self._ids.find(session, tenant, model)
-                query = sa.select(label.prediction_id, label.known_at, label.value).where(label.model_id == model_id)
-                if known_at is not None:
-                    query = query.where(label.known_at <= known_at)
-                if after is not None:
-                    place = sa.tuple_(label.prediction_id, label.known_at)
-                    query = query.where(place > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-                some = session.execute(
-                    query.order_by(label.prediction_id, label.known_at).limit(_LABELS_A_READ)
-                ).all()  # fmt: skip
-            yield from some
-            if len(some) < _LABELS_A_READ:
-                return
-            after = (some[-1][0], some[-1][1])
+                yield one, known
+        for one, rows in self._reads.read(unread, ()):
+            self._rows.put((one.id, one.rows), rows, 40 * len(rows) + 1024)
+            yield one, rows
 
 
 def _with_any(found: Sequence[Found], order: npt.NDArray[np.int64]) -> list[Found]:

@@ -6,6 +6,7 @@ from sklearn import metrics as reference
 
 from services.monitor.domain.model import Quality
 from services.monitor.domain.quality.measure import QualityPolicy, bootstrap, judge_quality
+from services.monitor.domain.quality.remember import JudgeQuality
 from tenon.core.manifest import Evaluation
 
 POLICY = QualityPolicy(resamples=200)
@@ -151,3 +152,27 @@ def test_a_regression_that_got_worse() -> None:
     for scale, verdict in ((1.5, Quality.WORSE), (0.66, Quality.BETTER), (1.0, Quality.AS_EXPECTED)):
         score = value + rng.normal(size=1_000) * scale
         assert judge_quality("regression", 1, score, value, expected, POLICY)[0] is verdict
+
+
+def test_the_same_rows_are_judged_once() -> None:
+    """Asked again it says the same, without measuring; other rows, another test or another version are measured."""
+    rng, asked = np.random.default_rng(8), []
+    score = rng.random(400)
+    value = (rng.random(400) < score).astype(float)
+    judge = JudgeQuality(QualityPolicy(resamples=50))
+    test = Evaluation(
+        rows=1000, positives=500, metrics={"roc_auc": 0.83, "pr_auc": 0.8, "log_loss": 0.5, "brier": 0.17}
+    )
+    first = judge("binary", 1, score, value, test)
+    assert judge("binary", 1, score.copy(), value.copy(), test) is first
+    wrong = value.copy()
+    wrong[:200] = 1 - wrong[:200]
+    for version, values, expected in (
+        (2, value, test),
+        (1, wrong, test),
+        (1, value, test.model_copy(update={"rows": 10})),
+    ):
+        asked.append(judge("binary", version, score, values, expected))
+        assert asked[-1] is not first
+    assert asked[1][0] is Quality.WORSE
+    assert asked[0][1][0].version == 2
