@@ -13,13 +13,16 @@ from services.monitor.api_http.pages.html import join, tag
 from services.monitor.api_http.pages.known_at import known_at_form, known_at_from
 from services.monitor.api_http.pages.plots import figure_text, round_values
 from services.monitor.api_http.pages.words import facts, marked, minute, table, verdict_mark
+from services.monitor.domain.quality.measure import plain
 from tenon.core.tenancy import Scope
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
-    from services.monitor.domain.quality.words import Calibration, QualityReport
+    from services.monitor.domain.quality.words import Calibration, Estimate, QualityReport
 
 _SIZE, _EDGE = 300, 42
+_FAR_OFF = 0.05
+"""What came true this far outside the interval (of the estimate) was not estimated well."""
 
 
 def add_depth_page(pages: APIRouter, use: UseCases) -> None:
@@ -75,16 +78,31 @@ def _estimates(report: QualityReport) -> Markup:
         return Markup()
     rows: list[list[Markup | str]] = [
         [
-            one.metric, f"v{one.version}", figure_text(one.value), f"{figure_text(one.low)} – {figure_text(one.high)}",
-            "–" if one.expected is None else figure_text(one.expected), verdict_mark(one.verdict),
-            "–" if one.realised is None else f"{figure_text(one.realised)} ({one.realised_rows:,} labels)", one.basis.value,
+            one.metric, f"v{one.version}", plain(one.value), f"{plain(one.low)} – {plain(one.high)}",
+            "–" if one.expected is None else plain(one.expected), verdict_mark(one.verdict), _came_true(one), one.basis.value,
         ]
         for one in report.estimates
     ]  # fmt: skip
     head = [("metric", ""), ("version", "n"), ("estimated", "n"), ("between", "n"), ("in the test", "n"), ("verdict", ""),
-            ("came true by now", "n"), ("rests on", "")]  # fmt: skip
+            ("came true", "n"), ("rests on", "")]  # fmt: skip
     title = "Estimated before labels come, beside what came true"
-    return tag("section", tag("h2", title), table(title, head, rows, hidden=True))
+    return tag("section", tag("h2", title), table(title, head, rows, class_="overview", hidden=True))
+
+
+def _came_true(one: Estimate) -> Markup:
+    if one.realised is None:
+        return Markup("–")
+    said = f"{plain(one.realised)} ({one.realised_rows:,} labels)"
+    off = max(one.low - one.realised, one.realised - one.high, 0.0)
+    if off <= _FAR_OFF * abs(one.value):
+        return tag("span", said)
+    return tag(
+        "span",
+        tag("span", "▲ ", aria_hidden="true"),
+        said,
+        tag("span", ", not as estimated", class_="unseen"),
+        class_="bad",
+    )
 
 
 def _calibration(one: Calibration) -> Markup:
@@ -94,10 +112,8 @@ def _calibration(one: Calibration) -> Markup:
     if not one.bins:
         return tag("figure", tag("figcaption", tag("h3", title)), words)
     edges = [edge for part in one.bins for edge in (part.answer, part.low, part.high)]
-    low, high = min(edges), max(edges)
-    if low >= 0 and high <= 1:
-        # Probabilities, nearly always: the whole of what they can be.
-        low, high = 0.0, 1.0
+    values = round_values(min(edges), max(edges), around=True)
+    low, high = values[0], values[-1]
     room = max(high - low, 1e-12)
 
     def place(value: float) -> float:
@@ -110,9 +126,9 @@ def _calibration(one: Calibration) -> Markup:
         return f"{_SIZE - _EDGE - place(value):.1f}"
 
     drawn: list[Markup] = [tag("line", x1=x(low), y1=y(low), x2=x(high), y2=y(high), class_="level")]
-    for value in round_values(low, high):
+    for value in values:
         drawn.append(tag("line", x1=x(low), x2=x(high), y1=y(value), y2=y(value), class_="grid"))
-        drawn.append(tag("text", figure_text(value), x=_EDGE - 5, y=y(value), text_anchor="end"))
+        drawn.append(tag("text", figure_text(value), x=_EDGE - 5, y=y(value), dy="0.35em", text_anchor="end"))
         drawn.append(tag("text", figure_text(value), x=x(value), y=_SIZE - _EDGE + 16, text_anchor="middle"))
     drawn.append(tag("text", "answer", x=_SIZE / 2, y=_SIZE - 6, text_anchor="middle"))
     drawn.append(tag("text", "truth", x=2, y=14))

@@ -132,7 +132,7 @@ def _row(line: Line, now: int, *, fleet: bool) -> list[Markup | str]:
         more = len(verdict.drifted_columns) - 1
         named = tag("code", verdict.drifted_columns[0]) if verdict.drifted_columns else None
         drifted = join(
-            verdict_mark(verdict.drift), tag("br") if named else None, named, f" +{more}" if more > 0 else None
+            verdict_mark(verdict.drift), tag("br") if named else None, named, f" and {more} more" if more > 0 else None
         )
     return [
         *([tag("a", line.tenant, href=tenant_url(line.tenant))] if fleet else []),
@@ -149,7 +149,7 @@ def _row(line: Line, now: int, *, fleet: bool) -> list[Markup | str]:
 
 def _command(text: str) -> Markup:
     """A command to paste, broken between its words only."""
-    return tag("code", [(tag("span", word, class_="w"), " ") for word in text.split()])
+    return tag("code", [(tag("span", word, class_="w"), " ") for word in text.split()], class_="command")
 
 
 def _asked(found: Overview, now: int) -> str:

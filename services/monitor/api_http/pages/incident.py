@@ -130,7 +130,7 @@ def _one(use: UseCases, visit: Visit, tenant: TenantId | None, incident: str, sa
     body = [
         tag("p", said, id="said", role="status", aria_live="polite") if said else Markup(),
         tag("h1", found["title"], class_="long"),
-        facts(severity_mark(found), f"{whose(found)}, since ", when(parse_rfc3339(found["since"]), now), f" · {found['id']}"),
+        facts(severity_mark(found), f"{whose(found)}, began ", when(parse_rfc3339(found["since"]), now), f" · {found['id']}"),
         _listed("What may be behind it", found["causes"]),
         _listed("What to do", found["advice"]),
     ]  # fmt: skip
@@ -171,8 +171,9 @@ def _controls(visit: Visit, here: str, note: dict[str, Any] | None) -> Markup:
             form("acknowledge", text, " ", tag("button", "I am at it", type="submit", class_="main")),
             form("snooze", tag("button", "Tell me no more of it for", type="submit"), " ", snooze),
         ]
-    about = facts(f"It is noted under your name, {visit.person}. Who acknowledges gets no reminders, and hears when it gets worse and when it is over.")  # fmt: skip
-    return tag("section", tag("h2", "Who is at it"), said, tag("div", *forms, class_="review-keys"), about)
+    about = f"It is noted under your name, {visit.person}. Who acknowledges gets no reminders, and hears when it gets worse and when it is over."
+    keys = tag("div", *forms, class_="review-keys")
+    return tag("section", tag("h2", "Who is at it"), said, keys, facts(about) if note is None else None)
 
 
 def _evidence(found: dict[str, Any]) -> Markup:

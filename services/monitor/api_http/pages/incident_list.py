@@ -39,7 +39,7 @@ def _incident(one: dict[str, Any], now: int, tenant: str, csrf: str) -> Markup:
     note, here = one["note"], incident_url(tenant, one["id"])
     return tag(
         "li",
-        severity_mark(one), " ", tag("a", one["title"], href=here), f"{whose(one)}, since ",
+        severity_mark(one), " ", tag("a", one["title"], href=here), f"{whose(one)}, began ",
         when(parse_rfc3339(one["since"]), now), ". ",
         tag("span", "Common to several tenants. ") if one["common"] else None,
         [f"{cause[:1].upper()}{cause[1:]}. " for cause in one["causes"][:2]],

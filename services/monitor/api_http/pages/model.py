@@ -94,8 +94,8 @@ def _top(view: ModelView, now: int) -> list[Markup]:
         ("what to do", todo),
     ]
     review = tag("a", "review labels", href=review_url(report.tenant, report.model))
-    depth = tag("a", "in depth", href=f"{model_url(report.tenant, report.model)}/quality?{_query(view)}")
-    entries += [("quality", depth), ("experts", review)]
+    depth = tag("a", "quality in depth", href=f"{model_url(report.tenant, report.model)}/quality?{_query(view)}")
+    entries.append(("more", join(depth, " · ", review)))
     parts = [tag("h1", marked(report.summary), class_="long"), _facts(*entries), _range(view, report)]
     if view.history is not None:
         parts.append(history_plots(view.history, view.requests))

@@ -172,7 +172,7 @@ class _Scale:
 
 
 def _figure(title: str, drawn: Sequence[Markup], key: list[tuple[str, str]], figures: Markup) -> Markup:
-    legend = [tag("li", tag("i", class_=kind, aria_hidden="true"), tag("code", name)) for kind, name in key]
+    legend = [tag("li", tag("i", class_=kind, aria_hidden="true"), name) for kind, name in key]
     image = tag(
         "svg", *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}; the figures follow as a table"
     )
@@ -269,15 +269,17 @@ def _row(point: Point, name: str, write: Callable[[float], str]) -> list[Markup 
     return [_moment(point.start), tag("code", name), value, between]
 
 
-def round_values(low: float, high: float) -> list[float]:
-    """A few round values between two, ends included where they are round."""
+def round_values(low: float, high: float, *, around: bool = False) -> list[float]:
+    """About five round values between two figures; with `around` the first and the last lie at or beyond them."""
     if not high > low:
-        return [low]
+        return [low, low + 1.0] if around else [low]
     size = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(size))
     step = next(power * number for number in (1, 2, 2.5, 5, 10) if power * number >= size)
-    first = int(low // step) + (0 if low % step == 0 else 1)
-    return [number * step for number in range(first, int(high // step) + 1)]
+    first, last = (
+        (math.floor(low / step), math.ceil(high / step)) if around else (math.ceil(low / step), math.floor(high / step))
+    )
+    return [number * step for number in range(first, last + 1)]
 
 
 def _moment(moment: int) -> str:

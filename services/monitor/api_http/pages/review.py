@@ -105,7 +105,7 @@ def _query(said: str) -> str:
 def _item(item: ReviewItem, judge: Judge, now: int) -> Markup:
     said = [name for name in item.columns if not is_history(name)]
     history = [name for name in item.columns if is_history(name)]
-    known = "no label yet" if item.label is None else f"its label says {judge.word(item.label)}"
+    known = "no label yet" if item.label is None else judge.word(item.label)
     answer = f"{plain(item.score)}" + (" probability of yes" if judge.binary else "")
     return tag(
         "section",

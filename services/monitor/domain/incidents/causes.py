@@ -60,4 +60,5 @@ def _release_sentence(release: Release, since: int) -> str:
     stable = next((track.version for track in release.tracks if track.role == "stable"), None)
     what = f"version {stable} stable" if stable is not None else "nothing served"
     when = "in the window that shows it first" if release.made_at >= since else "shortly before"
-    return f"release {release.revision} ({release.action}: {what}) was made at {rfc3339(release.made_at)[:16]}Z, {when}"
+    made = rfc3339(release.made_at)[:16].replace("T", " ")
+    return f"release {release.revision} ({release.action}: {what}) was made at {made} UTC, {when}"

@@ -279,7 +279,7 @@ def test_quality_in_depth_is_drawn() -> None:
         "the errors grew",
         "a&amp;b",
         "a note",
-        "0.65 – 0.75",
+        "0.650 – 0.750",
     ):
         assert words in body
 
