@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tenon.cli import exits
+from tenon.cli.commands.incidents import incidents
 from tenon.cli.context import SuggestingGroup, data_option, json_option, open_client, tenant_option
 from tenon.cli.failures import BadFile, Stop
 from tenon.cli.output import Output, count, plain
@@ -36,6 +37,9 @@ _BY = click.option(
 @click.group(cls=SuggestingGroup)
 def monitor() -> None:
     """Watch models: all of them, one of them over time, a month of them."""
+
+
+monitor.add_command(incidents)
 
 
 @monitor.command()
@@ -127,10 +131,12 @@ def drift(output: Output, model: str, last: str | None, by: str | None, known_at
             ["from", "version", "predictions", *shown],
             [[_minute(one["start"]), f"v{one['version']}", one["predictions"], *(_effect(one, name) for name in shown)]
              for one in found["buckets"] if one["predictions"]],
-            right=("predictions", *shown), title=f"drift of {model}: share of rows elsewhere than in training (! = drift, ~ = as in the same season or weekdays before)",
+            right=("predictions", *shown), title=f"drift of {model}: share of rows elsewhere than in training (! = drift, ~ = as in the same season or weekdays before, — = too few rows)",
         )  # fmt: skip
         _say_releases(output, found)
         left = f", {len(names) - len(shown)} more with --json" if len(names) > len(shown) else ""
+        if found["releases"]:
+            output.line()
         output.line(f"{count(len(names), 'column')}, the worst first{left}")
     if check:
         judged = [one for one in found["buckets"] if any(c["verdict"] != "not_enough_evidence" for c in one["columns"])]
@@ -156,6 +162,9 @@ def quality(output: Output, model: str, last: str | None, by: str | None, known_
     ]
     if output.json:
         output.result("monitor-quality", found)
+    elif not rows:
+        output.line(f"the quality of {model} cannot be judged: no stretch of the window has labels enough")
+        _say_how_to_label(output, found)
     else:
         output.table(
             ["from", "version", "labels", found["metric"] or "value", "95 % interval", "in the test", "verdict"],
@@ -166,6 +175,8 @@ def quality(output: Output, model: str, last: str | None, by: str | None, known_
             right=("labels", found["metric"] or "value", "in the test"), title=f"quality of {model}",
         )  # fmt: skip
         _say_releases(output, found)
+        if found["releases"]:
+            output.line()
         empty = sum(bool(one["predictions"]) for one in found["buckets"]) - len(rows)
         output.line(f"{count(len(rows), 'bucket')} judged" + (f", {empty} with too few labels" if empty > 0 else ""))
     if check and rows and rows[-1][1]["verdict"] == "worse":
@@ -195,6 +206,8 @@ def labels(
         right=("predictions", "labels", "labelled"), title=f"labels of {model}",
     )  # fmt: skip
     labelled, all_rows = sum(one["labels"] for one in buckets), sum(one["predictions"] for one in buckets)
+    if all_rows and not labelled:
+        _say_how_to_label(output, found)
     output.line(f"{labelled:,} of {count(all_rows, 'prediction')} labelled")
 
 
@@ -307,7 +320,16 @@ def _effect(bucket: dict[str, Any], name: str) -> str:
     return f"{sign}{100 * one.get('moved', one['effect']):.0f} %"
 
 
+def _say_how_to_label(output: Output, found: dict[str, Any]) -> None:
+    model, tenant = found["model"], found["tenant"]
+    output.say(
+        f"`tenon labels {model} FILE --tenant {tenant}` sends true values, `tenon labels review {model} --tenant {tenant}` asks an expert"
+    )
+
+
 def _say_releases(output: Output, found: dict[str, Any]) -> None:
+    if found["releases"]:
+        output.line("\nreleases:")
     for one in found["releases"]:
         why = f" ({one['reason']})" if one["reason"] else ""
         output.line(f"{_minute(one['made_at'])}  {one['action']}: {_serves(one)}, by {one['made_by']}{why}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from services.monitor.domain.model import Drift, Quality, Window
 from tenon.core.errors import Invalid, NotFound, Place
-from tenon.core.timestamps import micros_from_datetime
+from tenon.core.timestamps import micros_from_datetime, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,8 @@ class TellMonth:
         """The month of every model. Where nothing was answered then, events that lie in it count (a replay)."""
         window, now = month_window(month), self._now()
         if window.start > now:
-            raise Invalid("TIME_INVALID", f"{month} has not begun", place=Place(field="month"))
+            newest = f"the newest month is {rfc3339(now)[:7]}"
+            raise Invalid("TIME_INVALID", f"{month} has not begun", place=Place(field="month"), hint=newest)
         models, silent = [], []
         for seen in self._log.seen(tenant):
             told = self._of_model(tenant, seen.model, month)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tenon.cli.conftest import Run
+from tests.unit.tenon.cli.fake_monitor import history
 from tests.unit.tenon.cli.fake_platform import FakePlatform
 
 
@@ -33,6 +34,21 @@ def test_one_model_over_time(run: Run, example: FakePlatform) -> None:
     assert "0.5800 … 0.6200" in quality.out
     assert run("monitor", "quality", "returned", "--check").code == 1
     assert run("monitor", "labels", "returned").out.splitlines()[-1] == "300 of 400 predictions labelled"
+
+
+def test_without_labels_it_says_how_to_send_some(
+    run: Run, example: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No empty table: that nothing can be judged, and the two ways to labels."""
+    empty = history()
+    for bucket in empty["buckets"]:
+        bucket["quality"], bucket["labels"] = [], 0
+    monkeypatch.setattr("tests.unit.tenon.cli.fake_platform.history", lambda: empty)
+    for command, last in (("quality", "labels enough"), ("labels", "0 of 400 predictions labelled")):
+        shown = run("monitor", command, "returned")
+        assert last in shown.out
+        assert "tenon labels returned FILE --tenant shop" in shown.err
+        assert "95 % interval" not in shown.out
 
 
 def test_the_month_is_a_file(run: Run, example: FakePlatform, clean: Path) -> None:
