@@ -214,3 +214,64 @@ def test_other_tenants_see_nothing(served: Platform) -> None:
         assert shop.json()["reason"] == nowhere.json()["reason"]
         assert shop.json()["error"].replace(TENANT, "nowhere") == nowhere.json()["error"]
         assert served.ask(service, "GET", f"/v1/tenants/{TENANT}/{path}").status_code == 401
+
+
+def test_a_changed_view_leaves_a_served_model_alone(served: Platform, tmp_path: Path) -> None:
+    """While another definition is computed and takes its place, the model answers on the one it was trained on, with the
+    same bits and no fallback; the next version has the new one, and after a rollback the old one answers as it did."""
+    asked = ("customer=c7", "basket=60", "express=true", "country=ch", "placed_at=2024-04-09T12:00:00Z")
+    before = predict(served, *asked)
+    # The same names, another meaning: only baskets of one country count.
+    changed = SPECS.replace(
+        "{column: basket, functions: [mean, max], windows: [30d]}",
+        "{column: basket, functions: [mean, max], windows: [30d], as: basket, where: {country: {in: [at]}}}",
+    )
+    assert changed != SPECS
+    (tmp_path / "specs.yaml").write_text(f"kind: Tenant\nname: {TENANT}\n---\n{changed}")
+    served.result("apply", "-f", str(tmp_path / "specs.yaml"))
+
+    def same() -> None:
+        now = predict(served, *asked)
+        assert {**now, "prediction_id": ""} == {**before, "prediction_id": ""}
+
+    def serves_the_new() -> bool:
+        same()
+        shown = served.result("features", "show", "customer_history", "--tenant", TENANT)
+        return bool(shown["revision"] == 2 and shown["online"] and shown["online"]["serves_this_revision"])
+
+    eventually(serves_the_new, "the new definition is online")
+    same()
+    served.result("train", "will_return", "--wait", "--tenant", TENANT)
+    served.result("release", "set", "will_return", "--stable", "2", "--tenant", TENANT)
+    after = predict(served, *asked)
+    assert (after["model_version"], after["fallback"]) == (2, [])
+    served.result("release", "rollback", "will_return", "--tenant", TENANT)
+    same()
+
+
+def test_somebody_is_forgotten_everywhere(served: Platform) -> None:
+    """Rows leave the lake, and with them training sets that read them and what is online; who was not named stays."""
+    made = served.result("features", "training-sets", "--tenant", TENANT)["training_sets"]
+    assert made
+    assert [one["erased"] for one in made] == [None] * len(made)
+    done = served.result("erase", "--key", "customer=c7", "--tenant", TENANT, "--yes")
+    rows = done["datasets"]["orders"]["rows"]
+    assert rows > 0
+
+    def all_erased() -> bool:
+        found = served.result("features", "training-sets", "--tenant", TENANT)["training_sets"]
+        return all(one["erased"] and one["erased"]["rows"] == rows for one in found)
+
+    eventually(all_erased, "the training sets are erased")
+    assert not list((served.blobs() / f"features/{TENANT}/training").glob("*.parquet"))
+
+    def status(customer: str) -> str:
+        words = ("customer_history", "--key", f"customer={customer}", "--at", "2024-04-09T12:00:00Z")
+        answer = served.result("features", "get", *words, "--tenant", TENANT)["rows"][0]
+        return str(answer["values"]["customer_history.count_30d"]["status"])
+
+    eventually(lambda: status("c7") == "UNKNOWN_ENTITY", "nobody knows c7 online")
+    assert status("c8") == "PRESENT"
+    assert (
+        served.result("erase", "--key", "customer=c7", "--tenant", TENANT, "--yes")["datasets"]["orders"]["rows"] == 0
+    )

@@ -131,10 +131,10 @@ class FakeLake:
         ]  # fmt: skip
         return pl.concat(gone) if gone else commits[0].head(0).select(*keys, pl.lit(0).alias(REPLACED_IN))
 
-    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
+    def count_removed(self, table: LakeTable, version: int) -> int | None:
         """See `ports.Lake`."""
-        names = list(table.spec.primary_key)
-        return self.commits[table.uri][table.version].join(keys, on=names, how="semi").height
+        removed = self.read_removed(table, version)
+        return self.commits[table.uri][version].join(removed, on=table.spec.primary_key, how="semi").height
 
     def read_replaced(self, table: LakeTable, columns: Sequence[str]) -> pl.DataFrame:
         """See `ports.Lake`: a row that the next commit has otherwise was replaced by it."""

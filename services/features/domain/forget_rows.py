@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import polars as pl
 
@@ -81,18 +80,16 @@ class ForgetRows:
             if training_set.erased is not None or version is None or version >= table.version:
                 continue
             if version not in reasons:
-                reasons[version] = self._reason(replace(table, version=version), removed)
+                reasons[version] = self._reason(table, version, removed)
             if (why := reasons[version]) is not None:
                 self._files.erase(tenant, training_set, why)
                 erased.append(training_set)
         return erased
 
-    def _reason(self, table: LakeTable, removed: pl.DataFrame) -> ErasedBy | None:
-        """Why what was made from a table at a version has to go; None where it had none of the removed rows."""
-        later = removed.filter(pl.col(REPLACED_IN) > table.version)
-        if later.is_empty():
-            return None
-        rows = self._lake.count_present(table, later.select(table.spec.primary_key).unique())
+    def _reason(self, table: LakeTable, version: int, removed: pl.DataFrame) -> ErasedBy | None:
+        """Why what was made from a version of a table has to go; None where that had none of the removed rows."""
+        later = removed.filter(pl.col(REPLACED_IN) > version)
+        rows = 0 if later.is_empty() else self._lake.count_removed(table, version)
         if rows == 0:
             return None
         return ErasedBy(table.spec.name, int(later.select(pl.col(REPLACED_IN).max()).item()), rows, self._now())

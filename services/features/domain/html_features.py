@@ -140,7 +140,7 @@ def _over_time(one: FeatureStatistics, starts: list[int]) -> str:
 def _files(lineage: Lineage) -> str:
     rows = "".join(
         f'<tr><td class="name">{escape(file.name)}</td><td class="n">{file.rows:,}</td><td class="n">{file.table_version}</td>'
-        f"<td>{_day(file.committed_at)}</td><td><code>{escape(file.sha256[:12])}</code></td><td><code>{escape(file.batch_id)}</code></td></tr>"
+        f"<td><nobr>{_day(file.committed_at)}</nobr></td><td><code>{escape(file.sha256[:12])}</code></td><td><code>{escape(file.batch_id)}</code></td></tr>"
         for file in lineage.files[:MAX_FILES]
     )
     if not rows:

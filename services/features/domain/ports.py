@@ -102,8 +102,8 @@ class Lake(Protocol):
         """The primary keys of the rows that were removed after version `since`, with the version in `REPLACED_IN`."""
         ...
 
-    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
-        """How many of the primary keys the table has at its version; None when that version cannot be read any more."""
+    def count_removed(self, table: LakeTable, version: int) -> int | None:
+        """Of the rows that were removed after `version`, how many the table had then; None when nobody can tell."""
         ...
 
     def version_at(self, table: LakeTable, as_of: int | None) -> int:

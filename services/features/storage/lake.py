@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -29,6 +28,8 @@ _DTYPES: dict[ColumnType, pl.DataType] = {
 _CHANGED = ("num_target_rows_updated", "num_target_rows_deleted", "num_deleted_rows")
 """In a commit's figures: rows that it replaced or removed."""
 _COMMITS_KNOWN = 1000
+_BATCH, _COMMIT_BATCH = "_batch_id", "tenon.batch_id"
+"""What ingest writes beside each row, and to each commit."""
 _YEAR_ONE = -62_135_596_800_000_000
 
 
@@ -115,20 +116,26 @@ class DeltaLake:
         empty = {name: _dtype(table.spec, name) for name in keys} | {REPLACED_IN: pl.Int64}
         return pl.concat(found) if found else pl.DataFrame(schema=empty)
 
-    def count_present(self, table: LakeTable, keys: pl.DataFrame) -> int | None:
-        """See `ports.Lake`: of a version whose files were cleaned up nothing can be told."""
-        names = list(table.spec.primary_key)
-        wanted = keys.select(pl.col(name).cast(_dtype(table.spec, name)) for name in names).lazy()
-        options = self._blobs.storage_options()
+    def count_removed(self, table: LakeTable, version: int) -> int | None:
+        """See `ports.Lake`. Files of that version may be gone, so the change feed tells: of each removed row what it was
+        when it was first changed after `version`, and the log, which commit brought the batch that this came with."""
+        keys = list(table.spec.primary_key)
+        found = [rows for rows in self._old_rows(table, keys, version) if _BATCH in rows.columns]
+        if not found:
+            return None
+        rows = pl.concat([rows.select(*keys, _BATCH, "_change_type", "_commit_version") for rows in found])
+        rows = rows.filter(pl.col("_commit_version") > version).sort("_commit_version")
+        removed = rows.filter(pl.col("_change_type") == "delete").select(keys).unique()
+        first = rows.join(removed, on=keys, how="semi").unique(keys, keep="first", maintain_order=True)
         try:
-            files = DeltaTable(table.uri, version=table.version, storage_options=options).file_uris()
-        except (DeltaError, OSError):
+            delta = DeltaTable(table.uri, version=table.version, storage_options=self._blobs.storage_options())
+            came = {entry[_COMMIT_BATCH]: int(entry["version"]) for entry in delta.history() if _COMMIT_BATCH in entry}
+        except (DeltaError, OSError) as err:
+            raise Unavailable("LAKE_UNAVAILABLE", f"the commits of {table.spec.name!r} cannot be read") from err
+        versions = [came.get(batch) for batch in first[_BATCH].to_list()]
+        if None in versions:
             return None
-        local = urlsplit(table.uri).scheme in ("", "file")
-        if not all(Path(unquote(uri)).exists() if local else self._blobs.exists(self._blobs.key(uri)) for uri in files):
-            return None
-        query = self._scan(table, names).select(names).join(wanted, on=names, how="semi").select(pl.len())
-        return int(self._collect(table, query).item())
+        return sum(1 for brought in versions if brought is not None and brought <= version)
 
     def _old_rows(self, table: LakeTable, columns: Sequence[str], since: int) -> list[pl.DataFrame]:
         """The change feed's rows that were replaced or removed, from the commits after version `since`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from services.features.domain.build_online import BuildOnline
 from services.features.domain.build_training_set import BuildTrainingSet
@@ -84,6 +84,7 @@ class OnDisk:
     """Delta tables and Parquet files."""
 
     folder: Path
+    batch: str = "b0"
 
     def __post_init__(self) -> None:
         self.blobs = open_blobs(self.folder.as_uri())
@@ -94,9 +95,24 @@ class OnDisk:
 
     def commit(self, dataset: str, *numbers: int) -> None:
         write_deltalake(
-            self.uri(dataset), frame(dataset, *numbers), mode="append",
-            configuration={"delta.enableChangeDataFeed": "true"},
+            self.uri(dataset), self.brought(dataset, *numbers), mode="append",
+            configuration={"delta.enableChangeDataFeed": "true"}, commit_properties=self.says(),
         )  # fmt: skip
+
+    def correct(self, dataset: str, *numbers: int) -> None:
+        rows = self.brought(dataset, *numbers).with_columns(pl.lit("p9").alias("who"))
+        merge = DeltaTable(self.uri(dataset)).merge(
+            rows, "t.id = s.id", source_alias="s", target_alias="t", commit_properties=self.says()
+        )
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    def brought(self, dataset: str, *numbers: int) -> pl.DataFrame:
+        """As ingest writes rows: with the batch that brought them."""
+        self.batch = f"b{int(self.batch[1:]) + 1}"
+        return frame(dataset, *numbers).with_columns(pl.lit(self.batch).alias("_batch_id"))
+
+    def says(self) -> CommitProperties:
+        return CommitProperties(custom_metadata={"tenon.batch_id": self.batch})
 
     def erase(self, dataset: str, *numbers: int) -> None:
         DeltaTable(self.uri(dataset)).delete(f"id IN ({', '.join(str(n) for n in numbers)})")
@@ -309,18 +325,44 @@ def test_files_that_are_put_back(tmp_path: Path) -> None:
     assert storage.rows_of(made) is None
 
 
-def test_a_version_that_was_cleaned_up(tmp_path: Path) -> None:
-    """Where nobody can tell any more which rows a version had, what was made from it goes, and says that."""
+def vacuum(storage: OnDisk, dataset: str) -> None:
+    """Nothing but the newest version can be read any more."""
+    DeltaTable(storage.uri(dataset)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+
+
+def test_versions_that_were_cleaned_up(tmp_path: Path) -> None:
+    """Which rows a version had is told by the change feed: what came after it was made does not concern a training set,
+    what was corrected after it does."""
+    storage = OnDisk(tmp_path)
+    world = World(storage)
+    first = world.build("history")
+    storage.commit("visits", 13)
+    second = world.build("history")
+    storage.correct("visits", 10, 13)
+    storage.erase("visits", 13)
+    vacuum(storage, "visits")
+    assert world.forget.forget(NORTH, "visits") == [second]
+    storage.commit("visits", 13)
+    storage.erase("visits", 10, 11)
+    vacuum(storage, "visits")
+    assert world.forget.forget(NORTH, "visits") == [first]
+    whys = [world.record(one).erased for one in (first, second)]
+    assert [why.rows for why in whys if why is not None] == [2, 1]
+    assert storage.rows_of(world.build("history")) == [1, 2, 3]
+
+
+def test_nobody_can_tell(tmp_path: Path) -> None:
+    """Of rows that no commit says to have brought, all that was made before they were erased goes, and says that."""
     storage = OnDisk(tmp_path)
     world = World(storage)
     made = world.build("history")
-    storage.erase("visits", 12)
-    DeltaTable(storage.uri("visits")).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    storage.says = CommitProperties  # type: ignore[method-assign]
+    storage.commit("visits", 13)
+    storage.erase("visits", 13)
     assert world.forget.forget(NORTH, "visits") == [made]
     why = world.record(made).erased
     assert why is not None
     assert why.rows is None
-    assert storage.rows_of(world.build("history")) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("cut", ["delete", "put_bytes"])
