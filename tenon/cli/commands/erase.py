@@ -49,15 +49,23 @@ def erase(
         output.line("nothing was done; --yes does it, and nothing brings it back")
         return
     body = {"key": {column: value}}
+    # What waits for its commit is in no table yet.
+    fresh = {
+        name: client.post("features", path_of("tenants", owner, "datasets", name, "events", "withdraw"),
+                          {"column": column, "value": value})["withdrawn"]
+        for name in datasets
+    }  # fmt: skip
     removed = {
         name: client.post("ingest", path_of("tenants", owner, "datasets", name, "erasures"), body, deadline=_SECONDS)
         for name in datasets
     }
     models = client.post("monitor", path_of("tenants", owner, "erasures"), body, deadline=_SECONDS)["models"]
     if output.json:
-        output.result("erasure", {"tenant": owner, "done": True, "datasets": removed, "models": models})
+        output.result(
+            "erasure", {"tenant": owner, "done": True, "datasets": removed, "pushed": fresh, "models": models}
+        )
         return
-    _tell(output, removed, models)
+    _tell(output, removed, fresh, models)
 
 
 def _with_column(datasets: list[dict[str, Any]], column: str, named: tuple[str, ...]) -> list[str]:
@@ -74,8 +82,9 @@ def _with_column(datasets: list[dict[str, Any]], column: str, named: tuple[str, 
     return found
 
 
-def _tell(output: Output, removed: dict[str, Any], models: list[dict[str, Any]]) -> None:
-    rows = [[name, count(one["rows"], "row"), None] for name, one in removed.items()]
+def _tell(output: Output, removed: dict[str, Any], fresh: dict[str, int], models: list[dict[str, Any]]) -> None:
+    rows = [[name, count(one["rows"], "row"), f"{count(fresh[name], 'pushed row')} withdrawn" if fresh[name] else None]
+            for name, one in removed.items()]  # fmt: skip
     rows += [
         [f"predictions of {one['model']}", count(one["rows"], "row"),
          f"{count(one['labels'], 'label')}; answered by version {', '.join(map(str, one['versions'])) or '—'}"]

@@ -126,6 +126,7 @@ class FakePlatform:
             ("POST", r"/v1/tenants/([^/]+)/online-features", lambda _: online_features(body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/events", lambda _t, _d: pushed_events(body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/erasures", lambda _t, d: erased_rows(d, body)),
+            ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/events/withdraw", lambda _t, _d: {"withdrawn": int(body["value"] == "9")}),
             ("POST", r"/v1/tenants/([^/]+)/erasures", lambda _: erased_predictions()),
             ("PUT", r"/v1/tenants/([^/]+)/(datasets|feature-views|models|monitors)/([^/]+)", lambda t, f, n: self._put(t, f, n, body)),
             ("POST", r"/v1/tenants/([^/]+)/datasets/([^/]+)/files", lambda t, d: self._load(t, d, query, body)),

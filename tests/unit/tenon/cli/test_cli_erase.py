@@ -27,6 +27,7 @@ def test_somebody_is_forgotten(run: Run, example: FakePlatform) -> None:
         ["predictions", "of", "returned", "2", "rows", "1", "label;", "answered", "by", "version", "1,", "3"],
     ]
     assert "kept as it came: orders.csv (batch b1)" in found.out
+    assert "1 pushed row withdrawn" in run("erase", "--key", "customer=9", "--yes").out
     said = json.loads(run("erase", "--key", "customer=8", "--dataset", "orders", "--yes", "--json").out)
     assert (said["done"], said["datasets"]["orders"]["rows"]) == (True, 0)
 
