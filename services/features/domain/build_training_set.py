@@ -32,8 +32,8 @@ MEMORY = 2 << 30
 """About how much memory a training set may take; a larger one is made through files."""
 _SHARE = 4
 _ATTEMPTS = 3
-FORMAT = 4
-"""Counted up when the same inputs would give another file."""
+FORMAT = 5
+"""Counted up when the same inputs would give another file, or a record beside it that programs before could not read."""
 
 
 class BuildTrainingSet:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tenon.core.tenancy import TenantId
 from tenon.kit.blobs import BlobStore
 
 _ROW_GROUP = 131_072
+_SAID = {one.name for one in fields(TrainingSet)}
 _CHECKED = "features/_checked/"
 """No tenant is called so."""
 
@@ -96,7 +97,8 @@ class BlobTrainingFiles:
         )
 
     def _described(self, tenant: TenantId, data: bytes) -> TrainingSet:
-        said = json.loads(data)
+        # A later version of this program may say more.
+        said = {name: value for name, value in json.loads(data).items() if name in _SAID}
         said["uri"] = self._blobs.uri(f"{_key(tenant, said['fingerprint'])}.parquet")
         said["columns"] = tuple(said.get("columns", ()))
         said["erased"] = ErasedBy(**said["erased"]) if said.get("erased") else None

@@ -386,8 +386,8 @@ def test_cut_off_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut
     assert storage.rows_of(made) is None
 
 
-def test_records_of_earlier_versions(tmp_path: Path) -> None:
-    """A training set that was made before its record said what it was made of is found, too."""
+def test_records_of_earlier_and_later_versions(tmp_path: Path) -> None:
+    """A training set that was made before its record said what it was made of is found, and one whose record says more."""
     storage = OnDisk(tmp_path)
     world = World(storage)
     made = world.build("history")
@@ -395,6 +395,7 @@ def test_records_of_earlier_versions(tmp_path: Path) -> None:
     said = json.loads(storage.blobs.get_bytes(key))
     for name in ("spine", "columns", "made_at", "erased"):
         del said[name]
+    said["tomorrow"] = {"who": "knows"}
     storage.blobs.put_bytes(key, json.dumps(said).encode())
     for name in ("stays", "visits"):
         storage.blobs.delete(f"features/_checked/{NORTH}/{name}.json")
