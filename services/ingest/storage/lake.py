@@ -184,12 +184,10 @@ def _places_of(table: DeltaTable, column: str, value: str | int) -> pl.DataFrame
 
 
 def _at_places(found: pl.DataFrame) -> str:
-    """The predicate stands in the table's log for good, so it names nothing of the rows' content."""
-    parts = found.group_by("_batch_id").agg("_line").sort("_batch_id")
-    return " OR ".join(
-        f'("_batch_id" = \'{batch}\' AND "_line" IN ({", ".join(map(str, lines))}))'
-        for batch, lines in parts.iter_rows()
-    )
+    """The predicate stands in the table's log for good, so it names nothing of the rows' content. One list, however many
+    batches there are: a thousand terms joined by OR take 20 seconds, and more of them the process."""
+    places = ", ".join(f"'{batch}:{line}'" for batch, line in found.sort("_batch_id", "_line").iter_rows())
+    return f'concat("_batch_id", \':\', CAST("_line" AS VARCHAR)) IN ({places})'
 
 
 def _prunes(spec: DatasetSpec, rows: int) -> bool:
