@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tenon.core.errors import Invalid, Place
@@ -92,7 +93,7 @@ class PlannedFeature:
         return isinstance(self.compiled, Window) and self.compiled.texts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """A compiled feature view. `digest` changes with anything that could change a value or its stored form.
 
@@ -114,6 +115,15 @@ class Plan:
     def longest_window(self) -> int:
         """The longest window of any feature, in microseconds."""
         return max(f.compiled.window for f in self.features if isinstance(f.compiled, Window))
+
+    @cached_property
+    def text_features(self) -> list[tuple[int, int]]:
+        """Of the features whose values are texts, the place and the column."""
+        return [
+            (place, f.compiled.column)
+            for place, f in enumerate(self.features)
+            if isinstance(f.compiled, Window) and f.compiled.texts
+        ]
 
     @property
     def source_columns(self) -> list[str]:

@@ -14,7 +14,7 @@ from tenon.core.errors import Unavailable
 from tenon.windows.blob import texts_of
 from tenon.windows.events import FloatArray, IntArray
 from tenon.windows.held import HeldBlobs
-from tenon.windows.program import Answer, Window
+from tenon.windows.program import Answer
 
 Shown = float | str | None
 """A value as people and JSON see it; None is missing."""
@@ -43,11 +43,7 @@ class TextTable:
 def place_texts(plan: Plan, answer: Answer, blobs: HeldBlobs, rows: IntArray, table: TextTable) -> None:
     """Put places of the answer's table where the kernel gave those of a row's own blob (`rows` says which). Raises `Unavailable` where a blob
     does not have them."""
-    features = [
-        (place, f.compiled.column)
-        for place, f in enumerate(plan.features)
-        if isinstance(f.compiled, Window) and f.is_text
-    ]
+    features = plan.text_features
     if not features:
         return
     for row in np.flatnonzero(~np.isnan(answer.values[[place for place, _ in features]]).all(axis=0)).tolist():

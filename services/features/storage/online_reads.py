@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,16 @@ _SURELY_SHORT = LONG_ENTITY // 4
 _DAMAGE_IS_KNOWN_SECONDS = 3600
 
 
+@dataclass(slots=True)
+class _Believed:
+    """What was last seen to be served of a view, and what all keys of its plan begin with."""
+
+    pointer: bytes
+    state: OnlineState
+    base: bytes
+    plan: Plan | None = None
+
+
 class OnlineReads:
     """What a lookup needs of `ports.OnlineStore`."""
 
@@ -45,7 +56,7 @@ class OnlineReads:
         self._reader, self._writer, self._cut_at = reader, writer, cut_at
         self.mget = BlobMget(reader)
         self._plans: dict[tuple[TenantId, str, str], Plan] = {}
-        self._serving: dict[tuple[TenantId, str], tuple[bytes, OnlineState]] = {}
+        self._serving: dict[tuple[TenantId, str], _Believed] = {}
 
     def check(self) -> str | None:
         """What is wrong with the store, or None; for readiness."""
@@ -69,38 +80,40 @@ class OnlineReads:
     ) -> dict[str, ServedView | None] | None:
         """One MGET; None when it showed that another plan is served than was believed."""
         groups: list[Group] = [(b"", [served_as(tenant, view) for view in views])]
-        wanted: dict[str, tuple[Plan, list[str]]] = {}
+        wanted: list[tuple[_Believed, Plan, list[str]] | None] = []
         # Views of the same entity name the same.
         by_entity: dict[Any, tuple[list[str], list[Any]]] = {}
         for view in views:
             believed = self._serving.get((tenant, view))
-            if believed is None:
+            if believed is None or (plan := self._plan_of(tenant, view, believed)) is None:
+                wanted.append(None)
                 continue
-            plan = self._plan(tenant, view, believed[1].plan_digest)
-            if plan is not None:
-                if (named := by_entity.get(plan.entity)) is None:
-                    names = entities(plan)
-                    named = by_entity[plan.entity] = names, _parts(names)
-                wanted[view] = (plan, named[0])
-                groups.append((base(tenant, view, plan.digest), named[1]))
+            if (named := by_entity.get(plan.entity)) is None:
+                names = entities(plan)
+                named = by_entity[plan.entity] = names, _parts(names)
+            wanted.append((believed, plan, named[0]))
+            groups.append((believed.base, named[1]))
         found = self.mget(groups)
         served: dict[str, ServedView | None] = {}
         offset, agreed = len(views), True
         for place, view in enumerate(views):
-            state = self._remember(tenant, view, found[place])
+            pointer, of_it = found[place], wanted[place]
+            count = 0 if of_it is None else len(of_it[2])
+            if of_it is not None and of_it[0].pointer == pointer:
+                state: OnlineState | None = of_it[0].state
+            else:
+                state = self._remember(tenant, view, pointer)
             if state is None:
                 served[view] = None
-            elif view not in wanted or wanted[view][0].digest != state.plan_digest:
+            elif of_it is None or of_it[1].digest != state.plan_digest:
                 agreed = False
             else:
-                plan, names = wanted[view]
-                held = found.part(offset, len(names))
+                believed, plan, names = of_it
+                held = found.part(offset, count)
                 if by_entity[plan.entity][1] is not names:
                     held = HeldBlobs.of([_checked(data, name) for name, data in zip(names, held, strict=True)])
-                served[view] = ServedView(
-                    plan, state, held, partial(self._chunks, base(tenant, view, plan.digest) + b"~")
-                )
-            offset += len(wanted[view][1]) if view in wanted else 0
+                served[view] = ServedView(plan, state, held, partial(self._chunks, believed.base + b"~"))
+            offset += count
         return served if agreed else None
 
     def _chunks(self, before: bytes, names: Sequence[bytes]) -> list[bytes | None]:
@@ -131,14 +144,19 @@ class OnlineReads:
             self._serving.pop((tenant, view), None)
             return None
         believed = self._serving.get((tenant, view))
-        if believed is not None and believed[0] == pointer:
-            return believed[1]
+        if believed is not None and believed.pointer == pointer:
+            return believed.state
         if (state := _state_in(pointer)) is None:
             # Written by another version of the program: rebuilt as if nothing were there.
             log.warning("online state is unreadable", view=view)
             return None
-        self._serving[tenant, view] = (pointer, state)
+        self._serving[tenant, view] = _Believed(pointer, state, base(tenant, view, state.plan_digest))
         return state
+
+    def _plan_of(self, tenant: TenantId, view: str, believed: _Believed) -> Plan | None:
+        if believed.plan is None:
+            believed.plan = self._plan(tenant, view, believed.state.plan_digest)
+        return believed.plan
 
     def _plan(self, tenant: TenantId, view: str, digest: str) -> Plan | None:
         plan = self._plans.get((tenant, view, digest))
