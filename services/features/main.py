@@ -40,7 +40,7 @@ from tenon.kit.grpc import Servicer, create_server
 from tenon.kit.grpc_client import open_channel
 from tenon.kit.http import create_app
 from tenon.kit.migrating import open_service_database
-from tenon.kit.process import run_service, starting
+from tenon.kit.process import Periodic, run_service, starting
 from tenon.kit.redis import connect
 from tenon.kit.sql import database_problem
 from tenon.kit.telemetry import configure_telemetry
@@ -49,6 +49,7 @@ SERVICE = "features"
 MIGRATIONS = "services.features.migrations"
 _LOOK_UP = "/tenon.api.features.v1.FeatureService/GetOnlineFeatures"
 _AT_ONCE_SECONDS = 0.05
+_PUSH_AGAIN_SECONDS = 1.0
 
 
 def main() -> None:
@@ -139,6 +140,7 @@ def main() -> None:
         background=[
             authenticator.background,
             Builder(builds, requests, settings.features_reconcile_seconds, forget),
+            Periodic("push-again", pushing.push_again, _PUSH_AGAIN_SECONDS),
             Consumer(settings.redis_url, DATASET_COMMITTED, SERVICE, DatasetCommittedHandler(builds, forget)),
         ],
         on_stop=[database.close],

@@ -164,6 +164,7 @@ def test_a_service_brings_back_what_redis_lost(tmp_path: Path, server: RedisServ
 
         ingest.commit("north", "d", lake_frame(DATASET, rows(0, 6000, 1)))
         url, headers = "/v1/tenants/north/feature-views/v", {"authorization": f"Bearer {ADMIN_KEY}"}
+        push = "/v1/tenants/north/datasets/d/events"
         environment = {
             "TENON_REDIS_URL": server.url,
             "TENON_BLOB_URL": (tmp_path / "blobs").as_uri(),
@@ -185,9 +186,17 @@ def test_a_service_brings_back_what_redis_lost(tmp_path: Path, server: RedisServ
             corrected = [row | {"x": 5} if n % 3 else row for n, row in enumerate(rows(0, 6000, 1))]
             ingest.commit("north", "d", lake_frame(DATASET, corrected), replace=True)
             wait_for(2)
+            fresh = {"id": 10**6, "at": (start + timedelta(hours=1)).isoformat(), "who": "fresh", "x": 7}
+            pushed = httpx.post(service.http + push, json={"rows": [fresh]}, headers=headers, trust_env=False)
+            assert pushed.json()["accepted"] == 1
             server.lose_the_last()
             wait_for(2)
             online_values, offline_values = both_ways(service.grpc, asked, deadline=time.monotonic() + 60)
             assert online_values == offline_values
             with connect(server.url) as redis:
                 assert any(redis.scan_iter("*~*"))
+                # What was pushed a moment before is given to the new Redis again.
+                deadline = time.monotonic() + 30
+                while not any(redis.scan_iter("*=fresh")):
+                    assert time.monotonic() < deadline, service.log.read_text()[-3000:]
+                    time.sleep(0.05)

@@ -315,6 +315,11 @@ class FakePushedRows:
 
     rows: dict[tuple[TenantId, str], dict[int, bytes]] = field(default_factory=dict)
     changed: int = 0
+    runs: int = 1
+
+    def run(self) -> str:
+        """See `ports.PushedRows`."""
+        return f"run {self.runs}"
 
     def put(self, tenant: TenantId, dataset: str, rows: Mapping[int, bytes], most: int) -> None:
         """See `ports.PushedRows`."""

@@ -138,6 +138,10 @@ class PushedRows(Protocol):
         """The rows of these keys that are kept."""
         ...
 
+    def run(self) -> str:
+        """Which run of the store answers: another one may have lost what it took in its last seconds."""
+        ...
+
     def changes(self, tenant: TenantId, dataset: str) -> int:
         """A number that grows with every change."""
         ...

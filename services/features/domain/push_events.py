@@ -11,8 +11,9 @@ from services.features.domain.model import LakeTable, pinned_name
 from services.features.domain.pending import Rows, blobs_of_pushed, entities_of_pushed, known_rows
 from services.features.domain.plan import Plan
 from services.features.domain.ports import Datasets, Meter, OnlineStore, PushedRows, Views
+from services.features.domain.pushed_lately import HELD, Given, PushedLately
 from services.features.domain.read_pushed import read_rows, stored_row
-from tenon.core.errors import Invalid, Place, TooLarge, Unavailable
+from tenon.core.errors import Invalid, Kind, Place, TenonError, TooLarge, Unavailable
 from tenon.core.specs import DatasetSpec
 from tenon.core.tenancy import TenantId
 from tenon.windows.blob import EntityBlob
@@ -46,6 +47,9 @@ class PushEvents:
     ) -> None:  # fmt: skip
         self._views, self._datasets, self._online, self._pushed, self._known = views, datasets, online, pushed, known
         self._meter, self._now, self._most, self._keep = meter, now, most, keep
+        self._lately = PushedLately(most)
+        # As it was seen last: where another one answers by now, what is pushed is given once more than it need be.
+        self._run = ""
 
     def push(self, tenant: TenantId, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Pushed:
         """Take all of the rows, or none. Raises `Invalid` naming the row and column, `NotFound`, `TooLarge`,
@@ -58,7 +62,7 @@ class PushEvents:
         if not names:
             raise Invalid("PUSH_WITHOUT_VIEW", f"no feature view is made of data set {dataset!r}",
                           place=Place(field="dataset"), hint="apply a feature view first")  # fmt: skip
-        now = self._now()
+        now, run = self._now(), self._run or self._pushed.run()
         read = {row.key: row.to_bytes(now, table.version if table else -1) for row in read_rows(spec, rows)}
         if max(map(len, read.values()), default=0) > MAX_ROW_BYTES:
             raise TooLarge("PUSH_TOO_LARGE", f"a row is longer than {MAX_ROW_BYTES >> 10} KiB of JSON")
@@ -69,6 +73,7 @@ class PushEvents:
             before = self._pushed.get(tenant, dataset, list(fresh))
             self._pushed.put(tenant, dataset, fresh, self._most)
             self._show(tenant, dataset, spec, table, (before, fresh))
+            self._lately.note(Given(run, now, tenant, dataset, fresh))
             self._meter.pushed(tenant, dataset, len(fresh))
         return Pushed(len(fresh), len(known), names)
 
@@ -79,12 +84,47 @@ class PushEvents:
             raise Invalid(
                 "COLUMN_UNKNOWN", f"data set {dataset!r} has no column {column[:80]!r}", place=Place(field=column[:80])
             )
-        rows = self._pushed.all(tenant, dataset)
+        rows, run = self._pushed.all(tenant, dataset), self._run or self._pushed.run()
         gone = {key: data for key, data in rows.items() if _text(stored_row(data)[1].get(column)) == value}
         if gone:
+            self._lately.forget(tenant, dataset, gone.keys())
             self._pushed.remove(tenant, dataset, gone)
             self._show(tenant, dataset, spec, table, (gone,))
+            self._lately.note(Given(run, self._now(), tenant, dataset, gone, gone=True))
         return len(gone)
+
+    def push_again(self) -> int:
+        """Where another run of Redis answers than the one that took them, give it again what this replica pushed and withdrew
+        in the last seconds; gives how many rows. Raises `Unavailable`; then once more."""
+        self._run = run = self._pushed.run()
+        rows = 0
+        for given in self._lately.of_others(run, self._now() - HELD):
+            try:
+                self._give(given)
+            except TenonError as err:
+                if err.kind in (Kind.UNAVAILABLE, Kind.DEADLINE, Kind.RATE_LIMITED):
+                    raise
+                # Its data set or its views are gone.
+            self._lately.done(given, run, self._now())
+            rows += len(given.rows)
+        return rows
+
+    def _give(self, given: Given) -> None:
+        tenant, dataset = given.tenant, given.dataset
+        spec, table = self._contract(tenant, dataset)
+        held = self._pushed.get(tenant, dataset, list(given.rows))
+        if given.gone:
+            rows = {key: data for key, data in given.rows.items() if held.get(key) == data}
+            self._pushed.remove(tenant, dataset, rows)
+        else:
+            known = known_rows(self._known, spec, table, given.rows)
+            rows = {key: data for key, data in given.rows.items() if key not in known}
+            # What is there may have been pushed later.
+            missing = {key: data for key, data in rows.items() if key not in held}
+            if missing:
+                self._pushed.put(tenant, dataset, missing, self._most)
+        if rows:
+            self._show(tenant, dataset, spec, table, (rows,))
 
     def settle(self, tenant: TenantId, dataset: str) -> int:
         """Forget the rows that every view has from the table by now, and those whose commit did not come in time; gives

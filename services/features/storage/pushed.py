@@ -1,5 +1,5 @@
 """Pushed rows in Redis: a hash for each data set, and beside it how often it was changed. They live where the online
-values live and are lost with them; what must not be lost is ingested."""
+values live and are lost with them, but for those of the last seconds (`PushEvents.push_again`); what must not be lost is ingested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import redis
 from services.features.storage.online_keys import chunks, pushed_key
 from tenon.core.errors import RateLimited
 from tenon.core.tenancy import TenantId
-from tenon.kit.redis import reaching_redis
+from tenon.kit.redis import reaching_redis, run_of
 
 _REMOVE = """local gone = 0
 for i = 1, #ARGV, 2 do
@@ -50,6 +50,11 @@ class RedisPushedRows:
         with reaching_redis("read pushed rows"):
             found: Any = self._client.hmget(pushed_key(tenant, dataset), [str(key) for key in keys])
         return {key: data for key, data in zip(keys, found, strict=True) if data is not None}
+
+    def run(self) -> str:
+        """See `ports.PushedRows`."""
+        with reaching_redis("ask which run of Redis answers"):
+            return run_of(self._client)
 
     def changes(self, tenant: TenantId, dataset: str) -> int:
         """See `ports.PushedRows`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from services.features.domain.look_up_online import LookUpOnline
 from services.features.domain.lookup import Status
 from services.features.domain.model import EntityKeys
 from services.features.domain.push_events import PushEvents
+from services.features.domain.pushed_lately import HELD
 from services.features.domain.read_pushed import read_rows, read_value
 from tenon.core.errors import Invalid, RateLimited, TooLarge
 from tenon.core.specs import ColumnType, DatasetSpec, FeatureViewSpec
@@ -176,3 +178,39 @@ def test_pushed_events_lie_above_the_tables() -> None:
     assert bare is not None
     assert encode_blob(bare) == encode_blob(below)
     assert without_pushed(decode_blob(encode_blob(above))) is None
+
+
+def test_what_redis_lost_of_the_last_pushes_is_given_again() -> None:
+    """After another run of Redis answers, rows that it lost are back, newer ones stay, and what was withdrawn is gone again."""
+    world = World()
+
+    def push(number: int, who: str, **more: Any) -> None:
+        world.pushing.push(NORTH, "visits", [GOOD | {"id": number, "who": who} | more])
+
+    def lose_since(rows: Any, blobs: Any) -> None:
+        world.rows.rows, world.online.blobs[NORTH, "v"] = rows, blobs
+        world.rows.runs += 1
+
+    world.builds.build_all()
+    push(1, "old")
+    world.now += HELD + 1
+    assert world.pushing.push_again() == 0
+    push(2, "taken")
+    kept = deepcopy((world.rows.rows, world.online.blobs[NORTH, "v"]))
+    push(3, "lost")
+    push(4, "moved")
+    world.pushing.withdraw(NORTH, "visits", "who", "taken")
+    lose_since(*kept)
+    assert [world.count(who)[0] for who in ("old", "taken", "lost", "moved")] == [1, 1, 0, 0]
+    push(4, "later")  # as another replica, before this one has noticed
+    assert world.pushing.push_again() >= 3
+    assert [world.count(who)[0] for who in ("old", "taken", "lost", "moved", "later")] == [1, 0, 1, 0, 1]
+    assert world.pushing.push_again() == 0
+    # Lost once more, and the data set's contract with it.
+    lose_since({}, {})
+    del world.lake.specs[NORTH, "visits"]
+    assert world.pushing.push_again() > 0
+    assert world.pushing.push_again() == 0
+    # Not more is held than may wait; that the old one is forgotten was said by the time.
+    world.lake.specs[NORTH, "visits"] = VISITS
+    assert world.count("old")[0] == 0
