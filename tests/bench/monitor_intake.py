@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -62,36 +63,41 @@ def main() -> None:
     frame.report("monitor-intake", "Monitor: taking the prediction log, 20 numbers a record", figures)
 
 
-def take(records: int, rows: int) -> Taken:
-    """Fill a stream and let one process take it."""
+def take(
+    records: int, rows: int, *, tenants: int = 1, database_url: str | None = None, wanted_bytes: int = 16 << 20
+) -> Taken:  # fmt: skip
+    """Fill a stream and let one process take it, into SQLite where no database is named."""
     with tempfile.TemporaryDirectory(prefix="tenon-bench-") as folder, running_redis() as server:
         path = Path(folder) / "monitor.db"
-        open_database(f"sqlite:///{path}", "services.monitor.migrations").close()
+        url = database_url or f"sqlite:///{path}"
+        open_database(url, "services.monitor.migrations").close()
         with redis.Redis.from_url(server.url) as client:
             client.xgroup_create(PREDICTIONS, GROUP, id="0", mkstream=True)
-            _fill(client, records, rows)
-            process = start_taker(f"sqlite:///{path}", server.url, FEATURES, 60.0)
+            _fill(client, records, rows, tenants)
+            process = start_taker(url, server.url, FEATURES, 60.0, wanted_bytes)
             try:
-                return _wait(client, process.pid or 0, records, path)
+                return _wait(client, process, records, path)
             finally:
                 process.kill()
                 process.join()
 
 
-def _fill(client: redis.Redis, records: int, rows: int) -> None:
+def _fill(client: redis.Redis, records: int, rows: int, tenants: int) -> None:
     start = time.time_ns() // 1000 - 600_000_000
     pipeline = client.pipeline(transaction=False)
-    for number, fields in enumerate(entries(records // rows, rows, FEATURES, start=start)):
+    for number, fields in enumerate(entries(records // rows, rows, FEATURES, start=start, tenants=tenants)):
         pipeline.xadd(PREDICTIONS, dict(fields))  # type: ignore[arg-type]
         if number % 200 == 199:
             pipeline.execute()
     pipeline.execute()
 
 
-def _wait(client: redis.Redis, pid: int, records: int, path: Path) -> Taken:
-    started, cpu = 0.0, 0.0
+def _wait(client: redis.Redis, process: BaseProcess, records: int, path: Path) -> Taken:
+    pid, started, cpu = process.pid or 0, 0.0, 0.0
     while True:
         groups: Any = client.xinfo_groups(PREDICTIONS)
+        if not process.is_alive():
+            raise RuntimeError("the process that takes has ended")
         given, waiting = int(groups[0]["entries-read"] or 0), int(groups[0]["pending"]) + int(groups[0]["lag"] or 0)
         if given and not started:
             # The first entries are in the process's hands: what came before was starting up.

@@ -57,8 +57,13 @@ def trained(features: int) -> Manifest:
     return manifest(columns, numeric_baseline(rng.random(20_000)))
 
 
-def entries(count: int, rows: int, features: int, *, start: int, seed: int = 0) -> Iterator[dict[str, bytes]]:
-    """Entries as the predictor ships them: answers of one model, a hundred microseconds from one to the next."""
+def entries(
+    count: int, rows: int, features: int, *, start: int, seed: int = 0, tenants: int = 1
+) -> Iterator[dict[str, bytes]]:
+    """Entries as the predictor ships them: answers of one model, a hundred microseconds from one to the next.
+
+    Of several tenants each has such a model, and they come one after the other.
+    """
     rng = np.random.default_rng(seed)
     names = [f"x{place:02}" for place in range(features)]
     about = {
@@ -74,27 +79,36 @@ def entries(count: int, rows: int, features: int, *, start: int, seed: int = 0) 
         table["id"] = np.ascontiguousarray(ids).view("V16").ravel()
         table["request_id"] = uuid.uuid4().hex[:REQUEST_WIDTH].encode()
         table["numbers"] = rng.normal(size=(rows, features))
-        yield pack_batch({**about, "batch_id": f"{seed}-{start}-{number}"}, table.tobytes(), b"")
+        named = {
+            "tenant": "north" if tenants == 1 else f"t{number % tenants:03}",
+            "batch_id": f"{seed}-{start}-{number}",
+        }
+        yield pack_batch({**about, **named}, table.tobytes(), b"")
 
 
 def start_taker(
-    database_url: str, redis_url: str, features: int, claim_after: float
+    database_url: str, redis_url: str, features: int, claim_after: float, wanted_bytes: int = 16 << 20
 ) -> multiprocessing.process.BaseProcess:
     """One more process that takes, at work at once: it is the fork of one that has imported all it needs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.monitor_taker"])
-    process = context.Process(target=take, args=(database_url, redis_url, features, claim_after), daemon=True)
+    some = (database_url, redis_url, features, claim_after, 0.2, wanted_bytes)
+    process = context.Process(target=take, args=some, daemon=True)
     process.start()
     return process
 
 
-def take(database_url: str, redis_url: str, features: int, claim_after: float, pause: float = 0.2) -> None:
+def take(
+    database_url: str, redis_url: str, features: int, claim_after: float, pause: float = 0.2,
+    wanted_bytes: int = 16 << 20,
+) -> None:  # fmt: skip
     """Take until killed."""
     versions = MemoryVersions({1: trained(features)})
     store = SqlSegments(Database(database_url), ModelIds())
     use = TakePredictions(store, Layouts(versions, time.monotonic), lambda segment: None)
     consumer = BatchConsumer(
-        redis_url, PREDICTIONS, GROUP, batches_handler(use), claim_after_seconds=claim_after, pause_seconds=pause
+        redis_url, PREDICTIONS, GROUP, batches_handler(use), claim_after_seconds=claim_after, pause_seconds=pause,
+        wanted_bytes=wanted_bytes,
     )  # fmt: skip
     consumer.start()
     threading.Event().wait()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -144,6 +146,65 @@ class WindowSuite:
         assert seen is not None
         assert seen.predictions == rows
         assert sum(len(one.score) for one in found) == sum(len(b) for b in batches if b.level != "prior")
+
+    def test_takers_of_many_models_count_each_row_once(self, store: Store) -> None:
+        """Four at once on batches of six tenants, of hours and of years in one transaction: no circle, and each tenant's rows once."""
+        store.clear()
+        know_versions(store)
+        rng = np.random.default_rng(9)
+        tenants = [TenantId(f"t{place}") for place in range(6)]
+        spans = (HOUR, 9 * DAY, 3_000 * DAY)
+        batches = [
+            replace(some_batch(rng, number, spans[number % 3]), tenant=tenants[number % 5 * number % 6])
+            for number in range(36)
+        ]
+
+        def take_some(seed: int) -> int:
+            mine = random.Random(seed).sample(batches, k=len(batches))
+            return sum(store.take([segment_of(one) for one in mine[at : at + 9]]) for at in range(0, len(mine), 9))
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = sum(pool.map(take_some, range(4)))
+        assert taken == sum(len(batch) for batch in batches)
+        log = MemoryLog()
+        for batch in batches:
+            log.store(batch.tenant, batch)
+        expected = MemoryWindows(log, store.versions)
+        for tenant in tenants:
+            for by in AXES:
+                whole = Window(-ALWAYS.end, ALWAYS.end, by)
+                assert plain(store.windows.counted(tenant, "cost", whole)) == plain(
+                    expected.counted(tenant, "cost", whole)
+                )
+            assert store.log.traffic(tenant, "cost", ALWAYS) == log.traffic(tenant, "cost", ALWAYS)
+
+    def test_statements_are_as_many_for_fifty_models_as_for_one(self, store: Store) -> None:
+        """What many small tenants cost is not by statements: a database on a network is asked as often for one as for all."""
+        store.clear()
+        know_versions(store)
+        rng = np.random.default_rng(3)
+        asked: list[str] = []
+
+        def note(_c: object, _u: object, statement: str, *_: object) -> None:
+            # SQLite, which is on no network, gives numbers in order only one by one.
+            if store.database.engine.dialect.name != "sqlite" or not statement.startswith("INSERT INTO segments"):
+                asked.append(statement)
+
+        sa.event.listen(store.database.engine, "before_cursor_execute", note)
+        try:
+            counts = []
+            for tenants in (1, 50):
+                for _ in range(2):
+                    documents = [
+                        batch_document(rng.random(3), {"x": rng.random(3)}, tenant=f"t{tenants}x{place}")
+                        for place in range(tenants)
+                    ]
+                    asked.clear()
+                    store.take([segment_of(batch_from_document(one)) for one in documents])
+                counts.append(len(asked))
+        finally:
+            sa.event.remove(store.database.engine, "before_cursor_execute", note)
+        assert counts[0] == counts[1] <= 12
 
     def test_a_series_knows_when_its_events_were(self, store: Store) -> None:
         """First and last time of events stand beside those of answers."""

@@ -18,7 +18,7 @@ from services.monitor.domain.model import Role
 from services.monitor.storage.log.forgotten import Forgotten
 from services.monitor.storage.log.former_payload import unpack_rows
 from services.monitor.storage.log.former_tables import batch_rows, batches, predictions
-from services.monitor.storage.log.take import write_segment
+from services.monitor.storage.log.take import write_segments
 from services.monitor.storage.models import note_change
 from services.monitor.storage.segments.payload import pack_segment
 from services.monitor.storage.tables import models
@@ -63,7 +63,7 @@ class FormerBatches:
                 if segment is None:
                     continue
                 counting = Counting(segment, parts_of(segment, None), False)
-                write_segment(session, model_id, counting, pack_segment(segment), fresh=False)
+                write_segments(session, [(model_id, counting, pack_segment(segment))], fresh=False)
             for table in (predictions, batch_rows):
                 session.execute(table.delete().where(table.c.batch_id.in_(numbers)))
             session.execute(batches.delete().where(batches.c.id.in_(numbers)))

@@ -11,7 +11,7 @@ from services.monitor.storage.models import ModelIds, note_change
 from services.monitor.storage.segments.reads import SegmentReads
 from services.monitor.storage.segments.tables import segments, unsketched
 from services.monitor.storage.tables import models
-from services.monitor.storage.windows.add import add_parts
+from services.monitor.storage.windows.add import Addition, add_parts
 from tenon.core.tenancy import TenantId
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ class SqlUnsketched:
             waits = sa.delete(unsketched).where(unsketched.c.segment_id == number).returning(unsketched.c.segment_id)
             if session.execute(waits).scalar_one_or_none() is None:
                 return False
-            add_parts(
-                session, model_id, segment.version, segment.role.value, segment.level, parts, only_sketch=True
-            )  # fmt: skip
+            addition = Addition(model_id, segment.version, segment.role.value, segment.level, parts)
+            add_parts(session, addition, only_sketch=True)
         return True

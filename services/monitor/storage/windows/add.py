@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from services.monitor.domain.drift.sketch import Sketch
 from services.monitor.domain.kept.buckets import STEPS, Axis, Part, merged
+from services.monitor.storage.given import given, rows
+from services.monitor.storage.models import dialect_of, insert_for
 from services.monitor.storage.windows.tables import windows
 from tenon.kit.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.orm import Session
+
+    from services.monitor.domain.drift.sketch import Layout
 
 log = get_logger(__name__)
 
@@ -43,6 +48,8 @@ class _Stretch:
     sketch: Sketch | None = None
     stored: bool = False
     changed: bool = False
+    inner: list[_Stretch] = field(default_factory=list)
+    """Shorter ones, each with its own rows only, that it takes in."""
 
     @property
     def end(self) -> int:
@@ -73,77 +80,108 @@ class _Stretch:
         self.first, self.last = min(self.first, first), max(self.last, last)
 
 
-def add_parts(
-    session: Session, model_id: int, version: int, role: str, level: str, parts: Iterable[Part], *,
-    only_sketch: bool = False,
-) -> None:  # fmt: skip
-    """Add what a segment of one version, role and level brings. `only_sketch`: its rows were counted before."""
-    by_axis: dict[Axis, list[Part]] = {}
-    for part in parts:
-        by_axis.setdefault(part.axis, []).append(part)
-    for axis, some in sorted(by_axis.items()):
-        key = (_W.model_id == model_id, _W.axis == axis, _W.version == version, _W.role == role)
-        layout = next((part.sketch.layout for part in some if part.sketch is not None), None)
-        live = _overlapping(
-            session, key, min(part.start for part in some), max(part.start + part.step for part in some)
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a segment of one version, role and level brings."""
+
+    model_id: int
+    version: int
+    role: str
+    level: str
+    parts: Sequence[Part]
+
+
+_Key = tuple[int, Axis, int, str]
+_KEY = ("model_id", "axis", "version", "role")
+
+
+def add_parts(session: Session, addition: Addition, *, only_sketch: bool = False) -> None:
+    """Add what one segment brings."""
+    add_all(session, [addition], only_sketch=only_sketch)
+
+
+def add_all(session: Session, additions: Iterable[Addition], *, only_sketch: bool = False) -> None:
+    """Add what segments of some models bring, in as many statements as one model takes. `only_sketch`: their rows were counted before."""
+    brought: dict[_Key, list[tuple[Part, str]]] = {}
+    for addition in additions:
+        for part in addition.parts:
+            key = addition.model_id, part.axis, addition.version, addition.role
+            brought.setdefault(key, []).append((part, addition.level))
+    if not brought:
+        return
+    live = _overlapping(session, brought)
+    for key, some in brought.items():
+        for part, level in some:
+            _place(live[key], part).take_in(part, level, only_sketch=only_sketch)
+    changed = [(key, one) for key, stretches in live.items() for one in stretches if one.changed]
+    _load(session, [(key, one) for key, whole in changed for one in (whole, *whole.inner)])
+    gone = [_named(key, one) for key, whole in changed for one in whole.inner if one.stored]
+    if gone:
+        session.execute(_DELETE, [{f"{name}_": value for name, value in named.items()} for named in gone])
+    layouts = {
+        key: next((part.sketch.layout for part, _ in some if part.sketch is not None), None)
+        for key, some in brought.items()
+    }
+    for key, whole in changed:
+        for inner in whole.inner:
+            whole.absorb(inner, _opened(inner, layouts[key]))
+    written = [_named(key, whole) | _values(whole, layouts[key]) for key, whole in changed]
+    session.execute(_write(dialect_of(session)), written)
+
+
+def _named(key: _Key, one: _Stretch) -> dict[str, object]:
+    return {**dict(zip(_KEY, key, strict=True)), "start": one.start}
+
+
+def _overlapping(session: Session, brought: Mapping[_Key, Sequence[tuple[Part, str]]]) -> dict[_Key, list[_Stretch]]:
+    """What is stored where something is brought, in order."""
+    asked: list[dict[str, object]] = []
+    for key, some in brought.items():
+        low, high = min(part.start for part, _ in some), max(part.start + part.step for part, _ in some)
+        named = dict(zip(_KEY, key, strict=True))
+        asked.append({**named, "since": low - STEPS[-1], "low": low, "high": high})
+    live: dict[_Key, list[_Stretch]] = {key: [] for key in brought}
+    for row in session.execute(_overlap(dialect_of(session)), rows(asked)):
+        live[row.model_id, row.axis, row.version, row.role].append(
+            _Stretch(row.start, row.step, row.first, row.last, row.rows, row.sketched, dict(row.levels), stored=True)
         )
-        absorbed: dict[int, list[_Stretch]] = {}
-        for part in some:
-            target, inner = _place(live, part)
-            target.take_in(part, level, only_sketch=only_sketch)
-            if inner:
-                absorbed.setdefault(target.start, []).extend(inner)
-        gone = [one for inner in absorbed.values() for one in inner if one.stored]
-        changed = [one for one in live if one.changed]
-        _load(session, key, [*gone, *(one for one in changed if one.stored)])
-        if gone:
-            session.execute(windows.delete().where(*key, _W.start.in_([one.start for one in gone])))
-        for one in changed:
-            for inner_one in absorbed.get(one.start, ()):
-                one.absorb(inner_one, _opened(inner_one, layout))
-            _write(session, key, one, layout, names=(model_id, axis, version, role))
+    for stretches in live.values():
+        stretches.sort(key=lambda one: one.start)
+    return live
 
 
-def _overlapping(session: Session, key: Sequence[sa.ColumnElement[bool]], low: int, high: int) -> list[_Stretch]:
-    query = (
-        sa.select(_W.start, _W.step, _W.first, _W.last, _W.rows, _W.sketched, _W.levels)
-        .where(*key, _W.start > low - STEPS[-1], _W.start < high, _W.start + _W.step > low)
-        .order_by(_W.start)
-    )
-    return [
-        _Stretch(row.start, row.step, row.first, row.last, row.rows, row.sketched, dict(row.levels), stored=True)
-        for row in session.execute(query)
-    ]
-
-
-def _place(live: list[_Stretch], part: Part) -> tuple[_Stretch, list[_Stretch]]:
-    """Where a part goes, and the shorter stretches that are to be taken in there; `live` stays in order."""
+def _place(live: list[_Stretch], part: Part) -> _Stretch:
+    """Where a part goes. A longer one takes the shorter stretches there in; `live` stays in order."""
     at = bisect.bisect_right(live, part.start, key=lambda one: one.start)
     end = part.start + part.step
     if at and live[at - 1].end >= end:
-        return live[at - 1], []
+        return live[at - 1]
     first = at - 1 if at and live[at - 1].start == part.start else at
     last = first
     while last < len(live) and live[last].end <= end:
         last += 1
-    fresh, inner = _Stretch(part.start, part.step), live[first:last]
+    fresh = _Stretch(part.start, part.step)
+    # What was taken in before by one that is taken in now comes along.
+    fresh.inner = [one for shorter in live[first:last] for one in (shorter, *shorter.inner)]
     live[first:last] = [fresh]
-    return fresh, inner
+    return fresh
 
 
-def _load(session: Session, key: Sequence[sa.ColumnElement[bool]], wanted: Sequence[_Stretch]) -> None:
-    for begin in range(0, len(wanted), 500):
-        some = {one.start: one for one in wanted[begin : begin + 500]}
-        for start, data in session.execute(sa.select(_W.start, _W.sketch).where(*key, _W.start.in_(some))):
-            some[start].data = data
+def _load(session: Session, wanted: Sequence[tuple[_Key, _Stretch]]) -> None:
+    """Read the stored sketches of stretches."""
+    stored = {(*key, one.start): one for key, one in wanted if one.stored}
+    if stored:
+        asked = rows([dict(zip((*_KEY, "start"), names, strict=True)) for names in stored])
+        for row in session.execute(_sketches(dialect_of(session)), asked):
+            stored[row.model_id, row.axis, row.version, row.role, row.start].data = row.sketch
 
 
-def _opened(one: _Stretch, layout: object) -> Sketch | None:
+def _opened(one: _Stretch, layout: Layout | None) -> Sketch | None:
     """The stored sketch, when bins to read it with are known."""
     if one.data is None or layout is None:
         return None
     try:
-        return Sketch.from_bytes(layout, one.data)  # type: ignore[arg-type]
+        return Sketch.from_bytes(layout, one.data)
     except ValueError as err:
         # Its rows are read from the log instead, as those of a window that was never sketched.
         log.warning("a window's sketch cannot be read", error=str(err))
@@ -151,13 +189,10 @@ def _opened(one: _Stretch, layout: object) -> Sketch | None:
         return None
 
 
-def _write(
-    session: Session, key: Sequence[sa.ColumnElement[bool]], one: _Stretch, layout: object,
-    names: tuple[int, str, int, str],
-) -> None:  # fmt: skip
-    values = {
+def _values(one: _Stretch, layout: Layout | None) -> dict[str, object]:
+    values: dict[str, object] = {
         "step": one.step, "first": one.first, "last": one.last, "rows": one.rows, "sketched": one.sketched,
-        "levels": one.levels,
+        "levels": one.levels, "sketch": one.data,
     }  # fmt: skip
     if layout is not None:
         whole = merged(_opened(one, layout), one.sketch)
@@ -165,12 +200,46 @@ def _write(
             "sketch": None if whole is None else whole.to_bytes(),
             "sketched": 0 if whole is None else whole.rows,
         }
-    if one.stored:
-        session.execute(windows.update().where(*key, _W.start == one.start).values(values))
-        return
-    if layout is None:
+    elif not one.stored:
         # Without bins the sketches of what it took in cannot be put together; its rows are read from the log.
         values |= {"sketch": None, "sketched": 0}
-    model_id, axis, version, role = names
-    named = {"model_id": model_id, "axis": axis, "version": version, "role": role, "start": one.start}
-    session.execute(windows.insert().values(named | values))
+    return values
+
+
+_DELETE = sa.delete(windows).where(*(_W[name] == sa.bindparam(f"{name}_") for name in (*_KEY, "start")))
+
+
+@cache
+def _overlap(dialect: str) -> sa.Select[Any]:
+    asked = given(
+        dialect, model_id=sa.BigInteger(), axis=sa.String(), version=sa.Integer(), role=sa.String(),
+        since=sa.BigInteger(), low=sa.BigInteger(), high=sa.BigInteger(),
+    )  # fmt: skip
+    within = (_W.start > asked.c.since, _W.start < asked.c.high, _W.start + _W.step > asked.c.low)
+    same = (_W[name] == asked.c[name] for name in _KEY)
+    wanted = (*(_W[name] for name in _KEY), _W.start, _W.step, _W.first, _W.last, _W.rows, _W.sketched, _W.levels)
+    return sa.select(*wanted).select_from(sa.join(asked, windows, sa.and_(*same, *within)))
+
+
+@cache
+def _sketches(dialect: str) -> sa.Select[Any]:
+    asked = given(
+        dialect,
+        model_id=sa.BigInteger(),
+        axis=sa.String(),
+        version=sa.Integer(),
+        role=sa.String(),
+        start=sa.BigInteger(),
+    )
+    names = (*_KEY, "start")
+    same = (_W[name] == asked.c[name] for name in names)
+    return sa.select(*(_W[name] for name in names), _W.sketch).select_from(sa.join(asked, windows, sa.and_(*same)))
+
+
+@cache
+def _write(dialect: str) -> Any:
+    fresh = insert_for(dialect, windows)
+    changing = ("step", "first", "last", "rows", "sketched", "levels", "sketch")
+    return fresh.on_conflict_do_update(
+        index_elements=[*_KEY, "start"], set_={name: fresh.excluded[name] for name in changing}
+    )

@@ -15,7 +15,7 @@ from services.monitor.domain.kept.buckets import DAY, STEPS, Axis, Part, by_the_
 from services.monitor.storage.models import note_change
 from services.monitor.storage.segments.tables import segments
 from services.monitor.storage.tables import models
-from services.monitor.storage.windows.add import add_parts
+from services.monitor.storage.windows.add import Addition, add_parts
 from services.monitor.storage.windows.tables import windows
 from tenon.core.tenancy import TenantId
 
@@ -75,7 +75,7 @@ class Compacting:
                 ]
                 with self._database.session() as session:
                     note_change(session, number)
-                    add_parts(session, number, version, role, "", parts)
+                    add_parts(session, Addition(number, version, role, "", parts))
             done += len(starts)
         return done
 
