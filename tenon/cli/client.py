@@ -68,9 +68,7 @@ class Client:
         """
         base = self.platform.url(service)
         seconds = deadline or self._deadline
-        url = base + path
-        if params:
-            url += "?" + urlencode({key: _text(value) for key, value in params.items() if value is not None})
+        url = base + path + _query(params)
         sent = {"accept": "application/json", **(headers or {})}
         if self.platform.api_key:
             sent["authorization"] = f"Bearer {self.platform.api_key}"
@@ -82,12 +80,14 @@ class Client:
             answer = self._send(service, base, method, url, payload, sent, seconds, patient=patient)
         return self._read(service, base, answer)
 
-    def download(self, service: str, path: str, *, deadline: float) -> bytes:
+    def download(
+        self, service: str, path: str, *, params: Mapping[str, Any] | None = None, deadline: float
+    ) -> bytes:  # fmt: skip
         """GET a file's bytes; raises as `call`."""
         base = self.platform.url(service)
         sent = {"authorization": f"Bearer {self.platform.api_key}"} if self.platform.api_key else {}
         with self._first_word(f"waiting for {service} at {base} …"):
-            answer = self._send(service, base, "GET", base + path, None, sent, deadline, patient=True)
+            answer = self._send(service, base, "GET", base + path + _query(params), None, sent, deadline, patient=True)
         if answer.status < 300:
             return bytes(answer.data)
         self._read(service, base, answer)
@@ -229,6 +229,12 @@ def _json(body: Any) -> bytes:
         raise BadUsage(
             "a number to be sent is not finite or too large to be one", hint="use null for a missing number"
         ) from None
+
+
+def _query(params: Mapping[str, Any] | None) -> str:
+    """What follows the path; what is None is left out."""
+    given = {key: _text(value) for key, value in (params or {}).items() if value is not None}
+    return "?" + urlencode(given) if given else ""
 
 
 def _text(value: Any) -> str:

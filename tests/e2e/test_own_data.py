@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from tenon.api.monitor.v1 import monitor_pb2, monitor_pb2_grpc
 from tests.support.platform import Platform, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -46,6 +50,14 @@ features: {request: [basket, express, country], views: [customer_history]}
 split: {by: time, test: 20d, gap: 7d}
 estimators: [logistic]
 """
+PLACED = datetime(2024, 5, 1, 10, tzinfo=UTC)
+ASKED = [
+    {
+        "customer": f"c{number}", "basket": 5 + number, "express": number % 4 == 0, "country": ("at", "ch", "de")[number % 3],
+        "placed_at": f"{PLACED:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    for number in range(150)
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +226,82 @@ def test_other_tenants_see_nothing(served: Platform) -> None:
         assert shop.json()["reason"] == nowhere.json()["reason"]
         assert shop.json()["error"].replace(TENANT, "nowhere") == nowhere.json()["error"]
         assert served.ask(service, "GET", f"/v1/tenants/{TENANT}/{path}").status_code == 401
+
+
+def _orders(folder: Path, name: str, returned: Callable[[int], bool] | None, settled: timedelta) -> str:
+    """The file of the orders that were predicted, as the shop knows them by then."""
+    lines = ["order_id,customer,placed_at,basket,express,country,settled_at,returned"]
+    for number, order in enumerate(ASKED):
+        known = "," if returned is None else f"{PLACED + settled:%Y-%m-%dT%H:%M:%SZ},{str(returned(number)).lower()}"
+        placed, basket, express, country = (order[key] for key in ("placed_at", "basket", "express", "country"))
+        lines.append(f"asked{number},{order['customer']},{placed},{basket},{str(express).lower()},{country},{known}")
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_the_shops_own_rows_become_labels_and_can_be_corrected(
+    served: Platform, key: str, folder: Path, tmp_path: Path
+) -> None:
+    """Nobody sends a label: rows that come again with the truth give it, rows that come again with another one correct it, and
+    what was known before is told as it was."""
+    for begin in range(0, len(ASKED), 50):
+        body = {"instances": [{"features": order} for order in ASKED[begin : begin + 50]]}
+        answer = served.ask("predictor", "POST", "/v1/models/will_return:predict", key=key, body=body)
+        assert answer.status_code == 200, answer.text
+    window = "by=event_time&from=2024-05-01T00:00:00Z&to=2024-05-02T00:00:00Z"
+
+    def asked(what: str, **more: str) -> Any:
+        path = f"/v1/tenants/{TENANT}/models/will_return/{what}?{window}" + "".join(
+            f"&{k}={v}" for k, v in more.items()
+        )
+        answer = served.ask("monitor", "GET", path, key=key)
+        return answer.json() if answer.status_code == 200 else {"predictions": 0, "labels": 0}
+
+    def figures(**more: str) -> tuple[Any, ...]:
+        """Coverage, delay, quality, calibration, and what was estimated beside what came true."""
+        report, depth = asked("report", **more), asked("quality", **more)
+        (version,) = report["versions"]
+        return (
+            report["label_coverage"], version["label_delay_median_seconds"], report["quality"], depth["calibration"],
+            depth["estimates"],
+        )  # fmt: skip
+
+    eventually(lambda: asked("report")["predictions"] == len(ASKED), "the answers are in the log", seconds=20)
+    served.result("ingest", "orders", _orders(tmp_path, "placed.csv", None, timedelta()), "--tenant", TENANT)
+    before = figures()
+    assert before[:3] == (0.0, None, [])
+    truth = timedelta(days=2)
+    served.result("ingest", "orders", _orders(tmp_path, "settled.csv", lambda n: n % 3 == 0, truth), "--tenant", TENANT)
+    eventually(lambda: asked("report")["labels"] == len(ASKED), "the rows' truth labels the answers", seconds=60)
+    first = figures()
+    assert first[:2] == (1.0, truth.total_seconds())
+    assert {one["value"] for one in first[2]}
+    assert any(one.get("realised") is not None for one in first[4]), first[4]
+    corrected = timedelta(days=9)
+    served.result(
+        "ingest", "orders", _orders(tmp_path, "corrected.csv", lambda n: n % 3 != 0, corrected), "--tenant", TENANT
+    )
+    eventually(lambda: figures()[1] == corrected.total_seconds(), "the corrections are in", seconds=60)
+    now = figures()
+    assert now[2] != first[2]
+    assert figures(known_at="2024-05-05T00:00:00Z") == first
+    assert figures(known_at="2024-05-02T12:00:00Z") == before
+    # The other doors tell the same: the terminal over all of the model's events, services by gRPC.
+    told = served.result(
+        "monitor", "quality", "will_return", "--by", "event_time", "--last", "all", "--known-at", "2024-05-05T00:00:00Z",
+        "--tenant", TENANT,
+    )  # fmt: skip
+    came_true = {one["metric"]: one["realised"] for one in first[4]}
+    assert {one["metric"]: one["realised"] for one in told["estimates"]} == came_true
+    day = datetime(2024, 5, 1, tzinfo=UTC)
+    request = monitor_pb2.GetQualityRequest(tenant=TENANT, model="will_return", by="event_time")
+    for field, days in (("window_start", 0), ("window_end", 1), ("known_at", 4)):
+        getattr(request, field).FromDatetime(day + timedelta(days=days))
+    with grpc.insecure_channel(served.targets["monitor"]) as channel:
+        stub = monitor_pb2_grpc.MonitorServiceStub(channel)
+        answer = stub.GetQuality(request, metadata=[("authorization", f"Bearer {key}")], timeout=30)
+    assert {one.metric: one.realised for one in answer.report.estimates} == came_true
 
 
 def test_a_changed_view_leaves_a_served_model_alone(served: Platform, tmp_path: Path) -> None:

@@ -155,13 +155,14 @@ def drift(output: Output, model: str, last: str | None, by: str | None, known_at
 @json_option
 @click.pass_obj
 def quality(output: Output, model: str, last: str | None, by: str | None, known_at: str | None, check: bool, tenant: str | None, data: str | None) -> None:  # fmt: skip
-    """Show a model's quality over time on matured labels, beside the figures of its test."""
+    """Show a model's quality over time on matured labels, what was estimated before they came, and whether answers mean what they say."""
     found = _history(output, model, last, by, known_at, tenant, data)
+    depth = _in_depth(output, model, found, data)
     rows = [
         (one, figures) for one in found["buckets"] for figures in one["quality"] if figures["metric"] == found["metric"]
     ]
     if output.json:
-        output.result("monitor-quality", found)
+        output.result("monitor-quality", found | depth)
     elif not rows:
         output.line(f"the quality of {model} cannot be judged: no stretch of the window has labels enough")
         _say_how_to_label(output, found)
@@ -174,6 +175,7 @@ def quality(output: Output, model: str, last: str | None, by: str | None, known_
             ] for one, figures in rows],
             right=("labels", found["metric"] or "value", "in the test"), title=f"quality of {model}",
         )  # fmt: skip
+        _show_depth(output, depth)
         _say_releases(output, found)
         if found["releases"]:
             output.line()
@@ -216,11 +218,14 @@ def labels(
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. Default: TENANT-MONTH.html here."
 )
+@_KNOWN_AT
 @tenant_option
 @data_option()
 @json_option
 @click.pass_obj
-def report(output: Output, month: str, out: Path | None, tenant: str | None, data: str | None) -> None:
+def report(
+    output: Output, month: str, out: Path | None, known_at: str | None, tenant: str | None, data: str | None
+) -> None:  # fmt: skip
     """Write a tenant's month as one self-contained HTML file: what changed, releases, drift, quality, labels, worth."""
     parts = month.split("-")
     if (
@@ -234,9 +239,15 @@ def report(output: Output, month: str, out: Path | None, tenant: str | None, dat
             place=Place(field="--month"),
             hint="write it as 2026-10",
         )
+    moment = rfc3339(parse_rfc3339(known_at, "--known-at")) if known_at else None
     client = open_client(data, output)
     owner = choose_tenant(client, tenant)
-    page = client.download("monitor", path_of("tenants", owner, "months", month, "report.html"), deadline=120.0)
+    page = client.download(
+        "monitor",
+        path_of("tenants", owner, "months", month, "report.html"),
+        params={"known_at": moment},
+        deadline=120.0,
+    )
     path = out or Path(f"{owner}-{month}.html")
     try:
         path.write_bytes(page)
@@ -287,6 +298,31 @@ def _history(
             "monitor", path, params={"last": last, "by": by, "known_at": moment}, deadline=60.0
         )
     return found
+
+
+def _in_depth(output: Output, model: str, found: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """Of the same window, known at the same time: estimates beside what came true, and calibration."""
+    params = {
+        "from": found["window_start"], "to": found["window_end"], "by": found["by"], "known_at": found.get("known_at"),
+    }  # fmt: skip
+    path = path_of("tenants", found["tenant"], "models", model, "quality")
+    depth = open_client(data, output).get("monitor", path, params=params, deadline=60.0)
+    return {name: depth[name] for name in ("estimates", "calibration")}
+
+
+def _show_depth(output: Output, depth: dict[str, Any]) -> None:
+    if depth["estimates"]:
+        output.line()
+        output.table(
+            ["version", "metric", "estimated", "95 % interval", "came true by now", "labels", "verdict"],
+            [[
+                f"v{one['version']}", one["metric"], plain(one["value"]), f"{plain(one['low'])} … {plain(one['high'])}",
+                "—" if one["realised"] is None else plain(one["realised"]), one["realised_rows"], _words(one["verdict"]),
+            ] for one in depth["estimates"]],
+            right=("estimated", "came true by now", "labels"), title="estimated before labels came",
+        )  # fmt: skip
+    for one in depth["calibration"]:
+        output.line(f"v{one['version']}: {one['summary']}")
 
 
 def _worst_columns(buckets: list[dict[str, Any]]) -> list[str]:

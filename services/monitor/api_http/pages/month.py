@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Response
 from markupsafe import Markup
 
 from services.monitor.api_http.doors import Reader
 from services.monitor.api_http.pages.doors import Visit, page_visit
 from services.monitor.api_http.pages.history_plots import drift_plot, quality_plot, release_marks, traffic_plot
 from services.monitor.api_http.pages.html import tag
+from services.monitor.api_http.pages.known_at import known_at_from
 from services.monitor.api_http.pages.layout import standalone
 from services.monitor.api_http.pages.model_tables import columns_table, figures_table, releases_table
 from services.monitor.api_http.pages.plots import Axis
@@ -19,6 +20,7 @@ from services.monitor.api_http.pages.words import facts, marked, minute, table, 
 from services.monitor.domain.model import Drift, Quality
 from services.monitor.domain.releases import Known
 from tenon.core.tenancy import Scope
+from tenon.core.timestamps import parse_rfc3339
 
 if TYPE_CHECKING:
     from services.monitor.api_http.use_cases import UseCases
@@ -32,8 +34,10 @@ def add_month_page(pages: APIRouter, use: UseCases) -> None:
     """The month for who has a session."""
 
     @pages.get("/tenants/{tenant}/months/{month}")
-    def month_page(visit: Annotated[Visit, Depends(page_visit(Scope.READ))], month: str) -> Response:
-        return _answer(month_html(use.tell_month(visit.tenant, month), use.now()))
+    def month_page(
+        visit: Annotated[Visit, Depends(page_visit(Scope.READ))], month: str, known_at: Annotated[str, Query()] = ""
+    ) -> Response:  # fmt: skip
+        return _answer(month_html(use.tell_month(visit.tenant, month, known_at_from(known_at)), use.now()))
 
 
 def add_month_route(app: FastAPI, use: UseCases) -> None:
@@ -43,17 +47,22 @@ def add_month_route(app: FastAPI, use: UseCases) -> None:
         "/v1/tenants/{tenant}/months/{month}/report.html",
         summary="A tenant's month (2026-10) as one self-contained page",
     )
-    def month_report(tenant: Reader, month: str) -> Response:
-        return _answer(month_html(use.tell_month(tenant, month), use.now()))
+    def month_report(
+        tenant: Reader, month: str,
+        known_at: Annotated[str | None, Query(description="labels as known at this time; default: now")] = None,
+    ) -> Response:  # fmt: skip
+        moment = None if known_at is None else parse_rfc3339(known_at, "known_at")
+        return _answer(month_html(use.tell_month(tenant, month, moment), use.now()))
 
 
 def month_html(month: Month, now: int) -> str:
     """The whole file."""
     title = f"{month.tenant} in {month.month}"
     so_far = " so far" if month.running else ""
+    as_known = "" if month.known_at is None else f", labels as known at {minute(month.known_at)}"
     body = [
         tag("h1", f"{_headline(month)}"),
-        facts(f"Tenant {month.tenant}, {month.month}{so_far}. Drawn {minute(now)}."),
+        facts(f"Tenant {month.tenant}, {month.month}{so_far}. Drawn {minute(now)}{as_known}."),
     ]
     if month.models:
         body.append(_overview(month))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from services.monitor.domain.model import Drift, Quality, Window
 from tenon.core.errors import Invalid, NotFound, Place
@@ -51,6 +51,7 @@ class Month:
     running: bool
     models: tuple[ModelMonth, ...]
     silent: tuple[str, ...]
+    known_at: int | None = None
 
 
 def month_window(month: str, by: Literal["at", "event_time"] = "at") -> Window:
@@ -70,12 +71,18 @@ def month_window(month: str, by: Literal["at", "event_time"] = "at") -> Window:
     return Window(start, end, by)
 
 
+class _BuildQuality(Protocol):
+    def __call__(
+        self, tenant: TenantId, model: str, window: Window, *, known_at: int | None = None
+    ) -> QualityReport: ...  # fmt: skip
+
+
 class TellMonth:
     """The use case behind the monthly report."""
 
     def __init__(
         self, log: PredictionLog, build_report: BuildReport, read_history: ReadHistory, releases: Releases,
-        build_quality: Callable[[TenantId, str, Window], QualityReport], now: Callable[[], int],
+        build_quality: _BuildQuality, now: Callable[[], int],
         requests: Callable[[TenantId, str], Sequence[Request]] = lambda _tenant, _model: (),
     ) -> None:  # fmt: skip
         self._requests = requests
@@ -83,15 +90,18 @@ class TellMonth:
         self._log, self._build_report, self._read_history = log, build_report, read_history
         self._releases, self._now = releases, now
 
-    def __call__(self, tenant: TenantId, month: str) -> Month:
-        """The month of every model. Where nothing was answered then, events that lie in it count (a replay)."""
+    def __call__(self, tenant: TenantId, month: str, known_at: int | None = None) -> Month:
+        """The month of every model, with the labels that were known at a time (None: now).
+
+        Where nothing was answered then, events that lie in it count (a replay).
+        """
         window, now = month_window(month), self._now()
         if window.start > now:
             newest = f"the newest month is {rfc3339(now)[:7]}"
             raise Invalid("TIME_INVALID", f"{month} has not begun", place=Place(field="month"), hint=newest)
         models, silent = [], []
         for seen in self._log.seen(tenant):
-            told = self._of_model(tenant, seen.model, month)
+            told = self._of_model(tenant, seen.model, month, known_at)
             if told is None:
                 silent.append(seen.model)
             else:
@@ -100,21 +110,21 @@ class TellMonth:
         models.sort(
             key=lambda one: (rank.get(one.report.quality, 3), one.report.drift is not Drift.DRIFT, one.report.model)
         )
-        return Month(tenant.value, month, window, window.end > now, tuple(models), tuple(silent))
+        return Month(tenant.value, month, window, window.end > now, tuple(models), tuple(silent), known_at)
 
-    def _of_model(self, tenant: TenantId, model: str, month: str) -> ModelMonth | None:
+    def _of_model(self, tenant: TenantId, model: str, month: str, known_at: int | None) -> ModelMonth | None:
         for by in ("at", "event_time"):
             window = month_window(month, by)
             if not self._log.traffic(tenant, model, window):
                 continue
-            report = self._build_report(tenant, model, window)
-            before = self._before(tenant, model, window)
+            report = self._build_report(tenant, model, window, known_at=known_at)
+            before = self._before(tenant, model, window, known_at)
             drawn = replace(window, end=min(window.end, self._now() + 1)) if by == "at" else window
-            history = self._read_history(tenant, model, drawn, report.predictions)
+            history = self._read_history(tenant, model, drawn, report.predictions, known_at=known_at)
             known = self._releases.history(tenant, model)
             made = tuple(one for one in known.releases[::-1] if window.start <= one.made_at < window.end)
             return ModelMonth(
-                report, before, history, made, changes_between(before, report), self._worth(tenant, model, window),
+                report, before, history, made, changes_between(before, report), self._worth(tenant, model, window, known_at),
                 self._retraining(tenant, model, window),
             )  # fmt: skip
         return None
@@ -127,15 +137,15 @@ class TellMonth:
             if one.asked_at < window.end and max(one.asked_at, one.changed_at) >= window.start
         )
 
-    def _worth(self, tenant: TenantId, model: str, window: Window) -> tuple[str, ...]:
-        found = self._build_quality(tenant, model, window).worth
+    def _worth(self, tenant: TenantId, model: str, window: Window, known_at: int | None) -> tuple[str, ...]:
+        found = self._build_quality(tenant, model, window, known_at=known_at).worth
         return tuple(f"Version {one.version}: {one.summary}" for one in found)
 
-    def _before(self, tenant: TenantId, model: str, window: Window) -> Report | None:
+    def _before(self, tenant: TenantId, model: str, window: Window, known_at: int | None) -> Report | None:
         earlier = datetime.fromtimestamp((window.start - 1) / 1e6, UTC)
         previous = month_window(f"{earlier.year:04d}-{earlier.month:02d}", window.by)
         try:
-            report = self._build_report(tenant, model, previous)
+            report = self._build_report(tenant, model, previous, known_at=known_at)
         except NotFound:
             return None
         return report if report.predictions else None

@@ -240,7 +240,7 @@ def test_an_axis_of_any_length_has_a_few_round_times(days: float) -> None:
     assert days < 1 or len(ticks) >= 3
 
 
-def quality_of(tenant: TenantId, model: str, window: Window) -> QualityReport:
+def quality_of(tenant: TenantId, model: str, window: Window, *, known_at: int | None = None) -> QualityReport:
     """Quality in depth with one figure of worth, two bins of calibration, an estimate and a slice."""
     worth = Worth(1, "EUR", 900, -70.0, -90.0, -50.0, -0.08, None, 0, 0, 0, 0, None, "", "lost 70 EUR <on> 900 answers")
     bins = (CalibrationBin(50, 0.2, 0.3, 0.2, 0.4), CalibrationBin(50, 0.7, 0.6, 0.5, 0.7))
@@ -356,6 +356,23 @@ def test_a_month_says_what_changed() -> None:
     assert "<link" not in page
     assert "http" not in page
     assert "drifted; no model is known to have answered worse" in page
+
+
+def test_a_month_as_known_at_a_time() -> None:
+    """Labels of its answers and of the month before count as they were known then, in figures and in curves, and the page says so."""
+    log = log_with(20, shifted_from=30)
+    names = [one for batch in log.batches.values() for one in batch.prediction_ids]
+    log.record(NORTH, "cost", [Label(name, 1.0, NOW - DAY) for name in names])
+    tell = months(log)
+    for known_at, coverage in ((None, 1.0), (NOW - DAY, 1.0), (NOW - 2 * DAY, 0.0)):
+        month = tell(NORTH, "2024-10", known_at)
+        [one] = month.models
+        assert one.before is not None
+        assert (one.report.label_coverage, one.before.label_coverage) == (coverage, coverage)
+        assert {bucket.labels == bucket.predictions for bucket in one.history.buckets if bucket.predictions} == {
+            coverage == 1.0
+        }
+        assert (month.known_at, "labels as known at" in month_html(month, NOW)) == (known_at, known_at is not None)
 
 
 def test_a_month_without_answers() -> None:

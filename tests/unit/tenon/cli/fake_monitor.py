@@ -58,6 +58,16 @@ def history() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def in_depth() -> dict[str, Any]:
+    """What was estimated, beside what came true, and calibration."""
+    estimate = {
+        "metric": "roc_auc", "version": 1, "rows": 400, "value": 0.7125, "low": 0.69, "high": 0.73, "expected": 0.8,
+        "verdict": "worse", "realised": 0.6, "realised_low": 0.58, "realised_high": 0.62, "realised_rows": 300,
+    }  # fmt: skip
+    later = estimate | {"metric": "brier", "realised": None, "realised_rows": 0}
+    return {"estimates": [estimate, later], "calibration": [{"version": 1, "summary": "answers are 0.1 too high"}]}
+
+
 def retraining() -> dict[str, Any]:
     """What `GET …/retraining` of monitor says: one request waits, one was worth it."""
 

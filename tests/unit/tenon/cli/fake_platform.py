@@ -21,7 +21,7 @@ from tests.unit.tenon.cli.fake_features import (
     pushed_events,
     training_sets,
 )
-from tests.unit.tenon.cli.fake_monitor import history, overview, retraining
+from tests.unit.tenon.cli.fake_monitor import history, in_depth, overview, retraining
 
 KEY = "the-operators-key"
 FOLDERS = {"datasets": "data set", "feature-views": "feature view", "models": "model", "monitors": "monitor"}
@@ -148,6 +148,7 @@ class FakePlatform:
             ("GET", r"/v1/tenants/([^/]+)/retraining", lambda _: retraining()),
             ("POST", r"/v1/tenants/([^/]+)/retraining/([^/]+)/(start|dismiss)", lambda _t, r, what: self._decide(r, what)),
             ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/history", lambda _t, _m: history()),
+            ("GET", r"/v1/tenants/([^/]+)/models/([^/]+)/quality", lambda _t, _m: in_depth()),
             ("GET", r"/v1/tenants/([^/]+)/months/([^/]+)/report.html", lambda _t, _m: b"<!doctype html>"),
             ("POST", r"/v1/tenants/([^/]+)/models/([^/]+)/labels", lambda _t, _m: self._label(body)),
             ("GET", r"/v2/models/([^/]+)", lambda m: self._metadata(lower["x-tenon-tenant"], m)),

@@ -32,6 +32,9 @@ def test_one_model_over_time(run: Run, example: FakePlatform) -> None:
     assert run("monitor", "drift", "returned", "--check").code == 1
     quality = run("monitor", "quality", "returned", "--last", "30d")
     assert "0.5800 … 0.6200" in quality.out
+    estimated = [line.split() for line in quality.out.splitlines() if "0.7125" in line]
+    assert [("0.6000" in line, "300" in line) for line in estimated] == [(True, True), (False, False)]
+    assert "v1: answers are 0.1 too high" in quality.out
     assert run("monitor", "quality", "returned", "--check").code == 1
     assert run("monitor", "labels", "returned").out.splitlines()[-1] == "300 of 400 predictions labelled"
 
