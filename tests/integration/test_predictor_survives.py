@@ -216,7 +216,7 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, change: dict[str, str
         env=predictor.env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert run.returncode == 2

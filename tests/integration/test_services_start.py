@@ -47,7 +47,7 @@ def start(service: str, environment: dict[str, str]) -> subprocess.CompletedProc
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

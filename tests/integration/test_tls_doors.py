@@ -113,7 +113,7 @@ def test_services_ask_each_other_and_are_asked_over_tls(tmp_path: Path) -> None:
                 },
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
                 check=False,
             )
             assert "1 key" in told.stdout, told.stderr

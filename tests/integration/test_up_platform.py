@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 SERVICES = ("registry", "ingest", "features", "trainer", "predictor", "monitor")
 
 
-def tenon(*words: str, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def tenon(*words: str, folder: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, in a folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TENON_")}
     return subprocess.run(
