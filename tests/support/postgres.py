@@ -94,7 +94,7 @@ class PostgresServer:
             # SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back.
             self._process.send_signal(signal.SIGINT)
             try:
-                self._process.wait(180)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

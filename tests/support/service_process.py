@@ -60,7 +60,7 @@ def running_service(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=180)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=180)

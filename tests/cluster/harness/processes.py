@@ -59,7 +59,7 @@ class Processes:
         for name in chosen:
             self._running[name].terminate()
             try:
-                self._running[name].wait(timeout=180)
+                self._running[name].wait(timeout=10)
             except subprocess.TimeoutExpired:
                 self._running[name].kill()
                 self._running[name].wait(timeout=180)

@@ -90,7 +90,7 @@ class RealPods:
             pod.process.terminate()
         for pod in self._pods.values():
             try:
-                pod.process.wait(timeout=180)
+                pod.process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 pod.process.kill()
 
