@@ -164,7 +164,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 # The longer the machine takes for the story, the more of what is true has been so for long enough.
-TRUE_ALARMS = {"TenonRowsQuarantined", "TenonModelDrifts", "TenonIncidentCritical", "TenonIncidentCommon"}
+# And the hospitals name a webhook that the platform of this test does not have.
+TRUE_ALARMS = {
+    "TenonRowsQuarantined", "TenonModelDrifts", "TenonIncidentCritical", "TenonIncidentCommon", "TenonAlertsNotDelivered",
+}  # fmt: skip
 OF_THE_MACHINE = {"TenonLatencyBudgetBurnsFast", "TenonLatencyBudgetBurnsSlowly", "TenonDiskFull", "TenonDiskFillsUp"}
 
 
