@@ -267,13 +267,13 @@ def test_the_shops_own_rows_become_labels_and_can_be_corrected(
             depth["estimates"],
         )  # fmt: skip
 
-    eventually(lambda: asked("report")["predictions"] == len(ASKED), "the answers are in the log", seconds=120)
+    eventually(lambda: asked("report")["predictions"] == len(ASKED), "the answers are in the log", seconds=300)
     served.result("ingest", "orders", _orders(tmp_path, "placed.csv", None, timedelta()), "--tenant", TENANT)
     before = figures()
     assert before[:3] == (0.0, None, [])
     truth = timedelta(days=2)
     served.result("ingest", "orders", _orders(tmp_path, "settled.csv", lambda n: n % 3 == 0, truth), "--tenant", TENANT)
-    eventually(lambda: asked("report")["labels"] == len(ASKED), "the rows' truth labels the answers", seconds=120)
+    eventually(lambda: asked("report")["labels"] == len(ASKED), "the rows' truth labels the answers", seconds=300)
     first = figures()
     assert first[:2] == (1.0, truth.total_seconds())
     assert {one["value"] for one in first[2]}
@@ -282,7 +282,7 @@ def test_the_shops_own_rows_become_labels_and_can_be_corrected(
     served.result(
         "ingest", "orders", _orders(tmp_path, "corrected.csv", lambda n: n % 3 != 0, corrected), "--tenant", TENANT
     )
-    eventually(lambda: figures()[1] == corrected.total_seconds(), "the corrections are in", seconds=120)
+    eventually(lambda: figures()[1] == corrected.total_seconds(), "the corrections are in", seconds=300)
     now = figures()
     assert now[2] != first[2]
     assert figures(known_at="2024-05-05T00:00:00Z") == first
@@ -300,7 +300,7 @@ def test_the_shops_own_rows_become_labels_and_can_be_corrected(
         getattr(request, field).FromDatetime(day + timedelta(days=days))
     with grpc.insecure_channel(served.targets["monitor"]) as channel:
         stub = monitor_pb2_grpc.MonitorServiceStub(channel)
-        answer = stub.GetQuality(request, metadata=[("authorization", f"Bearer {key}")], timeout=30)
+        answer = stub.GetQuality(request, metadata=[("authorization", f"Bearer {key}")], timeout=60)
     assert {one.metric: one.realised for one in answer.report.estimates} == came_true
 
 

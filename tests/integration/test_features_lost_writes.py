@@ -78,7 +78,7 @@ def test_a_build_notices_that_its_writes_were_lost(server: RedisServer, monkeypa
     """Where Redis is killed under a build and comes back without what was written a moment ago, what is left is not taken
     for the whole."""
     monkeypatch.setattr(online_keys, "CHUNK", 10)
-    store = RedisOnlineStore(connect(server.url), connect(server.url))
+    store = RedisOnlineStore(connect(server.url, timeout_seconds=60), connect(server.url, timeout_seconds=60))
     before = store.publish(NORTH, "v", (VIEW, DATASET), STATE, blobs(1))
     after = replace(STATE, table_version=2)
     server.keep_copy()
@@ -97,7 +97,7 @@ def test_a_build_notices_that_its_writes_were_lost(server: RedisServer, monkeypa
 
     with pytest.raises(Unavailable, match="lost values"):
         store.publish(NORTH, "v", (VIEW, DATASET), after, blobs(2, then=other))
-    with connect(server.url) as redis:
+    with connect(server.url, timeout_seconds=60) as redis:
         assert all(redis.ttl(name) > 0 for name in redis.scan_iter("*:building"))
     state = store.state(NORTH, "v")
     assert state is not None
@@ -106,7 +106,9 @@ def test_a_build_notices_that_its_writes_were_lost(server: RedisServer, monkeypa
 
 def test_what_is_damaged_is_built_whole(server: RedisServer) -> None:
     """A lookup that meets a blob that is none, or a chunk that is gone, says so once, until the view is built whole."""
-    store = RedisOnlineStore(connect(server.url), connect(server.url), Sizes(60, 20, 20))
+    store = RedisOnlineStore(
+        connect(server.url, timeout_seconds=60), connect(server.url, timeout_seconds=60), Sizes(60, 20, 20)
+    )
     asked: list[str] = []
 
     def publish(version: int) -> OnlineState:
@@ -114,7 +116,7 @@ def test_what_is_damaged_is_built_whole(server: RedisServer) -> None:
         return store.publish(NORTH, "v", (VIEW, DATASET), state, blobs(version, events=200))
 
     def damage(pattern: str, data: bytes | None) -> None:
-        with connect(server.url) as redis:
+        with connect(server.url, timeout_seconds=60) as redis:
             for name in [*redis.scan_iter(f"tenon:features:north:v:*{pattern}*")]:
                 redis.delete(name)
                 if data is not None:
@@ -134,7 +136,7 @@ def test_what_is_damaged_is_built_whole(server: RedisServer) -> None:
     damage(":plan", None)
     assert store.is_damaged(NORTH, "v", state)
     store.retire(NORTH, "v")
-    with connect(server.url) as redis:
+    with connect(server.url, timeout_seconds=60) as redis:
         assert all(redis.ttl(name) > 0 for name in redis.scan_iter())
 
 
@@ -153,9 +155,9 @@ def test_a_service_brings_back_what_redis_lost(tmp_path: Path, server: RedisServ
             ]  # fmt: skip
 
         def wait_for(version: int) -> None:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while True:
-                found = httpx.get(service.http + url, headers=headers, trust_env=False)
+                found = httpx.get(service.http + url, headers=headers, trust_env=False, timeout=60)
                 online = found.json()["online"] if found.status_code == 200 else None
                 if online and online["table_version"] == version:
                     return
@@ -177,7 +179,10 @@ def test_a_service_brings_back_what_redis_lost(tmp_path: Path, server: RedisServ
         ]
         with running_service("features", tmp_path / "features", environment) as service:
             body = VIEW.canonical()
-            assert httpx.put(service.http + url, json=body, headers=headers, trust_env=False).status_code == 200
+            assert (
+                httpx.put(service.http + url, json=body, headers=headers, trust_env=False, timeout=60).status_code
+                == 200
+            )
             wait_for(0)
             server.keep_copy()
             # More, some of it late; then a correction of much.
@@ -187,16 +192,18 @@ def test_a_service_brings_back_what_redis_lost(tmp_path: Path, server: RedisServ
             ingest.commit("north", "d", lake_frame(DATASET, corrected), replace=True)
             wait_for(2)
             fresh = {"id": 10**6, "at": (start + timedelta(hours=1)).isoformat(), "who": "fresh", "x": 7}
-            pushed = httpx.post(service.http + push, json={"rows": [fresh]}, headers=headers, trust_env=False)
+            pushed = httpx.post(
+                service.http + push, json={"rows": [fresh]}, headers=headers, trust_env=False, timeout=60
+            )
             assert pushed.json()["accepted"] == 1
             server.lose_the_last()
             wait_for(2)
-            online_values, offline_values = both_ways(service.grpc, asked, deadline=time.monotonic() + 60)
+            online_values, offline_values = both_ways(service.grpc, asked, deadline=time.monotonic() + 180)
             assert online_values == offline_values
-            with connect(server.url) as redis:
+            with connect(server.url, timeout_seconds=60) as redis:
                 assert any(redis.scan_iter("*~*"))
                 # What was pushed a moment before is given to the new Redis again.
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 180
                 while not any(redis.scan_iter("*=fresh")):
                     assert time.monotonic() < deadline, service.log.read_text()[-3000:]
                     time.sleep(0.05)
