@@ -37,13 +37,15 @@ from tests.support.monitor_fakes import MemoryVersions
 from tests.support.monitor_taker import AT_WORK, LABELS, LABELS_DONE, REQUEST_WIDTH, entries, start_keeper, trained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 NORTH = TenantId("north")
 ALWAYS = 2**60
 REPLICAS = 2
 ENTRIES_A_CALL = 8
+# What comes last before a kill comes at once, so that the kill falls into the taking of it; a transaction takes less than this.
+_AT_ONCE, _LONGEST_TAKING = 4, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,10 @@ def kill_at_random(database_url: str, redis_url: str, folder: Path, killing: Kil
                 place = kill % REPLICAS
                 _wait_for(client, keepers[place].pid)
                 pause = chance.random() * killing.longest / killing.entries_a_kill
-                _feed(client, itertools.islice(made, killing.entries_a_kill), killing.features, pause)
+                some_more = list(itertools.islice(made, killing.entries_a_kill))
+                _feed(client, some_more[:-_AT_ONCE], killing.features, pause)
+                _feed(client, some_more[-_AT_ONCE:], killing.features, 0.0)
+                _until_at_work(client, chance.random() * _LONGEST_TAKING)
                 keepers[place].kill()
                 keepers[place].join()
                 at_work += _unacknowledged(client) > 0
@@ -111,7 +116,7 @@ def kill_at_random(database_url: str, redis_url: str, folder: Path, killing: Kil
     return Killed(at_work, half_moved)
 
 
-def _feed(client: redis.Redis, made: Iterator[Mapping[str, bytes]], features: int, pause: float) -> None:
+def _feed(client: redis.Redis, made: Iterable[Mapping[str, bytes]], features: int, pause: float) -> None:
     """Entries of predictions, and calls that bring the labels of every second row, some of them before the rows."""
     waiting: list[str] = []
     for number, fields in enumerate(made):
@@ -131,6 +136,14 @@ def _wait_for(client: redis.Redis, pid: int | None) -> None:
     while not client.sismember(AT_WORK, str(pid)):
         assert time.monotonic() < deadline, "a program does not begin"
         time.sleep(0.02)
+
+
+def _until_at_work(client: redis.Redis, then: float) -> None:
+    """Until somebody has entries in hand, and a moment more. Who has done with them already is killed at something else."""
+    deadline = time.monotonic() + 0.25
+    while not _unacknowledged(client) and time.monotonic() < deadline:
+        pass
+    time.sleep(then)
 
 
 def _unacknowledged(client: redis.Redis) -> int:
