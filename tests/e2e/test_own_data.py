@@ -352,7 +352,8 @@ def test_somebody_is_forgotten_everywhere(served: Platform) -> None:
 
     def all_erased() -> bool:
         found = served.result("features", "training-sets", "--tenant", TENANT)["training_sets"]
-        return all(one["erased"] and one["erased"]["rows"] == rows for one in found)
+        # One that was made before the last rows came held fewer of them.
+        return all(one["erased"] and 0 < one["erased"]["rows"] <= rows for one in found)
 
     eventually(all_erased, "the training sets are erased")
     assert not list((served.blobs() / f"features/{TENANT}/training").glob("*.parquet"))
