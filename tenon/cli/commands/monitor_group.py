@@ -166,6 +166,8 @@ def quality(output: Output, model: str, last: str | None, by: str | None, known_
     elif not rows:
         output.line(f"the quality of {model} cannot be judged: no stretch of the window has labels enough")
         _say_how_to_label(output, found)
+        # Estimates are for the time before labels come.
+        _show_depth(output, depth)
     else:
         output.table(
             ["from", "version", "labels", found["metric"] or "value", "95 % interval", "in the test", "verdict"],

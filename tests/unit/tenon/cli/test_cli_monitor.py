@@ -42,7 +42,7 @@ def test_one_model_over_time(run: Run, example: FakePlatform) -> None:
 def test_without_labels_it_says_how_to_send_some(
     run: Run, example: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No empty table: that nothing can be judged, and the two ways to labels."""
+    """No empty table: that nothing can be judged, the two ways to labels, and what is estimated without them."""
     empty = history()
     for bucket in empty["buckets"]:
         bucket["quality"], bucket["labels"] = [], 0
@@ -51,7 +51,8 @@ def test_without_labels_it_says_how_to_send_some(
         shown = run("monitor", command, "returned")
         assert last in shown.out
         assert "tenon labels returned FILE --tenant shop" in shown.err
-        assert "95 % interval" not in shown.out
+        assert "in the test" not in shown.out
+        assert ("0.7125" in shown.out) == (command == "quality")
 
 
 def test_the_month_is_a_file(run: Run, example: FakePlatform, clean: Path) -> None:
