@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
-from services.predictor.storage.trail import HELD_SECONDS
+from services.predictor.storage.trail import HELD_SECONDS, Trail
 from tenon.core.operations import Operations, OperationsRecord, pack_operations
 from tenon.kit.events import OPERATIONS
 from tenon.kit.redis import reaching_redis, run_of
@@ -31,11 +30,10 @@ class OperationsTeller:
         *,
         held_seconds: float = HELD_SECONDS,
     ) -> None:
-        self._held = held_seconds
         self._client, self._replica, self._news = client, replica, news
         self._sent = 0
         self._waiting: list[OperationsRecord] = []
-        self._told: deque[tuple[float, OperationsRecord]] = deque()
+        self._told: Trail[OperationsRecord] = Trail(held_seconds)
         self._run = ""
 
     def tell(self) -> None:
@@ -53,15 +51,15 @@ class OperationsTeller:
             while self._waiting:
                 fields: dict[Any, Any] = dict(pack_operations(self._waiting[0]))
                 self._client.xadd(OPERATIONS, fields, maxlen=_MAX_ENTRIES, approximate=True)
-                self._told.append((time.monotonic(), self._waiting.pop(0)))
+                self._told.add(self._waiting.pop(0))
 
     def _settle(self, client: redis.Redis) -> None:
         if not self._told and not self._waiting:
             return
-        run, oldest = run_of(client), time.monotonic() - self._held
-        if run != self._run:
-            self._waiting = [*(record for _, record in self._told), *self._waiting]
+        run = run_of(client)
+        if run == self._run:
+            self._told.settle()
+        else:
+            self._waiting = [*self._told.items(), *self._waiting]
             self._told.clear()
         self._run = run
-        while self._told and self._told[0][0] < oldest:
-            self._told.popleft()

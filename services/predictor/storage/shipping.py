@@ -74,7 +74,7 @@ class Shipper:
         self._chunk = CHUNK_BYTES
         self._shouted = -_SHOUT_SECONDS
         self._clock = clock
-        self._trail = Trail(held_seconds, clock)
+        self._trail: Trail[Sent] = Trail(held_seconds, clock)
         self._run: str | None = None
         self._looked = -_LOOK_SECONDS
         # Shipped to their ends, by this process or the one before it; kept for the trail's sake.
@@ -137,11 +137,12 @@ class Shipper:
         if self._spool.memory_bytes:
             # There is no disk to be had: what still waits needs the room more.
             self._trail.clear()
-        while self._finished and not self._trail.needs(self._finished[0]):
+        oldest = self._trail.oldest
+        while self._finished and (oldest is None or self._finished[0] < oldest.segment):
             self._spool.remove(self._finished.pop(0))
 
     def _send_again(self) -> None:
-        there, ranges = set(self._spool.numbers()), self._trail.ranges()
+        there, ranges = set(self._spool.numbers()), self._trail.items()
         if self._run is not None:
             log.warning("Redis was started again; what it had been given last is sent again", ranges=len(ranges))
         at: Segments | None = None

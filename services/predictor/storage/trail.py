@@ -1,8 +1,8 @@
 """What was sent a moment ago and may have to be sent again.
 
 That Redis answered does not say that it keeps what it was given: it writes its file a moment later (`appendfsync
-everysec`, which under load is up to two seconds), and a replica that takes over may be behind. So ranges count as kept
-only when the very server that took them is still running some seconds later.
+everysec`, which under load is up to two seconds), and a replica that takes over may be behind. So it counts as kept
+only when the very server that took them is still running some seconds later (decision 17).
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-
-from services.predictor.storage.place import Sent
+from typing import Generic, TypeVar
 
 HELD_SECONDS = 10.0
 
 
-class Trail:
-    """Ranges of the spool by the time they were sent."""
+Sent = TypeVar("Sent")
+
+
+class Trail(Generic[Sent]):
+    """What was sent, by the time when it was."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -28,16 +30,16 @@ class Trail:
         return bool(self._sent)
 
     def add(self, sent: Sent) -> None:
-        """A range was sent now."""
+        """It was sent now."""
         if self._seconds > 0:
             self._sent.append((self._clock(), sent))
 
-    def sent_again(self, ranges: Iterable[Sent]) -> None:
+    def sent_again(self, items: Iterable[Sent]) -> None:
         """All of these, and nothing else, were sent now."""
         now = self._clock()
-        self._sent = deque((now, sent) for sent in ranges)
+        self._sent = deque((now, sent) for sent in items)
 
-    def ranges(self) -> list[Sent]:
+    def items(self) -> list[Sent]:
         """What may have to be sent again, oldest first."""
         return [sent for _, sent in self._sent]
 
@@ -51,6 +53,7 @@ class Trail:
         while self._sent and self._sent[0][0] <= oldest:
             self._sent.popleft()
 
-    def needs(self, segment: int) -> bool:
-        """Whether a segment, or one before it, is still needed."""
-        return bool(self._sent) and self._sent[0][1].segment <= segment
+    @property
+    def oldest(self) -> Sent | None:
+        """What was sent first of all that may have to be sent again."""
+        return self._sent[0][1] if self._sent else None
