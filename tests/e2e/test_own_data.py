@@ -294,6 +294,8 @@ def test_the_shops_own_rows_become_labels_and_can_be_corrected(
     )  # fmt: skip
     came_true = {one["metric"]: one["realised"] for one in first[4]}
     assert {one["metric"]: one["realised"] for one in told["estimates"]} == came_true
+    if "monitor" not in served.targets:
+        return  # Under compose services hear gRPC among themselves alone.
     day = datetime(2024, 5, 1, tzinfo=UTC)
     request = monitor_pb2.GetQualityRequest(tenant=TENANT, model="will_return", by="event_time")
     for field, days in (("window_start", 0), ("window_end", 1), ("known_at", 4)):
