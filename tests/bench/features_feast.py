@@ -7,6 +7,7 @@ to join them to as of their time. `make bench-peers` installs Feast into an envi
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import tempfile
 import time
@@ -148,10 +149,24 @@ def serving(redis_url: str, entities: int) -> Iterator[tuple[int, str] | None]:
             assert process.stdout is not None
             while "ready" not in (line := process.stdout.readline()):
                 assert line, "Feast ended before it was ready"
+            _wait_for(port)
             yield process.pid, f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(timeout=10)
+
+
+def _wait_for(port: int) -> None:
+    """It says that it is ready before it listens."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline, "Feast does not listen"
+            time.sleep(0.1)
+        else:
+            return
 
 
 def asking(base: str, asked: int, entities: int) -> Callable[[], Callable[[int], Any]]:
