@@ -195,6 +195,8 @@ class Shipper:
                     if not (ending or self._more):
                         break
                     time.sleep(BREATH_SECONDS)
+                    # A long way back to the front must neither fill the disk nor pass over a Redis that was started again.
+                    self.settle()
                 if ending:
                     return
                 # Rows that come within a moment travel together; those that only this process has go at once.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,30 @@ def test_what_the_same_redis_has_for_long_enough_is_let_go(tmp_path: Path) -> No
     world.lose(0)
     world.turn()
     assert len(world.stream.batches) == sent
+
+
+def test_a_backlog_leaves_the_disk_while_it_is_sent(tmp_path: Path) -> None:
+    """What waited for an outage to end need not lie there until all of it has been sent."""
+    spool, seconds = spool_in(tmp_path, segment_bytes=4096), itertools.count()
+    left: list[int] = []
+
+    class Watched(FakeStream):
+        def send(self, entries: Sequence[Mapping[str, bytes]]) -> None:
+            super().send(entries)
+            left.append(len(spool.numbers()))
+
+    for number in range(1500):
+        spool.append([logged(number)])
+    stream = Watched()
+    shipper = Shipper(spool, stream, pause_seconds=30, clock=lambda: float(next(seconds)))
+    shipper.start()
+    until = time.monotonic() + 60
+    while len(stream.ids()) < 1500 and time.monotonic() < until:
+        time.sleep(0.01)
+    shipper.stop()
+    assert stream.ids() == ids(1500)
+    assert left[0] > 30
+    assert left[-1] < 15
 
 
 def test_time_without_redis_lets_nothing_go(tmp_path: Path) -> None:
