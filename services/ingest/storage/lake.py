@@ -22,6 +22,8 @@ from tenon.kit.blobs import BlobStore
 BATCH_ID = "tenon.batch_id"
 ERASED = "tenon.erased"
 _ERASE_ATTEMPTS = 5
+# A predicate of 50,000 places overflows the stack of the library, which ends the process.
+_MOST_PLACES = 2_000
 HISTORY = 20
 _CHANGE_FEED = "delta.enableChangeDataFeed"
 """Rows that are replaced are kept beside the table: a feature's value in the past is what was believed then."""
@@ -94,8 +96,9 @@ class DeltaLake:
                 found = _places_of(table, column, value)
                 if found.is_empty():
                     break
-                table.delete(_at_places(found), commit_properties=CommitProperties(custom_metadata={ERASED: "1"}))
-                rows, batches = rows + found.height, batches | set(found["_batch_id"])
+                for some in found.sort("_batch_id", "_line").iter_slices(_MOST_PLACES):
+                    table.delete(_at_places(some), commit_properties=CommitProperties(custom_metadata={ERASED: "1"}))
+                    rows, batches = rows + some.height, batches | set(some["_batch_id"])
             # Only files that the log says are not needed any more: those that a load is writing are not among them.
             table.vacuum(0, dry_run=False, enforce_retention_duration=False)
         except (DeltaError, OSError) as err:
@@ -186,7 +189,7 @@ def _places_of(table: DeltaTable, column: str, value: str | int) -> pl.DataFrame
 def _at_places(found: pl.DataFrame) -> str:
     """The predicate stands in the table's log for good, so it names nothing of the rows' content. One list, however many
     batches there are: a thousand terms joined by OR take 20 seconds, and more of them the process."""
-    places = ", ".join(f"'{batch}:{line}'" for batch, line in found.sort("_batch_id", "_line").iter_rows())
+    places = ", ".join(f"'{batch}:{line}'" for batch, line in found.iter_rows())
     return f'concat("_batch_id", \':\', CAST("_line" AS VARCHAR)) IN ({places})'
 
 

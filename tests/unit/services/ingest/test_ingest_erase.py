@@ -73,6 +73,19 @@ def test_rows_leave_the_table(world: World) -> None:
     assert list(keys(world.rows())) == [2, 4, 5, 6], "what comes later is a new row"
 
 
+def test_very_many_rows_leave_the_table(tmp_path: Path) -> None:
+    """In several commits, for one that names all of them would end the process; the count is that of all."""
+    world = World(tmp_path, chunk_rows=5000)
+    world.apply()
+    world.send(csv_of((1, "a", "1")), "first.csv")
+    world.send(csv_of(*((number, "c", "1") for number in range(100, 5100))), "many.csv")
+    world.load_all()
+    erased = erasing(world).erase(ACME, "visits", "ward", "c")
+    assert erased.rows == 5000
+    assert [batch.file.name for batch in erased.batches] == ["many.csv"]
+    assert list(keys(world.rows())) == [1]
+
+
 def test_neither_value_nor_key_stands_in_the_log(world: World) -> None:
     """Whatever the value is called: it is found as it is, and the table's log does not name it in what was done."""
     assert erasing(world).erase(ACME, "visits", "ward", ODD.upper()).rows == 0
